@@ -1,0 +1,12 @@
+//! Which devices a container may open and make.
+//!
+//! The ordered rules of config.json become a [`Filter`]; cgroup v1 gets it as writes to `devices.allow` and
+//! `devices.deny`, cgroup v2 as an eBPF program.
+
+mod filter;
+mod program;
+mod rule;
+pub(crate) mod v1;
+pub(crate) mod v2;
+
+pub use filter::Filter;

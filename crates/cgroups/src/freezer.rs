@@ -1,0 +1,130 @@
+//! Freezing and thawing all processes of a container.
+
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::cgroup::Cgroup;
+use crate::dir::Dir;
+use crate::error::Error;
+use crate::events;
+
+/// How long processes get to reach a point where they can be frozen.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Tries to freeze on cgroup v1, and after how many of them the cgroup is thawed in between.
+const TRIES_V1: u32 = 1000;
+const TRIES_V1_PER_THAW: u32 = 50;
+
+/// Whether a container runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FreezerState {
+    /// Yes, or it could if it had processes.
+    Running,
+    /// No.
+    Frozen,
+}
+
+impl Cgroup {
+    /// Stops all processes, those in sub-cgroups as well, and returns when they stand.
+    pub fn freeze(&self) -> Result<(), Error> {
+        match self.freezer().ok_or(Error::NoFreezer)? {
+            Freezer::V1(dir) => freeze_v1(dir),
+            Freezer::V2(dir) => freeze_v2(dir),
+        }
+    }
+
+    /// Lets them run again.
+    pub fn thaw(&self) -> Result<(), Error> {
+        match self.freezer().ok_or(Error::NoFreezer)? {
+            Freezer::V1(dir) => dir.write("freezer.state", "THAWED"),
+            Freezer::V2(dir) => dir.write("cgroup.freeze", "0"),
+        }
+    }
+
+    /// Whether the container is frozen, or about to be. One without a freezer, or without a cgroup left, is not.
+    pub fn freezer_state(&self) -> Result<FreezerState, Error> {
+        let frozen = match self.freezer() {
+            Some(Freezer::V1(dir)) => is_frozen_v1(dir)?,
+            Some(Freezer::V2(dir)) => dir.read_if_any("cgroup.freeze")?.is_some_and(|text| text.trim() == "1"),
+            None => false,
+        };
+        Ok(if frozen { FreezerState::Frozen } else { FreezerState::Running })
+    }
+
+    fn freezer(&self) -> Option<Freezer<'_>> {
+        // On a hybrid host v1's is used, as the other runtimes and the host's tools look there.
+        self.v1("freezer").map(Freezer::V1).or(self.unified.as_ref().map(Freezer::V2))
+    }
+}
+
+enum Freezer<'a> {
+    V1(&'a Dir),
+    V2(&'a Dir),
+}
+
+/// The kernel freezes and says when it is done.
+fn freeze_v2(dir: &Dir) -> Result<(), Error> {
+    dir.write("cgroup.freeze", "1")?;
+    match events::wait(dir, "frozen", "1", PATIENCE) {
+        Ok(true) => Ok(()),
+        result => {
+            // Half frozen is the worst of states.
+            let thawed = dir.write("cgroup.freeze", "0");
+            tracing::debug!(?thawed, "gave up freezing");
+            result.and(Err(Error::FreezeTimeout { path: dir.path().to_owned() }))
+        }
+    }
+}
+
+/// The kernel freezes the processes it finds, and misses those that appear meanwhile: then it says FREEZING and has to
+/// be told again. When telling it again does not help, letting everything run for a moment does.
+fn freeze_v1(dir: &Dir) -> Result<(), Error> {
+    for attempt in 1..=TRIES_V1 {
+        dir.write("freezer.state", "FROZEN")?;
+        match dir.read("freezer.state")?.trim() {
+            "FROZEN" => return Ok(()),
+            "FREEZING" => {}
+            other => return Err(dir.malformed("freezer.state", other)),
+        }
+        if attempt % TRIES_V1_PER_THAW == 0 {
+            dir.write("freezer.state", "THAWED")?;
+            // There is nothing to poll on v1.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    dir.write("freezer.state", "THAWED")?;
+    Err(Error::FreezeTimeout { path: dir.path().to_owned() })
+}
+
+/// `freezer.state` tells of ancestors that are frozen, too: their processes do not run, either.
+fn is_frozen_v1(dir: &Dir) -> Result<bool, Error> {
+    let Some(state) = dir.read_if_any("freezer.state")? else {
+        return Ok(false);
+    };
+    match state.trim() {
+        "THAWED" => Ok(false),
+        // On the way there; whoever asked for it sees to it that it arrives or is undone.
+        "FROZEN" | "FREEZING" => Ok(true),
+        other => Err(dir.malformed("freezer.state", other)),
+    }
+}
+
+impl Cgroup {
+    /// Runs `action` with all processes frozen, and restores the state they were in.
+    ///
+    /// Best effort: a container that cannot be frozen is acted on as it is.
+    pub(crate) fn while_frozen<T>(&self, action: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let froze = self.freezer_state()? == FreezerState::Running && self.freeze().is_ok();
+        let result = action();
+        if froze {
+            match self.thaw() {
+                Err(error) if error.errno() != Some(Errno::NOENT) && error.errno() != Some(Errno::NODEV) => {
+                    return result.and(Err(error));
+                }
+                _ => {}
+            }
+        }
+        result
+    }
+}

@@ -1,0 +1,96 @@
+//! The caller's own cgroups, below which a relative `cgroupsPath` lies.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// The cgroups of a process, by hierarchy (`memory`, `name=systemd`; the empty name is version 2).
+pub(crate) struct Membership {
+    entries: Vec<(String, String)>,
+}
+
+impl Membership {
+    /// Those of the calling process.
+    pub(crate) fn own() -> Result<Membership, Error> {
+        Membership::read(Path::new("/proc/self/cgroup"))
+    }
+
+    /// Those of another process.
+    pub(crate) fn of(pid: rustix::process::Pid) -> Result<Membership, Error> {
+        Membership::read(Path::new(&format!("/proc/{}/cgroup", pid.as_raw_nonzero())))
+    }
+
+    fn read(path: &Path) -> Result<Membership, Error> {
+        read_text(path).map(|text| Membership::parse(&text))
+    }
+
+    fn parse(text: &str) -> Membership {
+        let entries = text
+            .lines()
+            .filter_map(|line| {
+                let mut fields = line.splitn(3, ':').skip(1);
+                Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
+            })
+            .collect();
+        Membership { entries }
+    }
+
+    /// The path in the hierarchy of this name, as /proc shows it.
+    pub(crate) fn path(&self, hierarchy: &str) -> Option<&str> {
+        self.entries.iter().find(|(name, _)| name == hierarchy).map(|(_, path)| path.as_str())
+    }
+}
+
+/// The directory of a cgroup that /proc/PID/cgroup names.
+///
+/// Without a cgroup namespace of its own a container sees the host's paths there, but only its own part of the tree
+/// below the mount point. Then what the mount shows is cut off the path, which takes a look at mountinfo.
+pub(crate) fn directory(mount_point: &Path, path: &str) -> Result<PathBuf, Error> {
+    let direct = mount_point.join(path.trim_start_matches('/'));
+    if rustix::fs::stat(&direct).is_ok() {
+        return Ok(direct);
+    }
+    let table = read_text(Path::new("/proc/self/mountinfo"))?;
+    let root = mounted_root(&table, mount_point).unwrap_or("/");
+    let inside = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
+    Ok(mount_point.join(inside))
+}
+
+/// Which directory of its file system is mounted on `mount_point`. The last mount on it is the one in force.
+fn mounted_root<'a>(mountinfo: &'a str, mount_point: &Path) -> Option<&'a str> {
+    mountinfo.lines().rev().find_map(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let root = fields.next()?;
+        (Path::new(fields.next()?) == mount_point).then_some(root)
+    })
+}
+
+fn read_text(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|error| Error::Call {
+        action: "read",
+        path: path.to_owned(),
+        errno: rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hierarchies_are_found_by_name_and_v2_by_the_empty_one() {
+        let own = Membership::parse("9:name=systemd:/a\n4:cpu,cpuacct:/b:c\n0::/user.slice/x.scope\n");
+        assert_eq!(own.path("name=systemd"), Some("/a"));
+        assert_eq!(own.path("cpu,cpuacct"), Some("/b:c"));
+        assert_eq!(own.path(""), Some("/user.slice/x.scope"));
+        assert_eq!(own.path("memory"), None);
+    }
+
+    /// Docker in Docker: /sys/fs/cgroup/memory shows /docker/ID of the host.
+    #[test]
+    fn the_mounts_root_is_that_of_the_topmost_mount() {
+        let table = "1 2 0:3 / /m rw - cgroup cgroup rw,memory\n3 2 0:3 /docker/ID /m rw - cgroup cgroup rw,memory\n";
+        assert_eq!(mounted_root(table, Path::new("/m")), Some("/docker/ID"));
+        assert_eq!(mounted_root(table, Path::new("/n")), None);
+    }
+}

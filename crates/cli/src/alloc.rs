@@ -1,0 +1,123 @@
+//! A bump allocator: `rt` lives for milliseconds, so nothing is given back. Large requests go to the system.
+#![cfg_attr(test, allow(dead_code))]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Room in .bss; pages of it that are never touched cost nothing.
+const SIZE: usize = 512 * 1024;
+/// From here on a request gets pages of its own, which can be given back.
+const LARGE: usize = 64 * 1024;
+
+/// The allocator.
+pub struct Bump {
+    room: UnsafeCell<[u8; SIZE]>,
+    used: AtomicUsize,
+}
+
+// SAFETY: `used` hands out disjoint parts of `room`; nothing else touches it.
+unsafe impl Sync for Bump {}
+
+impl Bump {
+    /// An empty one.
+    pub const fn new() -> Bump {
+        Bump { room: UnsafeCell::new([0; SIZE]), used: AtomicUsize::new(0) }
+    }
+
+    fn holds(&self, at: *mut u8) -> bool {
+        let start = self.room.get() as usize;
+        (start..start + SIZE).contains(&(at as usize))
+    }
+
+    fn take(&self, layout: Layout) -> Option<*mut u8> {
+        if layout.size() >= LARGE {
+            return None;
+        }
+        let base = self.room.get() as usize;
+        let mut used = self.used.load(Ordering::Relaxed);
+        loop {
+            let start = (base + used).next_multiple_of(layout.align()) - base;
+            let end = start + layout.size();
+            if end > SIZE {
+                return None;
+            }
+            match self.used.compare_exchange_weak(used, end, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some((base + start) as *mut u8),
+                Err(now) => used = now,
+            }
+        }
+    }
+}
+
+// SAFETY: every pointer is either a part of `room` that was handed out once, aligned and large enough, or the system's.
+unsafe impl GlobalAlloc for Bump {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        match self.take(layout) {
+            Some(at) => at,
+            // SAFETY: the caller's contract is the system's.
+            None => unsafe { System.alloc(layout) },
+        }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        if !self.holds(at) {
+            // SAFETY: not ours, so it came from the system with this layout.
+            unsafe { System.dealloc(at, layout) }
+        }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if !self.holds(at) {
+            // SAFETY: not ours, so it came from the system with this layout.
+            return unsafe { System.realloc(at, layout, size) };
+        }
+        // The newest part can grow where it is, which makes a growing vector cheap.
+        let end = at as usize + layout.size() - self.room.get() as usize;
+        let grown = at as usize + size - self.room.get() as usize;
+        if size >= layout.size()
+            && grown <= SIZE
+            && self.used.compare_exchange(end, grown, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            return at;
+        }
+        // SAFETY: a fresh part of at least the smaller size, apart from the old one.
+        unsafe {
+            let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            if !new.is_null() {
+                std::ptr::copy_nonoverlapping(at, new, layout.size().min(size));
+            }
+            new
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everything stands on this: alignment, growth in place and out of place, and the way to the system.
+    #[test]
+    fn parts_are_aligned_apart_and_keep_their_contents() {
+        let bump: &'static Bump = Box::leak(Box::new(Bump::new()));
+        let small = Layout::from_size_align(3, 1).unwrap();
+        let wide = Layout::from_size_align(64, 64).unwrap();
+        let large = Layout::from_size_align(LARGE, 8).unwrap();
+        // SAFETY: the layouts have sizes, and every pointer is used within them.
+        unsafe {
+            let a = bump.alloc(small);
+            a.copy_from(b"abc".as_ptr(), 3);
+            let grown = bump.realloc(a, small, 100);
+            assert_eq!(a, grown);
+            let b = bump.alloc(wide);
+            assert_eq!(b as usize % 64, 0);
+            assert!(b as usize >= grown as usize + 100);
+            let moved = bump.realloc(grown, Layout::from_size_align(100, 1).unwrap(), 200);
+            assert_ne!(moved, grown);
+            assert_eq!(std::slice::from_raw_parts(moved, 3), b"abc");
+            let c = bump.alloc(large);
+            assert!(!bump.holds(c));
+            bump.dealloc(c, large);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `rt features`: what this build can do (runtime-spec, features.md, features-linux.md). Engines switch functions on by it.
+
+use clap::Command;
+use rt_runtime::seccomp::{Action, Arch, Flag, Op, Vocabulary};
+use serde::Serialize;
+use serde_json::{Serializer, json};
+
+use crate::cli::{Failure, print};
+
+/// `features` has no arguments.
+pub fn arguments(command: Command) -> Command {
+    command
+}
+
+fn seccomp() -> serde_json::Value {
+    fn words<T: Vocabulary>(all: &[T]) -> Vec<&'static str> {
+        all.iter().map(Vocabulary::word).collect()
+    }
+    json!({
+        "enabled": true,
+        "actions": words(Action::ALL),
+        "operators": words(Op::ALL),
+        "archs": words(Arch::ALL),
+        "knownFlags": words(Flag::ALL),
+        "supportedFlags": words(Flag::ALL),
+    })
+}
+
+/// `rt features`.
+pub fn run() -> Result<i32, Failure> {
+    let options: Vec<_> = rt_runtime::plan::mount_option_names().collect();
+    let namespaces: Vec<_> = {
+        let mut names = rt_runtime::plan::NamespaceKind::ALL.map(|k| k.name);
+        names.sort_unstable();
+        names.to_vec()
+    };
+    let document = json!({
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": "1.3.0",
+        "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
+        "mountOptions": options,
+        "linux": {
+            "namespaces": namespaces,
+            "capabilities": rt_runtime::plan::capability_names(),
+            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "seccomp": seccomp(),
+            "apparmor": { "enabled": true },
+            "selinux": { "enabled": true },
+            "intelRdt": { "enabled": false },
+            "memoryPolicy": {
+                "modes": ["MPOL_DEFAULT", "MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_WEIGHTED_INTERLEAVE", "MPOL_PREFERRED", "MPOL_PREFERRED_MANY", "MPOL_LOCAL"],
+                "flags": ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"]
+            },
+            "mountExtensions": { "idmap": { "enabled": true } },
+            "netDevices": { "enabled": false }
+        },
+        "annotations": {
+            "org.rt.version": env!("CARGO_PKG_VERSION"),
+            "org.rt.commit": env!("RT_COMMIT")
+        },
+        "potentiallyUnsafeConfigAnnotations": ["run.oci.keep_original_groups"]
+    });
+    let mut out = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = Serializer::with_formatter(&mut out, formatter);
+    let written = document.serialize(&mut serializer);
+    written.map_err(|e| Failure::usage(e.to_string()))?;
+    out.push(b'\n');
+    print(&String::from_utf8_lossy(&out))?;
+    Ok(0)
+}

@@ -1,0 +1,141 @@
+//! `rt spec`: a config.json to start from, the same as runc's.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+
+use clap::{ArgMatches, Command};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{flag, path};
+use crate::cli::Failure;
+use crate::context::path_option;
+
+/// Arguments of `spec`.
+pub fn arguments(command: Command) -> Command {
+    command
+        .arg(path("bundle", "DIR", "Write it there [default: .]").short('b'))
+        .arg(flag("rootless", "For a container without root"))
+}
+
+/// `rt spec`.
+pub fn run(matches: &ArgMatches) -> Result<i32, Failure> {
+    let dir = path_option(matches, "bundle").unwrap_or_else(|| ".".into());
+    let file = dir.join("config.json");
+    let mut config = template();
+    if matches.get_flag("rootless") {
+        rootless(&mut config);
+    }
+    let mut out = Vec::new();
+    let mut serializer =
+        serde_json::Serializer::with_formatter(&mut out, serde_json::ser::PrettyFormatter::with_indent(b"\t"));
+    config.serialize(&mut serializer).map_err(|e| Failure::usage(e.to_string()))?;
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o666).open(&file);
+    let written = match opened {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(Failure::usage("File config.json exists. Remove it first".to_owned()));
+        }
+        other => other.and_then(|mut f| f.write_all(&out)),
+    };
+    written.map_err(|e| Failure::from(e).prefixed(&format!("write {}: ", file.display())))?;
+    Ok(0)
+}
+
+fn template() -> Value {
+    let caps = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
+    json!({
+        "ociVersion": "1.3.0",
+        "process": {
+            "terminal": true,
+            "user": { "uid": 0, "gid": 0 },
+            "args": ["sh"],
+            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
+            "cwd": "/",
+            "capabilities": { "bounding": caps, "effective": caps, "permitted": caps },
+            "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024 }],
+            "noNewPrivileges": true
+        },
+        "root": { "path": "rootfs", "readonly": true },
+        "hostname": "rt",
+        "mounts": [
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+              "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] },
+            { "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+              "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] },
+            { "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+              "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"] },
+            { "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
+              "options": ["nosuid", "noexec", "nodev"] },
+            { "destination": "/sys", "type": "sysfs", "source": "sysfs",
+              "options": ["nosuid", "noexec", "nodev", "ro"] },
+            { "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+              "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] }
+        ],
+        "linux": {
+            "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
+            "namespaces": [
+                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },
+                { "type": "cgroup" }
+            ],
+            "maskedPaths": [
+                "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+                "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi"
+            ],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+        }
+    })
+}
+
+/// Without root: a user namespace of one's own id, the host's network, /sys bound, no limits, no owner for the terminals.
+fn rootless(config: &mut Value) {
+    let namespaces = &mut config["linux"]["namespaces"];
+    if let Some(list) = namespaces.as_array_mut() {
+        list.retain(|ns| ns["type"] != "network" && ns["type"] != "user");
+        list.push(json!({ "type": "user" }));
+    }
+    let map = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
+    config["linux"]["uidMappings"] = map(rustix::process::geteuid().as_raw());
+    config["linux"]["gidMappings"] = map(rustix::process::getegid().as_raw());
+    if let Some(linux) = config["linux"].as_object_mut() {
+        linux.remove("resources");
+    }
+    if let Some(mounts) = config["mounts"].as_array_mut() {
+        for mount in mounts.iter_mut() {
+            if mount["destination"] == "/sys" {
+                *mount = json!({
+                    "destination": "/sys", "type": "none", "source": "/sys",
+                    "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]
+                });
+            }
+            if let Some(options) = mount["options"].as_array_mut() {
+                options.retain(|o| !o.as_str().is_some_and(|o| o.starts_with("gid=") || o.starts_with("uid=")));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The specification's own types must accept what we write, field by field.
+    #[test]
+    fn the_template_is_a_valid_spec() {
+        for change in [false, true] {
+            let mut config = template();
+            if change {
+                rootless(&mut config);
+            }
+            let spec: oci_spec::runtime::Spec = serde_json::from_value(config.clone()).unwrap();
+            let again = serde_json::to_value(&spec).unwrap();
+            assert_eq!(again["mounts"], config["mounts"]);
+            assert_eq!(again["root"], config["root"]);
+            assert_eq!(
+                again["linux"]["namespaces"].as_array().unwrap().len(),
+                config["linux"]["namespaces"].as_array().unwrap().len()
+            );
+        }
+    }
+}

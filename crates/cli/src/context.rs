@@ -1,0 +1,74 @@
+//! What every command gets: the global options, in effect.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::ArgMatches;
+use rt_runtime::container::{Driver, Store, StoreOptions};
+
+use crate::cli::Failure;
+
+/// The global options.
+pub struct Context {
+    /// The state store's options.
+    pub store: StoreOptions,
+}
+
+impl Context {
+    /// Reads them from the parsed command line.
+    pub fn new(matches: &ArgMatches) -> Context {
+        let driver = match matches.get_one::<String>("cgroup-manager").map(String::as_str) {
+            Some("systemd") => Driver::Systemd,
+            Some("disabled") => Driver::Disabled,
+            _ if matches.get_flag("systemd-cgroup") => Driver::Systemd,
+            _ => Driver::Cgroupfs,
+        };
+        let rootless = match matches.get_one::<String>("rootless").map(String::as_str) {
+            Some("true") => true,
+            Some("false") => false,
+            _ => without_root(),
+        };
+        let root = matches
+            .get_one::<OsString>("root")
+            .map_or_else(|| default_root(rootless), |root| absolute(Path::new(root)));
+        Context { store: StoreOptions { root, driver, rootless } }
+    }
+
+    /// The state store.
+    pub fn store(&self) -> Result<Store, Failure> {
+        Ok(Store::new(self.store.clone())?)
+    }
+}
+
+/// Another user than root, or root of a user namespace that somebody else owns (runc's rule: USER says so).
+fn without_root() -> bool {
+    if !rustix::process::geteuid().is_root() {
+        return true;
+    }
+    let user = std::env::var("USER").unwrap_or_default();
+    !user.is_empty() && user != "root" && in_user_namespace()
+}
+
+/// The initial user namespace maps all ids to themselves.
+fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let fields: Vec<&str> = map.split_whitespace().collect();
+    !map.is_empty() && fields != ["0", "0", "4294967295"]
+}
+
+fn default_root(rootless: bool) -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| rootless && !dir.is_empty()) {
+        Some(dir) => Path::new(&dir).join("rt"),
+        None => PathBuf::from("/run/rt"),
+    }
+}
+
+/// `path` as seen from the working directory.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// An option that is a path, made absolute.
+pub fn path_option(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
+    matches.get_one::<OsString>(name).map(|p| absolute(Path::new(p)))
+}

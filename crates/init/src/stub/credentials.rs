@@ -1,0 +1,86 @@
+//! Who the program will be: user, groups, capabilities.
+
+use rt_init::report::Step;
+use rt_sys::process::{clear_ambient, drop_bounding, has_bounding, keep_capabilities, raise_ambient};
+use rustix::fd::BorrowedFd;
+use rustix::fs::{FileType, Gid, Uid, fchown, fstat, major, minor};
+use rustix::io::Errno;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, set_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
+
+use crate::fail::{At, Fail};
+
+/// `Op::OwnStdio`: pipes and terminals that the engine made belong to the user, so that /dev/stdout can be opened.
+/// What cannot be given (a read-only filesystem, someone else's file in a user namespace) stays as it is.
+pub fn own_stdio(uid: u32) -> Result<(), Fail> {
+    for number in 0..3 {
+        // SAFETY: 0, 1 and 2 are never closed by init; a number without a file gives EBADF below.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        let Ok(stat) = fstat(fd) else { continue };
+        let null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
+        if stat.st_uid == uid || null {
+            continue;
+        }
+        match fchown(fd, Some(Uid::from_raw(uid)), None) {
+            Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::ROFS | Errno::ACCESS | Errno::OPNOTSUPP) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+/// `Op::User`. Capabilities stay permitted over the change of user; `Op::Capabilities` sets them right.
+pub fn user(uid: u32, gid: u32, groups: &[u8], keep_groups: bool) -> Result<(), Fail> {
+    keep_capabilities()?;
+    if !keep_groups {
+        // NGROUPS_MAX is 65536; what an engine sends is a few dozen.
+        let mut list = [Gid::ROOT; 1024];
+        let count = groups.len() / 4;
+        let list = list.get_mut(..count).ok_or(Errno::INVAL)?;
+        for (place, group) in list.iter_mut().zip(groups.as_chunks::<4>().0) {
+            *place = Gid::from_raw(u32::from_le_bytes(*group));
+        }
+        set_thread_groups(list).map_err(|e| Fail::new(Step::Only, e).with_detail(b"setgroups"))?;
+    }
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    set_thread_res_gid(gid, gid, gid).map_err(|e| Fail::new(Step::Only, e).with_detail(b"setgid"))?;
+    set_thread_res_uid(uid, uid, uid).map_err(|e| Fail::new(Step::Only, e).with_detail(b"setuid"))
+}
+
+/// `Op::Bounding`.
+pub fn bounding(keep: u64, last: u32) -> Result<(), Errno> {
+    for cap in 0..=last {
+        if keep & (1 << cap) != 0 {
+            continue;
+        }
+        match drop_bounding(cap) {
+            // In a user namespace without CAP_SETPCAP nothing can be dropped; what was never there need not be.
+            Err(Errno::PERM) if !has_bounding(cap)? => {}
+            // Past the last capability of this kernel.
+            Err(Errno::INVAL) => break,
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// `Op::Capabilities`. Exec recomputes permitted and effective from inheritable, ambient and the bounding set alone
+/// (capabilities(7)), so `held` may stay until then, for an op that still needs it.
+pub fn capabilities(effective: u64, permitted: u64, inheritable: u64, ambient: u64, held: u64) -> Result<(), Fail> {
+    let sets = CapabilitySets {
+        effective: CapabilitySet::from_bits_retain(effective | held),
+        permitted: CapabilitySet::from_bits_retain(permitted | held),
+        inheritable: CapabilitySet::from_bits_retain(inheritable),
+    };
+    clear_ambient()?;
+    set_capabilities(None, sets).at(Step::Only)?;
+    for cap in 0..64 {
+        if ambient & (1 << cap) != 0 {
+            // A capability that is not permitted and inheritable cannot be ambient; peers go on with a warning.
+            let _ = raise_ambient(cap);
+        }
+    }
+    Ok(())
+}

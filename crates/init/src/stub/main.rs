@@ -1,0 +1,72 @@
+//! The init stub: the program that runs inside the container until the user's program does.
+//!
+//! No C library, no allocator, no knowledge of configs: it maps the plan and executes it op by op.
+#![no_std]
+#![no_main]
+
+mod copy;
+mod credentials;
+mod fail;
+mod files;
+mod hook;
+mod listener;
+mod mounts;
+mod proc;
+mod program;
+mod rootfs;
+mod run;
+mod start;
+mod terminal;
+
+use core::ffi::{CStr, c_char};
+
+use rustix::fd::{FromRawFd, OwnedFd};
+
+// The kernel enters with the stack pointer at argc; a C-like entry wants it as an argument, on an aligned stack.
+#[cfg(target_arch = "x86_64")]
+core::arch::global_asm!(
+    ".globl _start",
+    "_start:",
+    "xor ebp, ebp",
+    "mov rdi, rsp",
+    "and rsp, -16",
+    "call {main}",
+    "ud2",
+    main = sym main,
+);
+#[cfg(target_arch = "aarch64")]
+core::arch::global_asm!(
+    ".globl _start",
+    "_start:",
+    "mov x29, xzr",
+    "mov x30, xzr",
+    "mov x0, sp",
+    "and sp, x0, #-16",
+    "bl {main}",
+    "udf 0",
+    main = sym main,
+);
+
+/// Arguments: the stub's name, the plan's descriptor, the report socket's descriptor, all as text.
+unsafe extern "C" fn main(stack: *const usize) -> ! {
+    // SAFETY: the kernel put argc and then argc string pointers here (execve(2), the initial stack).
+    let argument = |n: usize| unsafe {
+        if n >= *stack {
+            return None;
+        }
+        let text = CStr::from_ptr(*stack.add(1 + n) as *const c_char);
+        core::str::from_utf8(text.to_bytes()).ok()?.parse::<i32>().ok()
+    };
+    let (Some(plan), Some(socket)) = (argument(1), argument(2)) else {
+        rt_sys::exec::exit(255);
+    };
+    // SAFETY: `rt` opened both for this process, and nothing else here knows their numbers.
+    let (plan, socket) = unsafe { (OwnedFd::from_raw_fd(plan), OwnedFd::from_raw_fd(socket)) };
+    run::run(plan, socket)
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // Unreachable by the lints of this crate; if it happens all the same, the parent sees the socket close.
+    rt_sys::exec::exit(254);
+}

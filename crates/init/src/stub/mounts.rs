@@ -1,0 +1,462 @@
+//! Mount ops, by descriptor from end to end: fsopen/fsmount or open_tree, then move_mount onto an opened destination
+//! (Linux 5.2). Attributes go through mount_setattr (5.12); an older kernel gets a remount of /proc/self/fd/N.
+
+use core::ffi::CStr;
+
+use rt_init::op::flag;
+use rt_init::report::Step;
+use rt_init::wire::strings;
+use rt_sys::mount::{Attributes, attr, set_attributes};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, readlinkat_raw, statat, symlinkat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, mount_change,
+    mount_remount, move_mount, open_tree, unmount,
+};
+use rustix::process::{chdir, chroot, fchdir, pivot_root};
+
+use crate::copy::copy_tree;
+use crate::fail::{At, Fail};
+use crate::rootfs::{Root, with_name};
+
+/// What mount ops share: the root, and mounts that several ops use.
+#[derive(Default)]
+pub struct Mounts {
+    root: Option<Root>,
+    /// The container's proc, as mounted by us: a procfs that nothing can have been put over.
+    pub proc: Option<OwnedFd>,
+    /// One empty read-only tmpfs for all masked directories.
+    empty: Option<OwnedFd>,
+    /// The host's /dev/null, checked to be that device.
+    null: Option<OwnedFd>,
+}
+
+/// One mount of a filesystem, as in `Op::Mount`.
+pub struct Filesystem<'a> {
+    pub fstype: &'a CStr,
+    pub source: &'a CStr,
+    pub target: &'a CStr,
+    pub options: &'a [u8],
+    pub attributes: u64,
+    pub propagation: u64,
+    pub propagation_recursive: bool,
+    pub flags: u32,
+    pub fallback: &'a CStr,
+}
+
+/// One bind mount, as in `Op::Bind`.
+pub struct Bind<'a> {
+    pub source: &'a CStr,
+    pub target: &'a CStr,
+    pub own: Attributes,
+    pub below: Attributes,
+    pub propagation: u64,
+    pub propagation_recursive: bool,
+    pub flags: u32,
+    pub idmap: i32,
+    pub tree: i32,
+}
+
+impl Mounts {
+    /// The root of all paths; an op that needs one before `Op::Root` is a fault in the plan.
+    pub fn root(&self) -> Result<&Root, Fail> {
+        self.root.as_ref().ok_or(Fail::new(Step::LoadPlan, Errno::INVAL))
+    }
+
+    /// `Op::Root`: a mount of the rootfs onto itself, or the directory as it is with no mount namespace.
+    pub fn open_root(&mut self, path: &CStr, idmap: i32) -> Result<(), Fail> {
+        let place =
+            openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at(Step::Source)?;
+        let tree = clone_tree(place.as_fd(), true).at(Step::Source)?;
+        if idmap >= 0 {
+            map_ids(tree.as_fd(), idmap, false).at(Step::Idmap)?;
+        }
+        attach(tree.as_fd(), place.as_fd()).at(Step::Attach)?;
+        self.root = Some(Root(tree));
+        Ok(())
+    }
+
+    /// Takes an already entered root (exec, or a container without a mount namespace).
+    pub fn use_directory(&mut self, path: &CStr) -> Result<(), Errno> {
+        let fd = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        self.root = Some(Root(fd));
+        Ok(())
+    }
+
+    fn target(&self, path: &CStr, flags: u32) -> Result<OwnedFd, Fail> {
+        let root = self.root()?;
+        if flags & flag::REAL_DIRECTORY != 0 {
+            let open = || root.open_real(path, OFlags::PATH | OFlags::DIRECTORY);
+            return match open() {
+                Err(Errno::NOENT) => {
+                    root.make_directory(path).at(Step::Create)?;
+                    open().at(Step::Target)
+                }
+                other => other.at(Step::Target),
+            };
+        }
+        root.make_directory(path).at(Step::Create)
+    }
+
+    /// `Op::Mount`.
+    pub fn filesystem(&mut self, fs: &Filesystem<'_>) -> Result<(), Fail> {
+        let target = self.target(fs.target, fs.flags)?;
+        if fs.flags & flag::LEGACY != 0 {
+            return self.legacy(fs, target.as_fd());
+        }
+        let mount = match new_filesystem(fs) {
+            Err(e) if fs.flags & flag::CGROUP_FALLBACK != 0 => self.cgroup_fallback(fs, e)?,
+            other => other?,
+        };
+        if fs.flags & flag::COPY_UP != 0 {
+            copy_tree(target.as_fd(), mount.as_fd()).at(Step::CopyUp)?;
+        }
+        attach(mount.as_fd(), target.as_fd()).at(Step::Attach)?;
+        if fs.flags & flag::COPY_UP != 0 && fs.attributes & attr::RDONLY != 0 {
+            let set = Attributes { set: attr::RDONLY, ..Attributes::default() };
+            change(mount.as_fd(), false, &set).at(Step::Attributes)?;
+        }
+        propagate(mount.as_fd(), fs.propagation, fs.propagation_recursive).at(Step::Propagation)?;
+        if fs.fstype == c"proc" && fs.target == c"/proc" {
+            self.proc = Some(mount);
+        }
+        Ok(())
+    }
+
+    /// A mount whose options fsconfig(2) cannot take: mount(2), with the destination still named by its descriptor.
+    fn legacy(&mut self, fs: &Filesystem<'_>, target: BorrowedFd<'_>) -> Result<(), Fail> {
+        let data = CStr::from_bytes_with_nul(fs.options).map_err(|_| Fail::new(Step::LoadPlan, Errno::INVAL))?;
+        let mut flags = MountFlags::empty();
+        flags.set(MountFlags::RDONLY, fs.attributes & attr::RDONLY != 0);
+        with_proc_path(target, |path| mount(fs.source, path, fs.fstype, flags, Some(data))).at(Step::Superblock)?;
+        let mounted = self.root()?.open(fs.target, OFlags::PATH).at(Step::Target)?;
+        let set = Attributes { set: fs.attributes, ..Attributes::default() };
+        change(mounted.as_fd(), false, &set).at(Step::Attributes)?;
+        propagate(mounted.as_fd(), fs.propagation, fs.propagation_recursive).at(Step::Propagation)
+    }
+
+    /// A user namespace may not mount cgroup2 that it does not own: show the host's part of the tree instead, read-only,
+    /// and where even that cannot be, an empty directory (CVE-2023-25809 is about leaving it writable).
+    fn cgroup_fallback(&mut self, fs: &Filesystem<'_>, first: Fail) -> Result<OwnedFd, Fail> {
+        if ![Errno::PERM, Errno::NOENT, Errno::BUSY].iter().any(|e| e.raw_os_error() as u32 == first.errno) {
+            return Err(first);
+        }
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+        match open_tree(CWD, fs.fallback, flags) {
+            Ok(tree) => {
+                let set = Attributes { set: fs.attributes | attr::RDONLY, ..Attributes::default() };
+                set_attributes(tree.as_fd(), c"", true, &set).at(Step::Attributes)?;
+                Ok(tree)
+            }
+            Err(_) => empty_directory().map_err(|_| first),
+        }
+    }
+
+    /// `Op::Bind`.
+    pub fn bind(&mut self, bind: &Bind<'_>) -> Result<(), Fail> {
+        if bind.flags & flag::COPY_SYMLINK != 0 && self.copy_symlink(bind)? {
+            return Ok(());
+        }
+        let recursive = bind.flags & flag::RECURSIVE != 0;
+        let tree = if bind.tree >= 0 {
+            // SAFETY: the parent opened this descriptor for this op alone.
+            unsafe { OwnedFd::from_raw_fd(bind.tree) }
+        } else {
+            let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+            flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, bind.flags & flag::SOURCE_NOFOLLOW != 0);
+            match open_tree(CWD, bind.source, flags) {
+                Err(Errno::NOENT) if bind.flags & flag::OPTIONAL != 0 => return Ok(()),
+                other => other.at(Step::Source)?,
+            }
+        };
+        let directory = FileType::from_raw_mode(fstat(&tree).at(Step::Source)?.st_mode) == FileType::Directory;
+        let root = self.root()?;
+        let nofollow = bind.flags & flag::TARGET_NOFOLLOW != 0;
+        let target = if nofollow && let Ok(fd) = root.open(bind.target, OFlags::PATH | OFlags::NOFOLLOW) {
+            fd
+        } else if directory {
+            root.make_directory(bind.target).at(Step::Create)?
+        } else {
+            root.make_file(bind.target).at(Step::Create)?
+        };
+        if bind.idmap >= 0 {
+            map_ids(tree.as_fd(), bind.idmap, bind.flags & flag::IDMAP_RECURSIVE != 0).at(Step::Idmap)?;
+        }
+        attach(tree.as_fd(), target.as_fd()).at(Step::Attach)?;
+        change(tree.as_fd(), true, &bind.below).at(Step::Attributes)?;
+        change(tree.as_fd(), false, &bind.own).at(Step::Attributes)?;
+        propagate(tree.as_fd(), bind.propagation, bind.propagation_recursive).at(Step::Propagation)
+    }
+
+    /// Recreates a symlink source in the rootfs; false if the source is no symlink.
+    fn copy_symlink(&self, bind: &Bind<'_>) -> Result<bool, Fail> {
+        let stat = statat(CWD, bind.source, AtFlags::SYMLINK_NOFOLLOW).at(Step::Source)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            return Ok(false);
+        }
+        let mut space = [core::mem::MaybeUninit::uninit(); 4096];
+        let (text, rest) = readlinkat_raw(CWD, bind.source, &mut space).at(Step::Source)?;
+        let Some(end) = rest.first_mut() else {
+            return Err(Fail::new(Step::Source, Errno::NAMETOOLONG));
+        };
+        end.write(0);
+        let len = text.len();
+        // SAFETY: the kernel wrote `len` bytes and the line above the one after them.
+        let text = unsafe { core::slice::from_raw_parts(text.as_ptr(), len + 1) };
+        let text = CStr::from_bytes_with_nul(text).map_err(|_| Fail::new(Step::Source, Errno::INVAL))?;
+        let (parent, name) = self.root()?.make_parent(bind.target).at(Step::Create)?;
+        match with_name(name, |name| symlinkat(text, &parent, name)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(true),
+            Err(e) => Err(Fail::new(Step::Create, e)),
+        }
+    }
+
+    /// `Op::Mask`. What is absent needs no mask; the kernel object behind the path decides how it is covered.
+    pub fn mask(&mut self, path: &CStr) -> Result<(), Fail> {
+        let target = match self.root()?.open(path, OFlags::PATH) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            other => other.at(Step::Target)?,
+        };
+        let directory = FileType::from_raw_mode(fstat(&target).at(Step::Target)?.st_mode) == FileType::Directory;
+        let tree = match (&mut self.empty, directory) {
+            (Some(empty), true) => clone_tree(empty.as_fd(), false).at(Step::Source)?,
+            (none, true) => {
+                // The first one attaches the filesystem itself: closing a mount that was never attached costs a grace period.
+                let empty = none.insert(empty_directory().at(Step::Source)?);
+                return attach(empty.as_fd(), target.as_fd()).at(Step::Attach);
+            }
+            (_, false) => clone_tree(null_device(&mut self.null)?, false).at(Step::Source)?,
+        };
+        attach(tree.as_fd(), target.as_fd()).at(Step::Attach)
+    }
+
+    /// `Op::ReadOnly`: a bind mount of the path on itself, read-only with all below.
+    pub fn read_only(&mut self, path: &CStr) -> Result<(), Fail> {
+        let target = match self.root()?.open(path, OFlags::PATH) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            other => other.at(Step::Target)?,
+        };
+        let tree = clone_tree(target.as_fd(), true).at(Step::Source)?;
+        attach(tree.as_fd(), target.as_fd()).at(Step::Attach)?;
+        let set = Attributes { set: attr::RDONLY, ..Attributes::default() };
+        change(tree.as_fd(), true, &set).at(Step::Attributes)
+    }
+
+    /// `Op::Attributes`.
+    pub fn attributes(&mut self, path: &CStr, set: u64, clear: u64) -> Result<(), Fail> {
+        let mount = self.root()?.open(path, OFlags::PATH).at(Step::Target)?;
+        change(mount.as_fd(), false, &Attributes { set, clear, ..Attributes::default() }).at(Step::Attributes)
+    }
+
+    /// `Op::PivotRoot`: new and old root stacked on `/`, then the old one, on top, is dropped (pivot_root(2) NOTES).
+    pub fn pivot_root(&mut self, slave_first: bool) -> Result<(), Fail> {
+        let old = openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        fchdir(&self.root()?.0)?;
+        pivot_root(c".", c".").at(Step::Attach)?;
+        fchdir(&old)?;
+        if slave_first {
+            // Otherwise the unmount would propagate to the host.
+            mount_change(c".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).at(Step::Propagation)?;
+        }
+        unmount(c".", UnmountFlags::DETACH)?;
+        chdir(c"/")?;
+        Ok(())
+    }
+
+    /// `Op::MoveRoot`, for a root that is the initramfs. The host's proc and sysfs must not stay reachable
+    /// below the new root, so a full view of them is unmounted first where the kernel allows it.
+    pub fn move_root(&mut self) -> Result<(), Fail> {
+        for path in [c"/proc", c"/sys"] {
+            let _ = mount_change(path, MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC);
+            let _ = unmount(path, UnmountFlags::DETACH);
+        }
+        let slash = openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let root = self.root()?;
+        fchdir(&root.0)?;
+        attach(root.0.as_fd(), slash.as_fd()).at(Step::Attach)?;
+        chroot(c".")?;
+        chdir(c"/")?;
+        Ok(())
+    }
+
+    /// `Op::RootAttributes`, after the root was entered.
+    pub fn root_attributes(&mut self, set: u64, propagation: u64, recursive: bool) -> Result<(), Fail> {
+        let root = self.root()?.0.as_fd();
+        change(root, false, &Attributes { set, ..Attributes::default() }).at(Step::Attributes)?;
+        propagate(root, propagation, recursive).at(Step::Propagation)
+    }
+}
+
+/// Sets the propagation of all mounts of this namespace.
+pub fn mounts_propagation(propagation: u64, recursive: bool) -> Result<(), Errno> {
+    let mut flags = MountPropagationFlags::from_bits_retain(propagation as u32);
+    flags.set(MountPropagationFlags::REC, recursive);
+    mount_change(c"/", flags)
+}
+
+/// Makes the mount that holds `path` private. Only a mount's root can be changed, so this climbs to it.
+pub fn parent_private(path: &CStr) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut place = openat(CWD, path, flags, Mode::empty())?;
+    for _ in 0..256 {
+        match propagate(place.as_fd(), rt_sys::mount::propagation::PRIVATE, false) {
+            Err(Errno::INVAL) => place = openat(&place, c"..", flags, Mode::empty())?,
+            other => return other,
+        }
+    }
+    Err(Errno::LOOP)
+}
+
+/// Makes the filesystem of `fs` as a mount that is attached nowhere yet.
+fn new_filesystem(fs: &Filesystem<'_>) -> Result<OwnedFd, Fail> {
+    let context = fsopen(fs.fstype, FsOpenFlags::FSOPEN_CLOEXEC).at(Step::Filesystem)?;
+    let said = |step, errno| Fail::new(step, errno).with_detail(context_message(context.as_fd(), &mut [0; 256]));
+    if !fs.source.is_empty() {
+        fsconfig_set_string(&context, c"source", fs.source).map_err(|e| said(Step::Source, e))?;
+    }
+    let mut options = strings(fs.options);
+    while let Some(key) = options.next() {
+        // Each key is prefixed by its kind: `f` a flag, `s` a string whose value follows.
+        let (kind, key) = key.to_bytes_with_nul().split_at(1);
+        let key = CStr::from_bytes_with_nul(key).map_err(|_| Fail::new(Step::LoadPlan, Errno::INVAL))?;
+        let done = match kind {
+            b"f" => fsconfig_set_flag(&context, key),
+            _ => fsconfig_set_string(&context, key, options.next().unwrap_or_default()),
+        };
+        done.map_err(|e| {
+            let mut space = [0; 256];
+            let text = context_message(context.as_fd(), &mut space);
+            Fail::new(Step::Option, e).with_detail(if text.is_empty() { key.to_bytes() } else { text })
+        })?;
+    }
+    fsconfig_create(&context).map_err(|e| said(Step::Superblock, e))?;
+    let mut attributes = fs.attributes;
+    if fs.flags & flag::COPY_UP != 0 {
+        attributes &= !attr::RDONLY;
+    }
+    let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).at(Step::Attributes)
+}
+
+/// What the filesystem said: the newest message of the context, without its severity letter.
+fn context_message<'b>(context: BorrowedFd<'_>, space: &'b mut [u8; 256]) -> &'b [u8] {
+    let mut len = 0;
+    while let Ok(n) = rustix::io::read(context, &mut space[..]) {
+        if n == 0 {
+            break;
+        }
+        len = n;
+    }
+    let text = space.get(..len).unwrap_or_default();
+    let text = text.strip_prefix(b"e ").unwrap_or(text);
+    text.strip_suffix(b"\n").unwrap_or(text)
+}
+
+fn empty_directory() -> Result<OwnedFd, Errno> {
+    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, c"nr_inodes", c"1")?;
+    fsconfig_set_string(&context, c"mode", c"0555")?;
+    fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// The host's /dev/null, opened before the root is left and checked to be character device 1:3 (CVE-2025-31133).
+fn null_device(slot: &mut Option<OwnedFd>) -> Result<BorrowedFd<'_>, Fail> {
+    if slot.is_none() {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(CWD, c"/dev/null", flags, Mode::empty()).at(Step::Source)?;
+        let stat = fstat(&fd).at(Step::Source)?;
+        let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || device != (1, 3) {
+            return Err(Fail::new(Step::Verify, Errno::NODEV).with_detail(b"/dev/null is not the null device"));
+        }
+        *slot = Some(fd);
+    }
+    slot.as_ref().map(AsFd::as_fd).ok_or(Fail::new(Step::Source, Errno::NODEV))
+}
+
+/// A detached copy of the mount at `place`.
+pub fn clone_tree(place: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Errno> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    open_tree(place, c"", flags)
+}
+
+/// Attaches a detached mount onto `target`.
+pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, c"", target, c"", flags)
+}
+
+fn map_ids(tree: BorrowedFd<'_>, userns: i32, recursive: bool) -> Result<(), Errno> {
+    let map = Attributes { set: attr::IDMAP, userns_fd: userns as u64, ..Attributes::default() };
+    set_attributes(tree, c"", recursive, &map)
+}
+
+/// Changes attributes of an attached mount.
+fn change(mount: BorrowedFd<'_>, recursive: bool, attributes: &Attributes) -> Result<(), Errno> {
+    if attributes.set == 0 && attributes.clear == 0 {
+        return Ok(());
+    }
+    match set_attributes(mount, c"", recursive, attributes) {
+        Err(Errno::NOSYS) => remount(mount, attributes),
+        other => other,
+    }
+}
+
+/// What Linux before 5.12 gets: a bind remount of this mount alone, with the flags it has and those asked for.
+fn remount(mount: BorrowedFd<'_>, attributes: &Attributes) -> Result<(), Errno> {
+    // The MS_ and ST_ bits of ro, nosuid, nodev, noexec are the attribute bits; the access-time ones are not.
+    const SAME: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    const TIMES: [(u64, MountFlags); 3] = [
+        (attr::NOATIME, MountFlags::NOATIME),
+        (attr::STRICTATIME, MountFlags::STRICTATIME),
+        (attr::NODIRATIME, MountFlags::NODIRATIME),
+    ];
+    let now = rustix::fs::fstatvfs(mount)?.f_flag.bits();
+    let mut flags = MountFlags::from_bits_retain((((now & SAME) & !attributes.clear) | (attributes.set & SAME)) as u32);
+    if attributes.clear & attr::ATIME == 0 && attributes.set & attr::ATIME == 0 {
+        flags |= MountFlags::from_bits_retain((now & (1024 | 2048 | 4096)) as u32) & atime_flags();
+    }
+    for (bit, flag) in TIMES {
+        flags.set(flag, flags.contains(flag) || attributes.set & bit != 0);
+    }
+    with_proc_path(mount, |path| mount_remount(path, MountFlags::BIND | flags, c""))
+}
+
+fn atime_flags() -> MountFlags {
+    MountFlags::NOATIME | MountFlags::NODIRATIME
+}
+
+fn propagate(mount: BorrowedFd<'_>, propagation: u64, recursive: bool) -> Result<(), Errno> {
+    if propagation == 0 {
+        return Ok(());
+    }
+    let set = Attributes { propagation, ..Attributes::default() };
+    match set_attributes(mount, c"", recursive, &set) {
+        Err(Errno::NOSYS) => {
+            let mut flags = MountPropagationFlags::from_bits_retain(propagation as u32);
+            flags.set(MountPropagationFlags::REC, recursive);
+            with_proc_path(mount, |path| mount_change(path, flags))
+        }
+        other => other,
+    }
+}
+
+/// Calls `f` with /proc/self/fd/N of `fd`, for calls that take only paths.
+fn with_proc_path<T>(fd: BorrowedFd<'_>, f: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
+    const PREFIX: &[u8] = b"/proc/self/fd/";
+    let mut path = [0_u8; 32];
+    path[..PREFIX.len()].copy_from_slice(PREFIX);
+    let digits = rustix::path::DecInt::new(fd.as_raw_fd());
+    let digits = digits.as_bytes();
+    path[PREFIX.len()..PREFIX.len() + digits.len()].copy_from_slice(digits);
+    f(CStr::from_bytes_until_nul(&path).map_err(|_| Errno::INVAL)?)
+}

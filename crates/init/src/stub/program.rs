@@ -1,0 +1,183 @@
+//! Finding the program and executing it.
+
+use core::ffi::{CStr, c_char};
+
+use rt_init::report::Step;
+use rt_init::wire::strings;
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, openat, statat};
+use rustix::io::{Errno, read};
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+
+use crate::fail::{At, Fail};
+
+/// The path of the program, as found.
+pub struct Program {
+    path: [u8; 4096],
+}
+
+impl Program {
+    fn path(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.path).unwrap_or_default()
+    }
+}
+
+/// `Op::FindProgram`, with the user's rights: what the user cannot execute is not found here but told now.
+pub fn find(file: &CStr, search: &CStr) -> Result<Program, Fail> {
+    let mut program = Program { path: [0; 4096] };
+    let name = file.to_bytes();
+    if name.contains(&b'/') {
+        set(&mut program, b"", name)?;
+        executable(program.path()).at(Step::Only)?;
+        return Ok(program);
+    }
+    let mut denied = false;
+    for dir in search.to_bytes().split(|b| *b == b':') {
+        if set(&mut program, if dir.is_empty() { b"." } else { dir }, name).is_err() {
+            continue;
+        }
+        match executable(program.path()) {
+            Ok(()) => return Ok(program),
+            Err(Errno::ACCESS) => denied = true,
+            Err(_) => {}
+        }
+    }
+    Err(Fail::new(Step::Target, if denied { Errno::ACCESS } else { Errno::NOENT }))
+}
+
+fn set(program: &mut Program, dir: &[u8], name: &[u8]) -> Result<(), Fail> {
+    let slash: &[u8] = if dir.is_empty() { b"" } else { b"/" };
+    let mut at = 0;
+    for part in [dir, slash, name, b"\0"] {
+        let place = program.path.get_mut(at..at + part.len()).ok_or(Errno::NAMETOOLONG)?;
+        place.copy_from_slice(part);
+        at += part.len();
+    }
+    Ok(())
+}
+
+fn executable(path: &CStr) -> Result<(), Errno> {
+    let stat = statat(CWD, path, AtFlags::empty())?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        return Err(Errno::ISDIR);
+    }
+    match accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS) {
+        // faccessat2 came with 5.8 and may be filtered outside; then exec itself will tell.
+        Err(Errno::NOSYS | Errno::PERM) => Ok(()),
+        other => other,
+    }
+}
+
+/// Arrays of pointers to strings that lie elsewhere, in fresh pages: their number is the caller's, not ours.
+struct Pointers {
+    base: *mut *const c_char,
+    len: usize,
+    capacity: usize,
+}
+
+impl Pointers {
+    fn new(capacity: usize) -> Result<Self, Errno> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let bytes = (capacity + 1) * size_of::<*const c_char>();
+        // SAFETY: a new private mapping at an address of the kernel's choice.
+        let base = unsafe { mmap_anonymous(core::ptr::null_mut(), bytes, protection, MapFlags::PRIVATE) }?;
+        Ok(Pointers { base: base.cast(), len: 0, capacity })
+    }
+
+    fn push(&mut self, text: &CStr) {
+        if self.len < self.capacity {
+            // SAFETY: below the capacity mapped; the last slot stays zero, the NULL that exec wants.
+            unsafe { *self.base.add(self.len) = text.as_ptr() };
+            self.len += 1;
+        }
+    }
+}
+
+/// `Op::Exec`. Returns only on failure.
+pub fn exec(program: &Program, argv: &[u8], env: &[u8], home: Option<u32>) -> Errno {
+    match try_exec(program, argv, env, home) {
+        Err(e) => e,
+        Ok(never) => match never {},
+    }
+}
+
+fn try_exec(program: &Program, argv: &[u8], env: &[u8], home: Option<u32>) -> Result<core::convert::Infallible, Errno> {
+    let mut space = [0; 512];
+    let home = home.map(|uid| home_variable(uid, &mut space));
+    let (argv_count, env_count) = (strings(argv).count(), strings(env).count());
+    let mut pointers = Pointers::new(argv_count + env_count + 2)?;
+    strings(argv).for_each(|text| pointers.push(text));
+    // SAFETY: argv_count + 1 <= capacity; the slot between the arrays stays zero.
+    let env_start = unsafe { pointers.base.add(argv_count + 1) };
+    pointers.len = argv_count + 1;
+    strings(env).for_each(|text| pointers.push(text));
+    if let Some(text) = home {
+        pointers.push(text);
+    }
+    // SAFETY: both arrays are NULL-terminated, and the strings live in the plan or in `space`.
+    Err(unsafe { rt_sys::exec::execve(program.path(), pointers.base, env_start) })
+}
+
+/// Runs the program at `path` with the arguments and environment of a hook. Returns only on failure.
+pub fn exec_hook(path: &CStr, argv: &[u8], env: &[u8]) -> Errno {
+    let mut program = Program { path: [0; 4096] };
+    if set(&mut program, b"", path.to_bytes()).is_err() {
+        return Errno::NAMETOOLONG;
+    }
+    exec(&program, argv, env, None)
+}
+
+/// `HOME=` with the directory of `uid` in the container's /etc/passwd, or `/` where there is none.
+fn home_variable(uid: u32, space: &mut [u8; 512]) -> &CStr {
+    const KEY: &[u8] = b"HOME=";
+    space[..KEY.len()].copy_from_slice(KEY);
+    let room = space.len() - 1;
+    let mut end = KEY.len();
+    let found = home_of(uid, &mut |byte| {
+        if end < room {
+            space[end] = byte;
+            end += 1;
+        }
+    });
+    if !found || end == KEY.len() {
+        space[KEY.len()] = b'/';
+        end = KEY.len() + 1;
+    }
+    space[end] = 0;
+    CStr::from_bytes_until_nul(&space[..]).unwrap_or(c"HOME=/")
+}
+
+/// Streams /etc/passwd (name:password:uid:gid:gecos:home:shell) and gives the home's bytes to `put`.
+fn home_of(uid: u32, put: &mut dyn FnMut(u8)) -> bool {
+    let Ok(file) = openat(CWD, c"/etc/passwd", OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
+    else {
+        return false;
+    };
+    let mut space = [0_u8; 1024];
+    let (mut field, mut number, mut digits, mut comment) = (0, 0_u64, 0, false);
+    let mut first = true;
+    while let Ok(n) = read(&file, &mut space) {
+        let Some(bytes) = space.get(..n).filter(|b| !b.is_empty()) else { break };
+        for byte in bytes {
+            let ours = digits > 0 && number == u64::from(uid) && !comment;
+            match byte {
+                b'\n' if ours && field >= 5 => return true,
+                b'\n' => {
+                    (field, number, digits, comment, first) = (0, 0, 0, false, true);
+                    continue;
+                }
+                b':' if ours && field == 5 => return true,
+                b':' => field += 1,
+                b'#' if first => comment = true,
+                b'0'..=b'9' if field == 2 => {
+                    number = number.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
+                    digits += 1;
+                }
+                _ if field == 2 => number = u64::MAX,
+                _ if field == 5 && ours => put(*byte),
+                _ => {}
+            }
+            first = false;
+        }
+    }
+    false
+}

@@ -1,0 +1,372 @@
+//! The loop: read an op, execute it, report.
+
+use rt_init::op::{self, Op};
+use rt_init::report::{HEAD, Kind, Report, Step};
+use rt_sys::mount::Attributes;
+use rt_sys::process::{self, SchedAttr};
+use rt_sys::{exec::exit, socket::send_fd};
+use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::fs::fstat;
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::process::{PidfdFlags, Resource, Rlimit, chdir, chroot, fchdir, getpid, pidfd_open, setrlimit, setsid};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+use crate::fail::{At, Fail};
+use crate::hook::{self, Hook};
+use crate::mounts::{self, Bind, Filesystem, Mounts};
+use crate::program::{self, Program};
+use crate::{credentials, files, proc, start, terminal};
+
+/// What ops leave for later ones.
+struct Init {
+    mounts: Mounts,
+    label: Option<OwnedFd>,
+    program: Option<Program>,
+    entered: bool,
+    /// Where reports go: first `rt create`, after the barrier `rt start`.
+    peer: Option<OwnedFd>,
+}
+
+/// Executes the plan open as `plan`. Never returns: it ends in the user's program or in an exit.
+pub fn run(plan: OwnedFd, peer: OwnedFd) -> ! {
+    // The memfd is unreadable to make this so from exec on; this covers a kernel that would still allow it.
+    let _ = process::set_dumpable(false);
+    let _ = process::set_name(c"rt:init");
+    // Modes of what is made here are meant as they are.
+    process::umask(0);
+    let mut init = Init { mounts: Mounts::default(), label: None, program: None, entered: false, peer: Some(peer) };
+    let bytes = match map(&plan) {
+        Ok(bytes) => bytes,
+        Err(e) => init.give_up(0, Fail::new(Step::LoadPlan, e)),
+    };
+    drop(plan);
+    let Ok((count, mut reader)) = op::decode(bytes) else {
+        init.give_up(0, Fail::new(Step::LoadPlan, Errno::INVAL));
+    };
+    for index in 0..count {
+        let done = match op::next(&mut reader) {
+            Ok(op) => init.execute(index as u32, op),
+            Err(_) => Err(Fail::new(Step::LoadPlan, Errno::INVAL)),
+        };
+        if let Err(fail) = done {
+            init.give_up(index as u32, fail);
+        }
+    }
+    init.give_up(count as u32, Fail::new(Step::LoadPlan, Errno::INVAL))
+}
+
+fn map(plan: &OwnedFd) -> Result<&'static [u8], Errno> {
+    let len = usize::try_from(fstat(plan)?.st_size).map_err(|_| Errno::INVAL)?;
+    if len == 0 {
+        return Err(Errno::INVAL);
+    }
+    // SAFETY: a private read-only mapping of a sealed memfd: its bytes cannot change, and it is never unmapped.
+    unsafe {
+        let base = mmap(core::ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, plan, 0)?;
+        Ok(core::slice::from_raw_parts(base.cast::<u8>(), len))
+    }
+}
+
+impl Init {
+    fn report(&self, kind: Kind, op: u32, step: Step, errno: u32, detail: &[u8]) {
+        let Some(peer) = &self.peer else { return };
+        let mut message = [0; HEAD + rt_init::report::MAX_DETAIL];
+        message[..HEAD].copy_from_slice(&Report { kind, op, step, errno }.encode());
+        let end = HEAD + detail.len().min(rt_init::report::MAX_DETAIL);
+        message[HEAD..end].copy_from_slice(&detail[..end - HEAD]);
+        let _ = send(peer, &message[..end], SendFlags::NOSIGNAL);
+    }
+
+    fn give_up(&self, op: u32, fail: Fail) -> ! {
+        let detail = fail.detail.as_ref().map_or(&b""[..], |d| d.bytes());
+        self.report(Kind::Failed, op, fail.step, fail.errno, detail);
+        exit(255)
+    }
+
+    /// Reports `kind` and waits for the parent's byte; a parent that is gone ends init.
+    fn meet(&self, kind: Kind, op: u32) -> Result<(), Fail> {
+        self.report(kind, op, Step::Only, 0, b"");
+        let mut go = [0_u8; 1];
+        let peer = self.peer.as_ref().ok_or(Errno::PIPE)?;
+        loop {
+            match recv(peer, &mut go[..], RecvFlags::empty()) {
+                Err(Errno::INTR) => {}
+                Ok((1, _)) => return Ok(()),
+                _ => exit(255),
+            }
+        }
+    }
+
+    fn execute(&mut self, index: u32, op: Op<&core::ffi::CStr, &[u8]>) -> Result<(), Fail> {
+        match op {
+            Op::JoinCgroup { fd } => {
+                let tasks = owned(fd);
+                // "0" is the writer itself: moving itself, a task needs no lock over all threads of the host.
+                rustix::io::write(&tasks, b"0")?;
+            }
+            Op::Unshare { flags } => {
+                // SAFETY: only namespaces are left, not memory, files or the file system context.
+                unsafe { unshare_unsafe(UnshareFlags::from_bits_retain(flags as u32)) }?;
+            }
+            Op::TimeOffsets { text } => proc::put(&mut self.mounts.proc, c"self/timens_offsets", text.0)?,
+            Op::MountsPropagation { propagation, recursive } => {
+                mounts::mounts_propagation(propagation, recursive != 0)?
+            }
+            Op::ParentPrivate { path } => mounts::parent_private(path.0)?,
+            Op::Root { path, idmap } => self.mounts.open_root(path.0, idmap)?,
+            Op::Mount {
+                fstype,
+                source,
+                target,
+                options,
+                attributes,
+                propagation,
+                propagation_recursive,
+                flags,
+                fallback,
+            } => self.mounts.filesystem(&Filesystem {
+                fstype: fstype.0,
+                source: source.0,
+                target: target.0,
+                options: options.0,
+                attributes,
+                propagation,
+                propagation_recursive: propagation_recursive != 0,
+                flags,
+                fallback: fallback.0,
+            })?,
+            Op::Bind {
+                source,
+                target,
+                set,
+                clear,
+                below_set,
+                below_clear,
+                propagation,
+                propagation_recursive,
+                flags,
+                idmap,
+                tree,
+            } => self.mounts.bind(&Bind {
+                source: source.0,
+                target: target.0,
+                own: Attributes { set, clear, ..Attributes::default() },
+                below: Attributes { set: below_set, clear: below_clear, ..Attributes::default() },
+                propagation,
+                propagation_recursive: propagation_recursive != 0,
+                flags,
+                idmap,
+                tree,
+            })?,
+            Op::Directory { path, mode, uid, gid, flags } => {
+                files::directory(self.mounts.root()?, path.0, mode, uid, gid, flags)?;
+            }
+            Op::Node { path, mode, major, minor, uid, gid } => {
+                files::node(self.mounts.root()?, path.0, mode, (major, minor), uid, gid)?;
+            }
+            Op::Symlink { path, target, flags } => files::symlink(self.mounts.root()?, path.0, target.0, flags)?,
+            Op::Mask { path } => self.mounts.mask(path.0)?,
+            Op::ReadOnly { path } => self.mounts.read_only(path.0)?,
+            Op::Sysctl { path, value } => proc::put(&mut self.mounts.proc, path.0, value.0)?,
+            Op::Attributes { path, set, clear } => self.mounts.attributes(path.0, set, clear)?,
+            Op::Terminal { socket, columns, rows, console, uid: _ } => {
+                if self.mounts.root().is_err() {
+                    self.mounts.use_directory(c"/")?;
+                }
+                terminal::terminal(self.mounts.root()?, socket, (columns, rows), console != 0)?;
+            }
+            Op::ConsoleSize { columns, rows } => {
+                // SAFETY: init never closes standard input.
+                let stdin = unsafe { rustix::stdio::stdin() };
+                // Standard input that is no terminal has no size.
+                let _ = terminal::resize(stdin, (columns, rows));
+            }
+            Op::NewSession {} => match setsid() {
+                Ok(_) | Err(Errno::PERM) => {}
+                Err(e) => return Err(e.into()),
+            },
+            Op::AwaitHooks {} => self.meet(Kind::Hooks, index)?,
+            Op::Hook { path, argv, env, state_head, state_tail, timeout } => hook::run(&Hook {
+                path: path.0,
+                argv: argv.0,
+                env: env.0,
+                state_head: state_head.0,
+                state_tail: state_tail.0,
+                timeout,
+            })?,
+            Op::PivotRoot { slave_first } => self.mounts.pivot_root(slave_first != 0)?,
+            Op::MoveRoot {} => self.mounts.move_root()?,
+            Op::Chroot {} => {
+                fchdir(&self.mounts.root()?.0)?;
+                chroot(c".")?;
+                chdir(c"/")?;
+            }
+            Op::RootAttributes { set, propagation, recursive } => {
+                self.mounts.root_attributes(set, propagation, recursive != 0)?;
+            }
+            Op::Hostname { name } => rustix::system::sethostname(name.0)?,
+            Op::Domainname { name } => rustix::system::setdomainname(name.0)?,
+            Op::LoopbackUp {} => rt_sys::net::loopback_up()?,
+            Op::SessionKeyring { name, label } => self.session_keyring(name.0, label.0.to_bytes())?,
+            Op::Personality { persona } => process::personality(persona)?,
+            Op::MemoryPolicy { mode, nodes } => {
+                let mut words = [0_u64; 16];
+                process::set_mempolicy(mode, read_words(nodes.0, &mut words)?)?;
+            }
+            Op::Affinity { mask } => {
+                let mut words = [0_u64; 128];
+                process::set_affinity(read_words(mask.0, &mut words)?)?;
+            }
+            Op::Scheduler { policy, flags, nice, priority, runtime, deadline, period } => {
+                process::set_scheduler(&SchedAttr {
+                    size: 0,
+                    policy,
+                    flags,
+                    nice,
+                    priority,
+                    runtime,
+                    deadline,
+                    period,
+                })?;
+            }
+            Op::IoPriority { value } => process::set_io_priority(value)?,
+            Op::Umask { mask } => {
+                process::umask(mask);
+            }
+            Op::Limit { resource, soft, hard } => set_limit(resource, soft, hard)?,
+            Op::PrepareLabel { file } => {
+                let proc = proc::handle(&mut self.mounts.proc)?;
+                self.label = Some(proc::open(proc, file.0).at(Step::Target)?);
+            }
+            Op::Label { value } => {
+                let file = self.label.take().ok_or(Errno::BADF)?;
+                rustix::io::write(&file, value.0)?;
+            }
+            Op::OwnStdio { uid } => credentials::own_stdio(uid)?,
+            Op::User { uid, gid, groups, keep_groups } => credentials::user(uid, gid, groups.0, keep_groups != 0)?,
+            Op::Bounding { keep, last } => credentials::bounding(keep, last)?,
+            Op::Capabilities { effective, permitted, inheritable, ambient, held } => {
+                credentials::capabilities(effective, permitted, inheritable, ambient, held)?;
+            }
+            Op::NoNewPrivileges {} => process::set_no_new_privs()?,
+            Op::WorkingDirectory { path, last } => self.working_directory(path.0, last != 0)?,
+            Op::FindProgram { file, search } => self.program = Some(program::find(file.0, search.0)?),
+            Op::CloseFrom { from } => process::close_range(from, u32::MAX, true)?,
+            Op::CheckFds { from, count } => {
+                for number in from..from + count {
+                    // SAFETY: only asked whether it is open; a number without a file gives EBADF.
+                    fstat(unsafe { BorrowedFd::borrow_raw(number as i32) })?;
+                }
+            }
+            Op::SendPidfd { socket, payload } => {
+                let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
+                send_fd(owned(socket).as_fd(), pidfd.as_fd(), payload.0).at(Step::Send)?;
+            }
+            Op::Ready {} => self.meet(Kind::Ready, index)?,
+            Op::AwaitStart { socket } => {
+                self.peer = None;
+                self.peer = Some(start::await_start(socket)?);
+            }
+            Op::Seccomp { program, flags, listener, message_head, message_tail } => {
+                self.seccomp(program.0, flags, listener, message_head.0, message_tail.0)?;
+            }
+            Op::Exec { argv, env, home, uid } => {
+                let program = self.program.as_ref().ok_or(Errno::NOENT)?;
+                return Err(program::exec(program, argv.0, env.0, (home != 0).then_some(uid)).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn session_keyring(&mut self, name: &core::ffi::CStr, label: &[u8]) -> Result<(), Fail> {
+        if !label.is_empty() {
+            proc::put(&mut self.mounts.proc, c"self/attr/keycreate", label)?;
+        }
+        let key = match process::join_session_keyring(name) {
+            // A kernel, or an outer container, without keyrings.
+            Err(Errno::NOSYS) => return Ok(()),
+            other => other?,
+        };
+        if !label.is_empty() {
+            proc::put(&mut self.mounts.proc, c"self/attr/keycreate", b"")?;
+        }
+        // Search by the owner, so that a process of the container can find its session keyring (keyctl(2)).
+        const USER_SEARCH: u32 = 0x0008_0000;
+        let permissions = process::key_permissions(key, &mut [0; 256])?;
+        process::set_key_permissions(key, permissions | USER_SEARCH)?;
+        Ok(())
+    }
+
+    fn working_directory(&mut self, path: &core::ffi::CStr, last: bool) -> Result<(), Fail> {
+        if self.entered {
+            return Ok(());
+        }
+        match enter(path) {
+            // A network filesystem that does not know root; the user may be let in.
+            Err(fail) if !last && fail.errno == Errno::ACCESS.raw_os_error() as u32 => Ok(()),
+            other => {
+                self.entered = true;
+                other
+            }
+        }
+    }
+
+    fn seccomp(&mut self, program: &[u8], flags: u32, listener: i32, head: &[u8], tail: &[u8]) -> Result<(), Fail> {
+        if listener < 0 {
+            rt_sys::seccomp::attach(program, flags)?;
+            return Ok(());
+        }
+        crate::listener::attach_with_listener(program, flags, owned(listener), head, tail)
+    }
+}
+
+/// Enters the working directory, and refuses one that leads out of the container (CVE-2024-21626).
+fn enter(path: &core::ffi::CStr) -> Result<(), Fail> {
+    chdir(path)?;
+    let mut space = [0; 4096];
+    match process::working_directory(&mut space) {
+        Ok(len) if len > 0 && space[0] == b'/' => Ok(()),
+        // A path longer than the buffer still begins at the root; ENOENT is a deleted directory.
+        Err(Errno::RANGE) => Ok(()),
+        _ => Err(Fail::new(Step::OutsideRoot, Errno::PERM)),
+    }
+}
+
+fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let unlimited = |n: u64| (n != u64::MAX).then_some(n);
+    let limit = Rlimit { current: unlimited(soft), maximum: unlimited(hard) };
+    const RESOURCES: [Resource; 16] = [
+        Resource::Cpu,
+        Resource::Fsize,
+        Resource::Data,
+        Resource::Stack,
+        Resource::Core,
+        Resource::Rss,
+        Resource::Nproc,
+        Resource::Nofile,
+        Resource::Memlock,
+        Resource::As,
+        Resource::Locks,
+        Resource::Sigpending,
+        Resource::Msgqueue,
+        Resource::Nice,
+        Resource::Rtprio,
+        Resource::Rttime,
+    ];
+    setrlimit(*RESOURCES.get(resource as usize).ok_or(Errno::INVAL)?, limit)
+}
+
+fn read_words<'w>(bytes: &[u8], words: &'w mut [u64]) -> Result<&'w [u64], Errno> {
+    let words = words.get_mut(..bytes.len() / 8).ok_or(Errno::INVAL)?;
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    Ok(words)
+}
+
+fn owned(fd: i32) -> OwnedFd {
+    // SAFETY: the parent opened this descriptor for one op alone, and each op is executed once.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}

@@ -1,0 +1,40 @@
+//! The start barrier: waiting for `rt start` on the listening socket in the state directory.
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{AsFd, FromRawFd, OwnedFd};
+use rustix::io::{Errno, read};
+use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
+
+/// SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGTERM: as pid 1 of a namespace init has no default
+/// actions, so a created container that is told to end must end itself.
+const ENDING: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 9 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14;
+
+/// `Op::AwaitStart`. Returns the connection on which a failure of what follows is reported; exec closes it.
+pub fn await_start(socket: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: the parent opened this descriptor for this op alone.
+    let listener = unsafe { OwnedFd::from_raw_fd(socket) };
+    rt_sys::process::set_signal_mask(ENDING)?;
+    let signals = rt_sys::process::signal_fd(ENDING)?;
+    loop {
+        let mut fds = [
+            PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut fds, None) {
+            Err(Errno::INTR) => continue,
+            other => other?,
+        };
+        if fds[1].revents().contains(PollFlags::IN) {
+            let mut info = [0_u8; 128];
+            read(&signals, &mut info)?;
+            rt_sys::exec::exit(128 + i32::from(info[0]));
+        }
+        let connection = accept_with(&listener, SocketFlags::CLOEXEC)?;
+        let mut go = [0_u8; 1];
+        // A starter that died before it spoke does not count.
+        if let Ok((1, _)) = recv(&connection, &mut go[..], RecvFlags::empty()) {
+            rt_sys::process::set_signal_mask(0)?;
+            return Ok(connection);
+        }
+    }
+}

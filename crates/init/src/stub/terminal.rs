@@ -1,0 +1,84 @@
+//! The container's terminal: opened in its own devpts, by descriptor (CVE-2025-52565).
+
+use core::ffi::CStr;
+
+use rt_init::report::Step;
+use rt_sys::socket::send_fd;
+use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, openat};
+use rustix::io::Errno;
+use rustix::process::{ioctl_tiocsctty, setsid};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::fail::{At, Fail};
+use crate::mounts::{attach, clone_tree};
+use crate::rootfs::{Root, with_name};
+
+const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
+
+/// `Op::Terminal`.
+pub fn terminal(root: &Root, socket: i32, size: (u32, u32), console: bool) -> Result<(), Fail> {
+    // SAFETY: the parent opened this descriptor for this op alone.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    let master = root.open(c"/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY).at(Step::Pty)?;
+    // A file of the image at this path is not a terminal multiplexer.
+    if fstatfs(&master).at(Step::Pty)?.f_type as i64 != DEVPTS_SUPER_MAGIC {
+        return Err(Fail::new(Step::Pty, Errno::NODEV).with_detail(b"/dev/pts is not a devpts mount"));
+    }
+    unlockpt(&master).at(Step::Pty)?;
+    let slave =
+        ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).at(Step::Pty)?;
+    if size != (0, 0) {
+        resize(slave.as_fd(), size).at(Step::Pty)?;
+    }
+    if console {
+        bind_console(root, slave.as_fd())?;
+    }
+    let mut name = [0; 32];
+    send_fd(socket.as_fd(), master.as_fd(), pts_name(master.as_fd(), &mut name)).at(Step::Send)?;
+    drop(master);
+    setsid().at(Step::Pty)?;
+    ioctl_tiocsctty(&slave).at(Step::Pty)?;
+    dup2_stdin(&slave).at(Step::Pty)?;
+    dup2_stdout(&slave).at(Step::Pty)?;
+    dup2_stderr(&slave).at(Step::Pty)
+}
+
+/// Sets a terminal's size in characters.
+pub fn resize(terminal: BorrowedFd<'_>, (columns, rows): (u32, u32)) -> Result<(), Errno> {
+    let size = Winsize { ws_col: columns as u16, ws_row: rows as u16, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal, size)
+}
+
+/// `/dev/pts/N`, as receivers of the console socket read it.
+fn pts_name<'b>(master: BorrowedFd<'_>, space: &'b mut [u8; 32]) -> &'b [u8] {
+    const PREFIX: &[u8] = b"/dev/pts/";
+    let number = rt_sys::process::pty_number(master).unwrap_or(0);
+    space[..PREFIX.len()].copy_from_slice(PREFIX);
+    let digits = rustix::path::DecInt::new(number);
+    let digits = digits.as_bytes();
+    let end = PREFIX.len() + digits.len();
+    space[PREFIX.len()..end].copy_from_slice(digits);
+    &space[..end]
+}
+
+/// Puts the terminal on /dev/console. The file is made without following what the image may have put there.
+fn bind_console(root: &Root, slave: BorrowedFd<'_>) -> Result<(), Fail> {
+    let (dev, name) = root.make_parent(c"/dev/console").at(Step::Create)?;
+    let open = |name: &CStr, flags: OFlags| {
+        openat(&dev, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))
+    };
+    let target =
+        with_name(name, |name| match open(name, OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NONBLOCK) {
+            Ok(_) | Err(Errno::EXIST) => open(name, OFlags::PATH),
+            Err(e) => Err(e),
+        })
+        .at(Step::Create)?;
+    if FileType::from_raw_mode(fstat(&target).at(Step::Target)?.st_mode) == FileType::Symlink {
+        return Err(Fail::new(Step::Target, Errno::LOOP).with_detail(b"/dev/console is a symlink"));
+    }
+    let tree = clone_tree(slave, false).at(Step::Source)?;
+    attach(tree.as_fd(), target.as_fd()).at(Step::Attach)
+}

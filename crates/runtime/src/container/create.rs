@@ -1,0 +1,458 @@
+//! `create` and `run`: a bundle becomes a container.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use rt_cgroups::{Cgroup, Location};
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, renameat, symlinkat, unlinkat};
+use rustix::io::{Errno, FdFlags, fcntl_getfd};
+
+use super::delete::destroy;
+use super::document::{OCI_VERSION, hook_state_for, hook_state_of};
+use super::error::{Context, Error};
+use super::foreground::{self, Ending};
+use super::options::{CreateOptions, StoreOptions};
+use super::process::Stat;
+use super::sockets::{connect_to, console_pair, listen_for_start};
+use super::state::State;
+use super::store::{CGROUP_LINK, Container, SECCOMP_FILE, Store};
+use super::time;
+use crate::host;
+use crate::launch::{Descriptors, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks};
+use crate::plan::{Console, Host, Plan, Request, lower};
+use crate::spec::{Document, Hooks, Problem, Process, Spec, Text};
+
+/// A container that waits for `start`.
+#[derive(Debug)]
+pub struct Created {
+    /// Things that had no effect.
+    pub warnings: Vec<Problem>,
+}
+
+/// Creates a container; its program waits for `start`.
+pub fn create(store: &Store, id: &str, options: &CreateOptions) -> Result<Created, Error> {
+    let document = read_config(options)?;
+    let spec: Spec<'_> = document.parse()?;
+    let terminal = wants_terminal(&spec);
+    if terminal && options.console_socket.is_none() {
+        return Err(Error::TerminalWithoutSocket);
+    }
+    if !terminal && options.console_socket.is_some() {
+        return Err(Error::SocketWithoutTerminal);
+    }
+    let console =
+        options.console_socket.as_deref().map(|path| connect_to("connect to the console socket", path)).transpose()?;
+    let mut making = Making::begin(store, id, &spec, options, console, true)?;
+    making.to_ready()?;
+    let warnings = std::mem::take(&mut making.plan.warnings);
+    making.finish()?;
+    Ok(Created { warnings })
+}
+
+/// Creates a container and starts its program; unless detached, waits for its end.
+pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, Error> {
+    let document = read_config(options)?;
+    let spec: Spec<'_> = document.parse()?;
+    let terminal = wants_terminal(&spec);
+    if options.detach && terminal && options.console_socket.is_none() {
+        return Err(Error::TerminalWithoutSocket);
+    }
+    if options.console_socket.is_some() && !(options.detach && terminal) {
+        return Err(Error::SocketWithoutTerminal);
+    }
+    let (console, ours) = match &options.console_socket {
+        Some(path) => (Some(connect_to("connect to the console socket", path)?), None),
+        None if terminal => console_pair().map(|(theirs, ours)| (Some(theirs), Some(ours)))?,
+        None => (None, None),
+    };
+    // Signals from here on are the container's: none may be lost between its start and the wait for it.
+    let signals = (!options.detach).then(|| foreground::Signals::take(!options.no_subreaper)).transpose()?;
+    let mut making = Making::begin(store, id, &spec, options, console, false)?;
+    making.to_ready()?;
+    let (container, state, launched) = making.finish()?;
+    let executed = match launched.event() {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Error::from(e)),
+    };
+    let started = executed.and_then(|()| poststart(&state));
+    if let Err(e) = started {
+        launched.abort();
+        let _ = destroy(&container, Some(&state));
+        return Err(e);
+    }
+    let Some(signals) = signals else { return Ok(Ending::Detached) };
+    drop(container);
+    let status = foreground::wait(&launched.pidfd, signals, ours)?;
+    if !options.keep {
+        let container = store.open(id)?;
+        container.lock()?;
+        destroy(&container, Some(&state))?;
+    }
+    Ok(status)
+}
+
+fn read_config(options: &CreateOptions) -> Result<Document, Error> {
+    let path = options.config.clone().unwrap_or_else(|| options.bundle.join("config.json"));
+    Ok(Document::read(&path)?)
+}
+
+fn wants_terminal(spec: &Spec<'_>) -> bool {
+    spec.process.as_ref().and_then(|p| p.terminal).unwrap_or(false)
+}
+
+/// poststart hooks; their failure is the caller's to know, the container lives.
+pub fn poststart(state: &State) -> Result<(), Error> {
+    let hooks = state.hooks.poststart.as_deref().unwrap_or_default();
+    let document = if hooks.is_empty() { Vec::new() } else { hook_state_of(state, "running") };
+    run_hooks(&HookRun { kind: "poststart", hooks, state: &document, directory: &state.bundle })?;
+    Ok(())
+}
+
+/// A container in the making. Dropped before it is finished, it leaves nothing behind.
+struct Making<'a> {
+    spec: &'a Spec<'a>,
+    options: &'a CreateOptions,
+    location: Location,
+    plan: Plan,
+    container: Option<Container>,
+    cgroup: Option<Cgroup>,
+    launched: Option<Launched>,
+}
+
+impl<'a> Making<'a> {
+    /// Checks and lowers the config, claims the id, makes the cgroup, and launches init.
+    fn begin(
+        store: &Store,
+        id: &str,
+        spec: &'a Spec<'a>,
+        options: &'a CreateOptions,
+        console: Option<OwnedFd>,
+        barrier: bool,
+    ) -> Result<Self, Error> {
+        super::store::check_id(id)?;
+        let host = host::probe()?;
+        let location = locate(spec, &host, id, store.options())?;
+        let activation = socket_activation();
+        check_preserved(options.preserve_fds + activation.count)?;
+        let request = Request {
+            id,
+            bundle: &options.bundle,
+            cgroup: &location,
+            console: if console.is_some() { Console::Socket } else { Console::Absent },
+            no_pivot: options.no_pivot,
+            no_new_keyring: options.no_new_keyring,
+            preserve_fds: options.preserve_fds,
+            listen_fds: activation.count,
+            listen_names: activation.names.as_deref(),
+            notify_dir: None,
+            pidfd_socket: options.pidfd_socket.is_some(),
+            barrier,
+        };
+        let plan = lower(spec, &host, &request)?;
+        check_rootfs(&plan.rootfs)?;
+        let agent = plan.seccomp_agent.as_deref().filter(|_| plan.seccomp.is_some());
+        let descriptors = Descriptors {
+            console,
+            start: None,
+            agent: agent.map(|p| connect_to("connect to the seccomp agent", p)).transpose()?,
+            pidfd: options.pidfd_socket.as_deref().map(|p| connect_to("connect to the pidfd socket", p)).transpose()?,
+        };
+        let container = store.claim(id)?;
+        let preserve = options.preserve_fds + activation.count;
+        let mut making =
+            Making { spec, options, location, plan, container: Some(container), cgroup: None, launched: None };
+        making.launch(&host, descriptors, barrier, preserve)?;
+        Ok(making)
+    }
+
+    fn launch(&mut self, host: &Host, mut descriptors: Descriptors, barrier: bool, preserve: u32) -> Result<(), Error> {
+        let container = self.container.as_ref().ok_or(Error::DoesNotExist)?;
+        if barrier {
+            descriptors.start = Some(listen_for_start(container)?);
+        }
+        if let Some(program) = &self.plan.seccomp {
+            container.write(SECCOMP_FILE, program)?;
+        }
+        let record = serde_json::to_string(&self.location).unwrap_or_default();
+        symlinkat(record.as_str(), container.dir(), CGROUP_LINK).on("record the cgroup in", &container.path)?;
+        let cgroup = Cgroup::create(&host.layout, &self.location)?;
+        let cgroup = self.cgroup.insert(cgroup);
+        if let Some(resources) = self.spec.linux.as_ref().and_then(|l| l.resources.as_ref()) {
+            cgroup.apply(resources)?;
+        }
+        cgroup.apply_devices(&self.plan.devices)?;
+        let entry = cgroup.entry()?;
+        let own_score = self.plan.oom_score_adj.map(set_oom_score).transpose()?.flatten();
+        let launched = launch(&self.plan, descriptors, &entry, preserve, &Place::Planned);
+        if let Some(score) = own_score {
+            let _ = write_oom_score(&score);
+        }
+        self.launched = Some(launched?);
+        Ok(())
+    }
+
+    fn launched(&self) -> Result<&Launched, Error> {
+        self.launched.as_ref().ok_or(Error::NotRunning)
+    }
+
+    /// Goes with init through its preparations.
+    fn to_ready(&mut self) -> Result<(), Error> {
+        loop {
+            let launched = self.launched()?;
+            match launched.event() {
+                Ok(Event::Hooks) => {
+                    self.runtime_hooks()?;
+                    self.launched()?.release()?;
+                }
+                Ok(Event::Ready) => return Ok(launched.set_limits(&self.plan.limits)?),
+                Ok(Event::Executed) => return Err(self.died()),
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// prestart, then createRuntime (config.md "Prestart", "CreateRuntime Hooks").
+    fn runtime_hooks(&self) -> Result<(), Error> {
+        let Some(hooks) = &self.spec.hooks else { return Ok(()) };
+        let pid = self.launched()?.pid;
+        let id = self.container.as_ref().map_or("", |c| &c.id);
+        let state = hook_state_for(self.spec, id, &self.options.bundle, "creating", pid);
+        let lists = [("prestart", &hooks.prestart), ("createRuntime", &hooks.create_runtime)];
+        for (kind, list) in lists {
+            let hooks = list.as_deref().unwrap_or_default();
+            run_hooks(&HookRun { kind, hooks, state: &state, directory: &self.options.bundle })?;
+        }
+        Ok(())
+    }
+
+    /// Init is gone without a word: the kernel or somebody else killed it.
+    fn died(&self) -> Error {
+        if self.cgroup.as_ref().and_then(|c| c.oom_kills().ok()).is_some_and(|n| n > 0) {
+            return Error::OomKilled;
+        }
+        let how = match self.launched.as_ref().and_then(Launched::abort) {
+            Some(status) => match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => format!("exit status {code}"),
+                (None, signal) => format!("killed by signal {}", signal.unwrap_or(0)),
+            },
+            None => "for an unknown reason".to_owned(),
+        };
+        LaunchError::Died { how }.into()
+    }
+
+    /// Init is ready: the container exists from here on.
+    fn finish(mut self) -> Result<(Container, State, Launched), Error> {
+        let launched = self.launched()?;
+        let container = self.container.as_ref().ok_or(Error::DoesNotExist)?;
+        let state = self.state(&container.id, launched);
+        container.save(&state)?;
+        if let Some(path) = &self.options.pid_file {
+            write_pid_file(path, launched.pid)?;
+        }
+        launched.release()?;
+        match (self.container.take(), self.launched.take()) {
+            (Some(container), Some(launched)) => Ok((container, state, launched)),
+            _ => Err(Error::DoesNotExist),
+        }
+    }
+
+    fn state(&self, id: &str, launched: &Launched) -> State {
+        let spec = self.spec;
+        let linux = spec.linux.as_ref();
+        let agent = self.plan.seccomp_agent.clone().map(|path| {
+            let metadata = linux.and_then(|l| l.seccomp.as_ref()).and_then(|s| s.listener_metadata.clone());
+            (path, metadata.unwrap_or_default())
+        });
+        State {
+            oci_version: spec.oci_version.as_deref().unwrap_or(OCI_VERSION).to_owned(),
+            id: id.to_owned(),
+            pid: launched.pid,
+            start_time: Stat::read(launched.pid).map_or(0, |s| s.start_time),
+            created: time::now(),
+            bundle: self.options.bundle.clone(),
+            rootfs: self.plan.rootfs.clone(),
+            owner: rustix::process::getuid().as_raw(),
+            annotations: spec
+                .annotations
+                .iter()
+                .flatten()
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect::<BTreeMap<_, _>>(),
+            cgroup: self.location.clone(),
+            resources: linux.and_then(|l| l.resources.clone()).unwrap_or_default(),
+            namespaces: self.plan.namespaces.all(),
+            uid_mappings: self.plan.namespaces.maps.uid.clone(),
+            process: defaults_for_exec(spec.process.as_ref()),
+            hooks: later_hooks(spec.hooks.as_ref()),
+            seccomp: self.plan.seccomp.is_some(),
+            seccomp_agent: agent,
+            late_ops: launched.late_ops(),
+        }
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        // Taken by `finish`: the container lives on.
+        let Some(container) = &self.container else { return };
+        if let Some(launched) = &self.launched {
+            launched.abort();
+        }
+        if let Some(cgroup) = &self.cgroup {
+            let _ = cgroup.kill_all();
+            let _ = cgroup.remove();
+        }
+        if let Some(path) = &self.options.pid_file {
+            let _ = std::fs::remove_file(path);
+        }
+        let _ = container.remove();
+    }
+}
+
+/// Where the cgroup goes (config-linux.md "Cgroups Path").
+fn locate(spec: &Spec<'_>, host: &Host, id: &str, options: &StoreOptions) -> Result<Location, Error> {
+    let path = spec.linux.as_ref().and_then(|l| l.cgroups_path.as_deref()).filter(|p| !p.is_empty());
+    Ok(Location::resolve(&host.layout, options.driver, path, id, options.rootless)?)
+}
+
+fn check_rootfs(rootfs: &Path) -> Result<(), Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match openat(CWD, rootfs, flags, Mode::empty()) {
+        Ok(_) => Ok(()),
+        Err(errno) => Err(LaunchError::Named {
+            pointer: "/root/path".into(),
+            what: "rootfs",
+            name: rootfs.display().to_string(),
+            errno,
+        }
+        .into()),
+    }
+}
+
+/// Descriptors of socket activation (sd_listen_fds(3)).
+struct Activation {
+    count: u32,
+    names: Option<String>,
+}
+
+fn socket_activation() -> Activation {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    let ours = number("LISTEN_PID") == Some(std::process::id());
+    let count = if ours { number("LISTEN_FDS").unwrap_or(0) } else { 0 };
+    Activation { count, names: std::env::var("LISTEN_FDNAMES").ok().filter(|_| count > 0) }
+}
+
+/// Every descriptor that is to be passed on must be there.
+pub fn check_preserved(count: u32) -> Result<(), Error> {
+    for fd in 3..3 + count {
+        // SAFETY: only asked for its flags; a number without a file gives EBADF.
+        let borrowed = unsafe { rustix::fd::BorrowedFd::borrow_raw(fd as i32) };
+        match fcntl_getfd(borrowed) {
+            Ok(flags) if flags.contains(FdFlags::CLOEXEC) => {
+                return Err(Error::PreservedFd { fd, errno: Errno::BADF });
+            }
+            Ok(_) => {}
+            Err(errno) => return Err(Error::PreservedFd { fd, errno }),
+        }
+    }
+    Ok(())
+}
+
+/// Children inherit the score, so no right over the child is needed. Returns what to restore.
+pub fn set_oom_score(score: i32) -> Result<Option<String>, Error> {
+    let old = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    let old = old.trim().to_owned();
+    if old == score.to_string() {
+        return Ok(None);
+    }
+    write_oom_score(&score.to_string()).map_err(|errno| LaunchError::Named {
+        pointer: "/process/oomScoreAdj".into(),
+        what: "write /proc/self/oom_score_adj",
+        name: score.to_string(),
+        errno,
+    })?;
+    Ok(Some(old))
+}
+
+/// See [`set_oom_score`].
+pub fn write_oom_score(score: &str) -> Result<(), Errno> {
+    std::fs::write("/proc/self/oom_score_adj", score).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
+}
+
+/// The pid in decimal without a newline, whole or not at all: engines poll for this file.
+pub fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::File { what: "write the pid file", path: path.to_owned(), errno: Errno::INVAL });
+    };
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let dir = openat(CWD, parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .on("write the pid file", path)?;
+    let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = match openat(&dir, &temporary, create, Mode::from_raw_mode(0o666)) {
+        // Left by a writer that was killed.
+        Err(Errno::EXIST) => {
+            unlinkat(&dir, &temporary, AtFlags::empty()).on("write the pid file", path)?;
+            openat(&dir, &temporary, create, Mode::from_raw_mode(0o666))
+        }
+        other => other,
+    }
+    .on("write the pid file", path)?;
+    let written = std::fs::File::from(file).write_all(pid.to_string().as_bytes()).on("write the pid file", path);
+    let renamed = written.and_then(|()| renameat(&dir, &temporary, &dir, name).on("write the pid file", path));
+    if renamed.is_err() {
+        let _ = unlinkat(&dir, &temporary, AtFlags::empty());
+    }
+    renamed
+}
+
+/// What an exec'd process takes from the container's where it says nothing itself.
+fn defaults_for_exec(process: Option<&Process<'_>>) -> Process<'static> {
+    let Some(p) = process else { return Process::default() };
+    let own = |t: &Option<Text<'_>>| t.clone().map(Text::into_owned);
+    let texts = |l: &Option<Vec<Text<'_>>>| l.as_ref().map(|l| l.iter().cloned().map(Text::into_owned).collect());
+    Process {
+        capabilities: p.capabilities.as_ref().map(|c| crate::spec::Capabilities {
+            bounding: texts(&c.bounding),
+            effective: texts(&c.effective),
+            inheritable: texts(&c.inheritable),
+            permitted: texts(&c.permitted),
+            ambient: texts(&c.ambient),
+        }),
+        rlimits: p.rlimits.as_ref().map(|limits| {
+            let own_limit =
+                |l: &crate::spec::Rlimit<'_>| crate::spec::Rlimit { kind: own(&l.kind), soft: l.soft, hard: l.hard };
+            limits.iter().map(own_limit).collect()
+        }),
+        no_new_privileges: p.no_new_privileges,
+        apparmor_profile: own(&p.apparmor_profile),
+        selinux_label: own(&p.selinux_label),
+        oom_score_adj: p.oom_score_adj,
+        ..Process::default()
+    }
+}
+
+/// poststart and poststop, which outlive this command.
+fn later_hooks(hooks: Option<&Hooks<'_>>) -> Hooks<'static> {
+    let own = |list: &Option<Vec<crate::spec::Hook<'_>>>| {
+        list.as_ref().map(|hooks| {
+            let texts =
+                |l: &Option<Vec<Text<'_>>>| l.as_ref().map(|l| l.iter().cloned().map(Text::into_owned).collect());
+            let own_hook = |h: &crate::spec::Hook<'_>| crate::spec::Hook {
+                path: h.path.clone().map(Text::into_owned),
+                args: texts(&h.args),
+                env: texts(&h.env),
+                timeout: h.timeout,
+            };
+            hooks.iter().map(own_hook).collect()
+        })
+    };
+    Hooks {
+        poststart: hooks.and_then(|h| own(&h.poststart)),
+        poststop: hooks.and_then(|h| own(&h.poststop)),
+        ..Hooks::default()
+    }
+}

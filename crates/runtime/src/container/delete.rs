@@ -1,0 +1,107 @@
+//! `delete`: the end of a container, and of all that it had.
+
+use std::time::Duration;
+
+use rt_cgroups::{Cgroup, Location};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::fs::readlinkat;
+use rustix::process::{Signal, pidfd_send_signal};
+
+use super::document::hook_state_of;
+use super::error::Error;
+use super::state::{State, Status};
+use super::store::{CGROUP_LINK, Container, Store};
+use crate::launch::{HookRun, run_hooks};
+
+/// How long a killed init may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Deletes a container that is stopped or created; with `force`, any, and one that does not exist is no error.
+pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
+    let container = match store.open(id) {
+        Err(Error::DoesNotExist) if force => return Ok(()),
+        other => other?,
+    };
+    match container.lock() {
+        Err(Error::DoesNotExist) if force => return Ok(()),
+        other => other?,
+    }
+    let state = match container.state() {
+        Ok(state) => state,
+        // Left by a creator that was killed, or damaged: the cgroup is known all the same.
+        Err(Error::DoesNotExist | Error::Damaged { .. }) if force => return destroy(&container, None),
+        Err(e) => return Err(e),
+    };
+    let cgroup = Cgroup::open(&state.cgroup)?;
+    let status = container.status(&state, || false);
+    match status {
+        Status::Stopped => {}
+        Status::Created => kill_and_wait(&state)?,
+        _ if force => {
+            cgroup.kill_all()?;
+            kill_and_wait(&state)?;
+        }
+        _ => {
+            let paused = matches!(cgroup.freezer_state(), Ok(rt_cgroups::FreezerState::Frozen));
+            let status = if paused { Status::Paused } else { status };
+            return Err(Error::DeleteRunning { id: id.to_owned(), status: status.text() });
+        }
+    }
+    destroy(&container, Some(&state))
+}
+
+fn kill_and_wait(state: &State) -> Result<(), Error> {
+    let Some(init) = state.init() else { return Ok(()) };
+    let _ = pidfd_send_signal(&init, Signal::KILL);
+    await_end(&init)
+}
+
+fn await_end(init: &OwnedFd) -> Result<(), Error> {
+    let mut fds = [PollFd::new(init, PollFlags::IN)];
+    let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    match poll(&mut fds, Some(&patience)) {
+        Ok(0) => Err(Error::InitStillRunning),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the cgroup with whatever still runs in it, runs poststop hooks, removes the directory.
+pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error> {
+    let location = match state {
+        Some(state) => Some(state.cgroup.clone()),
+        None => recorded_location(container),
+    };
+    if let Some(location) = location {
+        let cgroup = Cgroup::open(&location)?;
+        if cgroup.processes().is_ok_and(|p| !p.is_empty()) {
+            cgroup.kill_all()?;
+        }
+        cgroup.remove()?;
+    }
+    if let Some(state) = state {
+        let hooks = state.hooks.poststop.as_deref().unwrap_or_default();
+        if !hooks.is_empty() {
+            let document = hook_state_of(state, "stopped");
+            // The container is gone whatever they say (config.md "Poststop": log a warning, go on).
+            for hook in hooks {
+                let run = HookRun {
+                    kind: "poststop",
+                    hooks: std::slice::from_ref(hook),
+                    state: &document,
+                    directory: &state.bundle,
+                };
+                if let Err(e) = run_hooks(&run) {
+                    tracing::warn!("{e}");
+                }
+            }
+        }
+    }
+    container.remove()
+}
+
+/// What the creator wrote down before it made the cgroup.
+fn recorded_location(container: &Container) -> Option<Location> {
+    let text = readlinkat(container.dir(), CGROUP_LINK, Vec::new()).ok()?;
+    serde_json::from_slice(text.to_bytes()).ok()
+}

@@ -1,0 +1,161 @@
+//! The errors of the lifecycle verbs. The texts are runc's where engines match them (contracts.md 1.5).
+
+use std::path::PathBuf;
+
+use rt_sys::errno::text;
+use rustix::io::Errno;
+
+use crate::launch::LaunchError;
+use crate::spec::SpecError;
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say it
+pub enum Error {
+    #[error("container with given ID already exists")]
+    Exists,
+    #[error("invalid container ID format")]
+    InvalidId,
+    #[error("container does not exist")]
+    DoesNotExist,
+    #[error("container not running")]
+    NotRunning,
+    #[error("container paused")]
+    Paused,
+    #[error("container not paused")]
+    NotPaused,
+    #[error("cannot start a container that has stopped")]
+    StartStopped,
+    #[error("cannot start an already running container")]
+    StartRunning,
+    #[error("cannot delete container {id} that is not stopped: {status}")]
+    DeleteRunning { id: String, status: &'static str },
+    #[error("container init still running")]
+    InitStillRunning,
+    #[error("cannot exec in a stopped container")]
+    ExecStopped,
+    #[error("cannot exec in a paused container (use --ignore-paused to override)")]
+    ExecPaused,
+    #[error("exec args cannot be empty")]
+    ExecWithoutArgs,
+    #[error("cannot allocate tty if rt will detach without setting console socket")]
+    TerminalWithoutSocket,
+    #[error("cannot use console socket if rt will not detach or allocate tty")]
+    SocketWithoutTerminal,
+    #[error("unknown signal {0:?}")]
+    UnknownSignal(String),
+    #[error("{0}")]
+    Spec(#[from] SpecError),
+    #[error("{0}")]
+    Launch(#[from] LaunchError),
+    #[error("/linux/resources{}: {source}", source.pointer().unwrap_or_default())]
+    Cgroup {
+        #[from]
+        source: rt_cgroups::Error,
+    },
+    #[error("container init was OOM-killed (memory limit too low?)")]
+    OomKilled,
+    #[error("unable to stat preserved-fd {fd}: {}", text(*errno))]
+    PreservedFd { fd: u32, errno: Errno },
+    #[error("{what} {path}: {}", text(*errno))]
+    File { what: &'static str, path: PathBuf, errno: Errno },
+    #[error("{what}: {}", text(*errno))]
+    System { what: &'static str, errno: Errno },
+    #[error("state of container {id} is damaged: {path}: {message}; `rt delete --force {id}` removes it")]
+    Damaged { id: String, path: PathBuf, message: String },
+    #[error("--root must not be /")]
+    RootIsSlash,
+}
+
+/// Says what a failed system call was for.
+pub trait Context<T> {
+    /// Without a file.
+    fn doing(self, what: &'static str) -> Result<T, Error>;
+    /// With a file.
+    fn on(self, what: &'static str, path: impl Into<PathBuf>) -> Result<T, Error>;
+}
+
+impl<T> Context<T> for Result<T, Errno> {
+    fn doing(self, what: &'static str) -> Result<T, Error> {
+        self.map_err(|errno| Error::System { what, errno })
+    }
+
+    fn on(self, what: &'static str, path: impl Into<PathBuf>) -> Result<T, Error> {
+        self.map_err(|errno| Error::File { what, path: path.into(), errno })
+    }
+}
+
+impl<T> Context<T> for std::io::Result<T> {
+    fn doing(self, what: &'static str) -> Result<T, Error> {
+        self.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO)).doing(what)
+    }
+
+    fn on(self, what: &'static str, path: impl Into<PathBuf>) -> Result<T, Error> {
+        self.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO)).on(what, path)
+    }
+}
+
+impl Error {
+    /// The field of the config that the error is about.
+    pub fn field(&self) -> Option<String> {
+        match self {
+            Error::Spec(e) => e.pointer().map(str::to_owned),
+            Error::Launch(e) => e.pointer().map(str::to_owned),
+            Error::Cgroup { source } => source.pointer().map(|p| format!("/linux/resources{p}")),
+            _ => None,
+        }
+    }
+
+    /// The errno behind it.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Error::Spec(e) => e.errno(),
+            Error::Launch(e) => e.errno(),
+            Error::Cgroup { source } => source.errno(),
+            Error::PreservedFd { errno, .. } | Error::File { errno, .. } | Error::System { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Error::Launch(e) => e.hint(),
+            Error::Spec(SpecError::Read { .. }) => {
+                Some("a bundle is a directory with a config.json; `rt spec` writes one")
+            }
+            Error::InvalidId => Some("an id has letters, digits and _ + . - only, and is neither . nor .."),
+            Error::Exists => Some("choose another id, or remove the container with `rt delete`"),
+            Error::DeleteRunning { .. } => Some("stop it with `rt kill`, or use `rt delete --force`"),
+            Error::OomKilled => Some("raise /linux/resources/memory/limit"),
+            Error::TerminalWithoutSocket => Some("give --console-socket, or set /process/terminal to false"),
+            Error::SocketWithoutTerminal => Some("leave out --console-socket, or set /process/terminal to true"),
+            _ => None,
+        }
+    }
+
+    /// A stable name for programs that read the log.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Exists => "container-exists",
+            Error::InvalidId => "invalid-id",
+            Error::DoesNotExist => "no-such-container",
+            Error::NotRunning | Error::StartStopped | Error::ExecStopped => "container-not-running",
+            Error::Paused | Error::ExecPaused => "container-paused",
+            Error::NotPaused => "container-not-paused",
+            Error::StartRunning | Error::DeleteRunning { .. } | Error::InitStillRunning => "container-running",
+            Error::ExecWithoutArgs
+            | Error::TerminalWithoutSocket
+            | Error::SocketWithoutTerminal
+            | Error::UnknownSignal(_)
+            | Error::PreservedFd { .. }
+            | Error::RootIsSlash => "invalid-argument",
+            Error::Spec(_) => "invalid-config",
+            Error::Launch(_) => "launch-failed",
+            Error::Cgroup { .. } => "cgroup",
+            Error::OomKilled => "oom-killed",
+            Error::File { .. } | Error::System { .. } => "system",
+            Error::Damaged { .. } => "damaged-state",
+        }
+    }
+}

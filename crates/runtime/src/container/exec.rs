@@ -1,0 +1,250 @@
+//! `exec`: another process in a container, in its namespaces and its cgroup, through the same stub.
+
+use std::path::PathBuf;
+
+use rt_cgroups::Cgroup;
+use rustix::fd::{AsFd, OwnedFd};
+
+use super::create::{check_preserved, set_oom_score, write_oom_score, write_pid_file};
+use super::error::Error;
+use super::foreground::{self, Ending};
+use super::sockets::{connect_to, console_pair};
+use super::state::{State, Status};
+use super::store::{Container, SECCOMP_FILE, Store};
+use crate::host;
+use crate::launch::{Descriptors, Event, Place, launch};
+use crate::plan::{Console, ExecRequest, Request, lower_exec};
+use crate::seccomp::Profile;
+use crate::spec::{Capabilities, Document, Linux, Process, Spec, Text, User};
+
+/// The options of `exec`.
+#[derive(Clone, Debug, Default)]
+pub struct ExecOptions {
+    /// `--process`: a file with the whole process.
+    pub process: Option<PathBuf>,
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// `--cwd`.
+    pub cwd: Option<String>,
+    /// `--env`, in addition to the container's.
+    pub env: Vec<String>,
+    /// `--tty`.
+    pub terminal: bool,
+    /// `--user`: user and group.
+    pub user: Option<(u32, Option<u32>)>,
+    /// `--additional-gids`.
+    pub additional_gids: Vec<u32>,
+    /// `--cap`, in addition to the container's.
+    pub caps: Vec<String>,
+    /// `--no-new-privs`.
+    pub no_new_privs: bool,
+    /// `--apparmor`.
+    pub apparmor: Option<String>,
+    /// `--process-label`.
+    pub process_label: Option<String>,
+    /// `--console-socket`.
+    pub console_socket: Option<PathBuf>,
+    /// `--pidfd-socket`.
+    pub pidfd_socket: Option<PathBuf>,
+    /// `--pid-file`, absolute.
+    pub pid_file: Option<PathBuf>,
+    /// `--detach`.
+    pub detach: bool,
+    /// `--preserve-fds`.
+    pub preserve_fds: u32,
+    /// `--ignore-paused`.
+    pub ignore_paused: bool,
+    /// `--cgroup`: a cgroup below the container's.
+    pub cgroup: Option<String>,
+    /// `--no-subreaper`.
+    pub no_subreaper: bool,
+}
+
+/// Executes a process; unless detached, waits for its end.
+pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Ending, Error> {
+    let container = store.open(id)?;
+    let state = container.state()?;
+    let cgroup = Cgroup::open(&state.cgroup)?;
+    let paused = || matches!(cgroup.freezer_state(), Ok(rt_cgroups::FreezerState::Frozen));
+    match container.status(&state, paused) {
+        Status::Stopped => return Err(Error::ExecStopped),
+        Status::Paused if !options.ignore_paused => return Err(Error::ExecPaused),
+        _ => {}
+    }
+    let init = state.init().ok_or(Error::ExecStopped)?;
+    let document = match &options.process {
+        Some(path) => Document::read(path)?,
+        None => Document::read(&state.bundle.join("config.json"))?,
+    };
+    let process: Process<'_> = match &options.process {
+        Some(_) => document.parse()?,
+        None => document.parse::<Spec<'_>>()?.process.unwrap_or_default(),
+    };
+    let process = with_options(process, options, &state)?;
+    let terminal = process.terminal.unwrap_or(false);
+    if options.detach && terminal && options.console_socket.is_none() {
+        return Err(Error::TerminalWithoutSocket);
+    }
+    if options.console_socket.is_some() && !terminal {
+        return Err(Error::SocketWithoutTerminal);
+    }
+    launch_in(&container, &state, &cgroup, &init, process, options)
+}
+
+fn launch_in(
+    container: &Container,
+    state: &State,
+    cgroup: &Cgroup,
+    init: &OwnedFd,
+    process: Process<'_>,
+    options: &ExecOptions,
+) -> Result<Ending, Error> {
+    let terminal = process.terminal.unwrap_or(false);
+    let (console, ours) = match &options.console_socket {
+        Some(path) => (Some(connect_to("connect to the console socket", path)?), None),
+        None if terminal => console_pair().map(|(theirs, ours)| (Some(theirs), Some(ours)))?,
+        None => (None, None),
+    };
+    check_preserved(options.preserve_fds)?;
+    let request = Request {
+        id: &container.id,
+        bundle: &state.bundle,
+        cgroup: &state.cgroup,
+        console: if console.is_some() { Console::Socket } else { Console::Absent },
+        no_pivot: false,
+        no_new_keyring: false,
+        preserve_fds: options.preserve_fds,
+        listen_fds: 0,
+        listen_names: None,
+        notify_dir: None,
+        pidfd_socket: options.pidfd_socket.is_some(),
+        barrier: false,
+    };
+    let program = if state.seccomp { Some(container.read(SECCOMP_FILE)?) } else { None };
+    let exec = ExecRequest { request, namespaces: state.namespaces, seccomp: program.as_deref(), no_setgroups: false };
+    let agent = state.seccomp_agent.as_ref();
+    let linux = agent.map(|(path, metadata)| Linux {
+        seccomp: Some(Profile {
+            listener_path: Some(path.to_string_lossy().into_owned()),
+            listener_metadata: Some(metadata.clone()),
+            ..Profile::default()
+        }),
+        ..Linux::default()
+    });
+    let annotations = state.annotations.iter().map(|(k, v)| (Text::from(k.as_str()), Text::from(v.as_str()))).collect();
+    let spec = Spec { process: Some(process), linux, annotations: Some(annotations), ..Spec::default() };
+    let plan = lower_exec(&spec, &host::probe()?, &exec)?;
+    let descriptors = Descriptors {
+        console,
+        start: None,
+        agent: agent.map(|(p, _)| connect_to("connect to the seccomp agent", p)).transpose()?,
+        pidfd: options.pidfd_socket.as_deref().map(|p| connect_to("connect to the pidfd socket", p)).transpose()?,
+    };
+    let signals = (!options.detach).then(|| foreground::Signals::take(!options.no_subreaper)).transpose()?;
+    let entry = match &options.cgroup {
+        Some(below) => {
+            let (controller, path) = below.split_once(':').map_or((None, below.as_str()), |(c, p)| (Some(c), p));
+            cgroup.descend(controller, path)?.entry()?
+        }
+        None => cgroup.entry()?,
+    };
+    let own_score = plan.oom_score_adj.map(set_oom_score).transpose()?.flatten();
+    let launched =
+        launch(&plan, descriptors, &entry, options.preserve_fds, &Place::Inside(init.as_fd(), state.namespaces));
+    if let Some(score) = own_score {
+        let _ = write_oom_score(&score);
+    }
+    let launched = launched?;
+    let result = launched.set_limits(&plan.limits).and_then(|()| launched.event());
+    match result {
+        Ok(Event::Executed) => {}
+        Ok(_) => {
+            launched.abort();
+            return Err(Error::System { what: "execute the process", errno: rustix::io::Errno::PROTO });
+        }
+        Err(e) => {
+            launched.abort();
+            return Err(e.into());
+        }
+    }
+    // Only now: to conmon this file is the sign of success.
+    if let Some(path) = &options.pid_file
+        && let Err(e) = write_pid_file(path, launched.pid)
+    {
+        launched.abort();
+        return Err(e);
+    }
+    match signals {
+        Some(signals) => foreground::wait(&launched.pidfd, signals, ours),
+        None => Ok(Ending::Detached),
+    }
+}
+
+/// The process as the options change it, with the container's defaults for what it leaves open.
+fn with_options<'a>(mut process: Process<'a>, options: &ExecOptions, state: &State) -> Result<Process<'a>, Error> {
+    let text = |s: &String| Text::from(s.clone());
+    if options.process.is_none() {
+        if options.args.is_empty() {
+            return Err(Error::ExecWithoutArgs);
+        }
+        process.args = Some(options.args.iter().map(text).collect());
+        process.terminal = Some(options.terminal);
+        // The scheduler, priority and affinity of the container's init are inherited as everything in its config.
+        process.env.get_or_insert_default().extend(options.env.iter().map(text));
+        if let Some(cwd) = &options.cwd {
+            process.cwd = Some(text(cwd));
+        }
+        if let Some((uid, gid)) = options.user {
+            let user = process.user.get_or_insert_with(User::default);
+            user.uid = Some(uid);
+            user.gid = gid.or(user.gid);
+        }
+        if !options.additional_gids.is_empty() {
+            let user = process.user.get_or_insert_with(User::default);
+            user.additional_gids.get_or_insert_default().extend(&options.additional_gids);
+        }
+        if options.no_new_privs {
+            process.no_new_privileges = Some(true);
+        }
+        if let Some(profile) = &options.apparmor {
+            process.apparmor_profile = Some(text(profile));
+        }
+        if let Some(label) = &options.process_label {
+            process.selinux_label = Some(text(label));
+        }
+        add_capabilities(&mut process, &options.caps);
+    }
+    if process.args.as_ref().is_none_or(Vec::is_empty) {
+        return Err(Error::ExecWithoutArgs);
+    }
+    let defaults = &state.process;
+    process.capabilities = process.capabilities.take().or_else(|| defaults.capabilities.clone());
+    process.rlimits = process.rlimits.take().or_else(|| defaults.rlimits.clone());
+    process.no_new_privileges = process.no_new_privileges.or(defaults.no_new_privileges);
+    process.oom_score_adj = process.oom_score_adj.or(defaults.oom_score_adj);
+    let unset = |t: &Option<Text<'_>>| t.as_deref().is_none_or(str::is_empty);
+    if unset(&process.apparmor_profile) && unset(&process.selinux_label) {
+        process.apparmor_profile = defaults.apparmor_profile.clone();
+        process.selinux_label = defaults.selinux_label.clone();
+    }
+    Ok(process)
+}
+
+/// `--cap` adds to bounding, effective and permitted; never to inheritable (CVE-2022-29162), and to ambient only what
+/// is already inheritable.
+fn add_capabilities(process: &mut Process<'_>, caps: &[String]) {
+    if caps.is_empty() {
+        return;
+    }
+    let sets = process.capabilities.get_or_insert_with(Capabilities::default);
+    let inheritable = sets.inheritable.clone().unwrap_or_default();
+    for cap in caps {
+        let cap = Text::from(cap.clone());
+        for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+            set.get_or_insert_default().push(cap.clone());
+        }
+        if inheritable.contains(&cap) {
+            sets.ambient.get_or_insert_default().push(cap);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `pause`, `resume` and `update`.
+
+use rt_cgroups::{Cgroup, FreezerState, Resources};
+
+use super::error::Error;
+use super::state::Status;
+use super::store::Store;
+
+/// Freezes all processes of a container.
+pub fn pause(store: &Store, id: &str) -> Result<(), Error> {
+    let container = store.open(id)?;
+    container.lock()?;
+    let state = container.state()?;
+    let cgroup = Cgroup::open(&state.cgroup)?;
+    match container.status(&state, || matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen))) {
+        Status::Running | Status::Created => Ok(cgroup.freeze()?),
+        Status::Paused => Err(Error::Paused),
+        Status::Stopped => Err(Error::NotRunning),
+    }
+}
+
+/// Thaws a frozen container.
+pub fn resume(store: &Store, id: &str) -> Result<(), Error> {
+    let container = store.open(id)?;
+    container.lock()?;
+    let state = container.state()?;
+    let cgroup = Cgroup::open(&state.cgroup)?;
+    match container.status(&state, || matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen))) {
+        Status::Paused => Ok(cgroup.thaw()?),
+        Status::Stopped => Err(Error::NotRunning),
+        Status::Running | Status::Created => Err(Error::NotPaused),
+    }
+}
+
+/// Changes limits of a container; what is not named stays.
+pub fn update(store: &Store, id: &str, change: &Resources) -> Result<(), Error> {
+    let container = store.open(id)?;
+    container.lock()?;
+    let mut state = container.state()?;
+    if state.init().is_none() {
+        return Err(Error::NotRunning);
+    }
+    let cgroup = Cgroup::open(&state.cgroup)?;
+    state.resources = cgroup.update(&state.resources, change)?;
+    container.save(&state)
+}

@@ -1,0 +1,70 @@
+//! Processes by pid and start time: a number alone may be somebody else's by now.
+
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// What /proc/PID/stat says (proc_pid_stat(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The name, at most 15 bytes.
+    pub comm: String,
+    /// One letter.
+    pub state: char,
+    /// Clock ticks since boot.
+    pub start_time: u64,
+}
+
+impl Stat {
+    /// Reads it; None if there is no such process.
+    pub fn read(pid: i32) -> Option<Stat> {
+        parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// A process that has ended but was not waited for.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// The name may hold anything, parentheses and newlines too: it ends at the last one.
+fn parse(bytes: &[u8]) -> Option<Stat> {
+    let open = bytes.iter().position(|b| *b == b'(')?;
+    let close = bytes.iter().rposition(|b| *b == b')')?;
+    let comm = String::from_utf8_lossy(bytes.get(open + 1..close)?).into_owned();
+    let rest = std::str::from_utf8(bytes.get(close + 2..)?).ok()?;
+    let mut fields = rest.split(' ');
+    let state = fields.next()?.chars().next()?;
+    // Field 22, and `fields` has just given field 3.
+    let start_time = fields.nth(18)?.parse().ok()?;
+    Some(Stat { comm, state, start_time })
+}
+
+/// A handle to the process `pid`, if it is still the one that started at `start_time`.
+pub fn open(pid: i32, start_time: u64) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    // The handle first, then the check: from here on it cannot become another process's.
+    let stat = Stat::read(pid)?;
+    (stat.start_time == start_time && !stat.is_dead()).then_some(pidfd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program may choose its name to look like other fields.
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let line = b"42 (a) R 1 (b) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 1";
+        let stat = parse(line).unwrap();
+        assert_eq!((stat.comm.as_str(), stat.state, stat.start_time), ("a) R 1 (b", 'S', 98765));
+        assert_eq!(parse(b"42 (a"), None);
+    }
+
+    #[test]
+    fn this_process_is_alive() {
+        let pid = std::process::id() as i32;
+        let stat = Stat::read(pid).unwrap();
+        assert!(open(pid, stat.start_time).is_some());
+        assert!(open(pid, stat.start_time + 1).is_none());
+    }
+}

@@ -1,0 +1,45 @@
+//! Questions about containers: `state`, `list`, `ps`.
+
+use rt_cgroups::{Cgroup, FreezerState};
+use rustix::process::Pid;
+
+use super::document::StateDocument;
+use super::error::Error;
+use super::state::{State, Status};
+use super::store::{Container, Store};
+
+/// A container with its state and status.
+pub fn load(store: &Store, id: &str) -> Result<(Container, State, Status), Error> {
+    let container = store.open(id)?;
+    let state = container.state()?;
+    let paused =
+        || Cgroup::open(&state.cgroup).and_then(|c| c.freezer_state()).is_ok_and(|s| s == FreezerState::Frozen);
+    let status = container.status(&state, paused);
+    Ok((container, state, status))
+}
+
+/// The state document of one container.
+pub fn state(store: &Store, id: &str) -> Result<StateDocument, Error> {
+    let (_, state, status) = load(store, id)?;
+    Ok(StateDocument::new(&state, status))
+}
+
+/// All containers with their owners' ids. One whose state cannot be read is warned of and left out.
+pub fn list(store: &Store) -> Result<Vec<(StateDocument, u32)>, Error> {
+    let mut all = Vec::new();
+    for id in store.ids()? {
+        match load(store, &id) {
+            Ok((_, state, status)) => all.push((StateDocument::new(&state, status), state.owner)),
+            // Being created or just deleted.
+            Err(Error::DoesNotExist) => {}
+            Err(e) => tracing::warn!("{e}"),
+        }
+    }
+    Ok(all)
+}
+
+/// The pids of all processes of a container, as the runtime sees them.
+pub fn processes(store: &Store, id: &str) -> Result<Vec<Pid>, Error> {
+    let state = store.open(id)?.state()?;
+    Ok(Cgroup::open(&state.cgroup)?.processes()?)
+}

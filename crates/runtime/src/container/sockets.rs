@@ -1,0 +1,78 @@
+//! The sockets around a container: console, pidfd, seccomp agent, and the start barrier.
+
+use std::path::Path;
+
+use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, bind,
+    connect, listen, recvmsg, socket_with, socketpair,
+};
+
+use super::error::{Context, Error};
+use super::store::{Container, START_SOCKET};
+
+/// Connects to the stream socket at `path`.
+pub fn connect_to(what: &'static str, path: &Path) -> Result<OwnedFd, Error> {
+    let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).doing("make a socket")?;
+    let connected = SocketAddrUnix::new(path).and_then(|address| connect(&fd, &address));
+    match connected {
+        // Longer than an address holds: by its directory instead.
+        Err(Errno::NAMETOOLONG) => {
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+            let dir = rustix::fs::openat(rustix::fs::CWD, parent, flags, rustix::fs::Mode::empty()).on(what, path)?;
+            let short =
+                format!("/proc/self/fd/{}/{}", dir.as_raw_fd(), path.file_name().unwrap_or_default().to_string_lossy());
+            SocketAddrUnix::new(short).and_then(|address| connect(&fd, &address)).on(what, path)?;
+        }
+        other => other.on(what, path)?,
+    }
+    Ok(fd)
+}
+
+/// The address of the start socket. By way of the directory's descriptor: a socket's address holds 108 bytes, a path more.
+fn start_address(container: &Container) -> Result<SocketAddrUnix, Error> {
+    let path = format!("/proc/self/fd/{}/{START_SOCKET}", container.dir().as_raw_fd());
+    SocketAddrUnix::new(path).on("address", container.path.join(START_SOCKET))
+}
+
+/// The listening socket on which init waits for `start`.
+pub fn listen_for_start(container: &Container) -> Result<OwnedFd, Error> {
+    let path = container.path.join(START_SOCKET);
+    let fd =
+        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).doing("make a socket")?;
+    bind(&fd, &start_address(container)?).on("bind", &path)?;
+    listen(&fd, 8).on("listen on", &path)?;
+    Ok(fd)
+}
+
+/// Connects to the waiting init.
+pub fn connect_to_init(container: &Container) -> Result<OwnedFd, Errno> {
+    let fd = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let address = start_address(container).map_err(|_| Errno::NAMETOOLONG)?;
+    connect(&fd, &address)?;
+    Ok(fd)
+}
+
+/// A pair for a terminal that `rt` itself keeps: init's end and ours.
+pub fn console_pair() -> Result<(OwnedFd, OwnedFd), Error> {
+    socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).doing("make a socket pair")
+}
+
+/// Receives a terminal's master.
+pub fn receive_master(socket: &OwnedFd) -> Result<OwnedFd, Error> {
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut name = [0_u8; 64];
+    let mut parts = [rustix::io::IoSliceMut::new(&mut name)];
+    recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC).doing("receive the terminal")?;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut fds) = message
+            && let Some(fd) = fds.next()
+        {
+            return Ok(fd);
+        }
+    }
+    Err(Error::System { what: "receive the terminal", errno: Errno::BADMSG })
+}

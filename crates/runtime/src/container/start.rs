@@ -1,0 +1,83 @@
+//! `start`: opens the barrier and waits until the program has been executed.
+
+use rt_init::report::{HEAD, Kind, MAX_DETAIL, Report};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use super::create::poststart;
+use super::delete::destroy;
+use super::error::{Context, Error};
+use super::sockets::connect_to_init;
+use super::state::{State, Status};
+use super::store::{START_SOCKET, Store};
+use crate::launch::from_late_report;
+
+/// Starts a created container.
+pub fn start(store: &Store, id: &str) -> Result<(), Error> {
+    let container = store.open(id)?;
+    container.lock()?;
+    let state = container.state()?;
+    match container.status(&state, || false) {
+        Status::Created => {}
+        Status::Stopped => return Err(Error::StartStopped),
+        Status::Running | Status::Paused => return Err(Error::StartRunning),
+    }
+    match open_barrier(&container, &state) {
+        Ok(()) => {}
+        Err(e) => {
+            // A container that cannot run its program is over; what is left of it is for `delete`.
+            container.forget(START_SOCKET)?;
+            return Err(e);
+        }
+    }
+    container.forget(START_SOCKET)?;
+    // A hook may use the runtime itself.
+    container.unlock()?;
+    if let Err(e) = poststart(&state) {
+        if let Some(pidfd) = state.init() {
+            let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+        }
+        container.lock()?;
+        let _ = destroy(&container, Some(&state));
+        return Err(e);
+    }
+    Ok(())
+}
+
+fn open_barrier(container: &super::store::Container, state: &State) -> Result<(), Error> {
+    let socket = match connect_to_init(container) {
+        // The listener is closed by exec: a starter that died just then had already succeeded.
+        Err(Errno::CONNREFUSED) if state.init().is_some() => return Err(Error::StartRunning),
+        Err(Errno::CONNREFUSED | Errno::NOENT) => return Err(Error::StartStopped),
+        other => other.doing("connect to the container's init")?,
+    };
+    send(&socket, b"s", SendFlags::NOSIGNAL).doing("start the container")?;
+    let mut message = [0_u8; HEAD + MAX_DETAIL];
+    loop {
+        let n = match recv(&socket, &mut message[..], RecvFlags::empty()) {
+            Err(Errno::INTR) => continue,
+            Err(Errno::CONNRESET) => return Err(Error::StartStopped),
+            other => other.doing("wait for the container's init")?.0,
+        };
+        let Some((report, detail)) = message.get(..n).filter(|m| !m.is_empty()).and_then(Report::decode) else {
+            // Closed without a report: by exec, or by init's death before it.
+            return if ended_before_exec(state) { Err(Error::StartStopped) } else { Ok(()) };
+        };
+        if report.kind == Kind::Failed {
+            let late = state.late_ops.iter().find(|op| op.index == report.op);
+            return Err(match late {
+                Some(op) => from_late_report(op, &report, detail).into(),
+                None => {
+                    Error::System { what: "start the container", errno: Errno::from_raw_os_error(report.errno as i32) }
+                }
+            });
+        }
+    }
+}
+
+/// An init killed at the barrier closes the connection as exec does. A program that was executed and has already ended
+/// did start; only its name tells the two apart.
+fn ended_before_exec(state: &State) -> bool {
+    super::process::Stat::read(state.pid)
+        .is_some_and(|s| s.start_time == state.start_time && s.is_dead() && s.comm == super::store::WAITING_NAME)
+}

@@ -1,0 +1,96 @@
+//! What is kept of a container between commands: `state.json` in its directory, written whole or not at all.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use rt_cgroups::{Location, Resources};
+use serde::{Deserialize, Serialize};
+
+use super::process::{Stat, open};
+use crate::launch::LateOp;
+use crate::spec::{Hooks, IdMapping, Process};
+
+/// The state of a container.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'static"))]
+pub struct State {
+    /// Of the config.
+    pub oci_version: String,
+    /// Its id.
+    pub id: String,
+    /// Init's pid.
+    pub pid: i32,
+    /// Init's start time, in clock ticks since boot.
+    pub start_time: u64,
+    /// RFC 3339.
+    pub created: String,
+    /// The bundle, absolute.
+    pub bundle: PathBuf,
+    /// The rootfs, absolute.
+    pub rootfs: PathBuf,
+    /// The user that created it.
+    pub owner: u32,
+    /// Of the config.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Where its cgroups are.
+    pub cgroup: Location,
+    /// The limits in force.
+    #[serde(default)]
+    pub resources: Resources,
+    /// CLONE_NEW* of the namespaces it does not share with the runtime.
+    pub namespaces: u64,
+    /// The user map, for those who execute processes in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uid_mappings: Vec<IdMapping>,
+    /// Defaults for processes executed in it.
+    pub process: Process<'static>,
+    /// poststart and poststop.
+    #[serde(default)]
+    pub hooks: Hooks<'static>,
+    /// A compiled seccomp program lies beside this file.
+    pub seccomp: bool,
+    /// Where a seccomp listener goes, and the metadata it gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp_agent: Option<(PathBuf, String)>,
+    /// What may still fail at start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late_ops: Vec<LateOp>,
+}
+
+/// The status of a container (runtime-spec, runtime.md "State"; `paused` is every runtime's extension).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Waiting for `start`.
+    Created,
+    /// The program runs.
+    Running,
+    /// Frozen.
+    Paused,
+    /// Init has ended.
+    Stopped,
+}
+
+impl Status {
+    /// As printed.
+    pub fn text(self) -> &'static str {
+        match self {
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+impl State {
+    /// A handle to init, if it lives.
+    pub fn init(&self) -> Option<rustix::fd::OwnedFd> {
+        open(self.pid, self.start_time)
+    }
+
+    /// What /proc says of init, if it is still the same process.
+    pub fn init_stat(&self) -> Option<Stat> {
+        Stat::read(self.pid).filter(|s| s.start_time == self.start_time && !s.is_dead())
+    }
+}

@@ -1,0 +1,237 @@
+//! The state directory: `<root>/<id>/` with `state.json`, the start socket and the seccomp program.
+//!
+//! Making the directory claims the id; a lock on it, which dies with its holder, orders the verbs that change a container.
+
+use std::fs::DirBuilder;
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{
+    AtFlags, CWD, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, renameat, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::error::{Context, Error};
+use super::options::StoreOptions;
+use super::state::{State, Status};
+
+/// The name under which the stub shows in /proc/PID/comm while it waits.
+pub const WAITING_NAME: &str = "rt:init";
+
+pub const STATE_FILE: &str = "state.json";
+pub const START_SOCKET: &str = "start.sock";
+pub const SECCOMP_FILE: &str = "seccomp.bpf";
+/// A symlink whose target is the cgroup's location: the first thing written, so that no crash can leave a cgroup unknown.
+pub const CGROUP_LINK: &str = "cgroup";
+
+/// All containers below one root.
+#[derive(Clone, Debug)]
+pub struct Store {
+    options: StoreOptions,
+}
+
+/// One container's directory.
+#[derive(Debug)]
+pub struct Container {
+    /// The id.
+    pub id: String,
+    /// The directory.
+    pub path: PathBuf,
+    dir: OwnedFd,
+}
+
+/// An id is one harmless path component (runc's rule).
+pub fn check_id(id: &str) -> Result<(), Error> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '.' | '-');
+    if id.is_empty() || id == "." || id == ".." || id.len() > 1024 || !id.chars().all(allowed) {
+        return Err(Error::InvalidId);
+    }
+    Ok(())
+}
+
+impl Store {
+    /// The store at the options' root.
+    pub fn new(options: StoreOptions) -> Result<Store, Error> {
+        if options.root == Path::new("/") {
+            return Err(Error::RootIsSlash);
+        }
+        Ok(Store { options })
+    }
+
+    /// The global options.
+    pub fn options(&self) -> &StoreOptions {
+        &self.options
+    }
+
+    /// Claims `id` and locks it.
+    pub fn claim(&self, id: &str) -> Result<Container, Error> {
+        check_id(id)?;
+        let path = self.options.root.join(id);
+        let mode = Mode::from_raw_mode(0o711);
+        match mkdirat(CWD, &path, mode) {
+            Err(Errno::NOENT) => {
+                let mut builder = DirBuilder::new();
+                builder.recursive(true).mode(0o700).create(&self.options.root).on("create", &self.options.root)?;
+                mkdirat(CWD, &path, mode)
+            }
+            other => other,
+        }
+        .map_err(|errno| match errno {
+            Errno::EXIST => Error::Exists,
+            errno => Error::File { what: "create", path: path.clone(), errno },
+        })?;
+        let container = Container::open_at(id, path)?;
+        container.lock()?;
+        Ok(container)
+    }
+
+    /// The existing container `id`.
+    pub fn open(&self, id: &str) -> Result<Container, Error> {
+        check_id(id)?;
+        Container::open_at(id, self.options.root.join(id))
+    }
+
+    /// The ids of all containers, sorted.
+    pub fn ids(&self) -> Result<Vec<String>, Error> {
+        let entries = match std::fs::read_dir(&self.options.root) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.on("read", &self.options.root)?,
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.on("read", &self.options.root)?;
+            let is_dir = entry.file_type().is_ok_and(|t| t.is_dir());
+            if let Some(name) = entry.file_name().to_str().filter(|n| is_dir && check_id(n).is_ok()) {
+                ids.push(name.to_owned());
+            }
+        }
+        ids.sort();
+        Ok(ids)
+    }
+}
+
+impl Container {
+    fn open_at(id: &str, path: PathBuf) -> Result<Container, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(CWD, &path, flags, Mode::empty()) {
+            Ok(dir) => Ok(Container { id: id.to_owned(), path, dir }),
+            Err(Errno::NOENT) => Err(Error::DoesNotExist),
+            Err(errno) => Err(Error::File { what: "open", path, errno }),
+        }
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &OwnedFd {
+        &self.dir
+    }
+
+    /// Waits for the container's lock; it is held as long as this value lives.
+    pub fn lock(&self) -> Result<(), Error> {
+        loop {
+            match flock(&self.dir, FlockOperation::LockExclusive) {
+                Err(Errno::INTR) => {}
+                other => other.on("lock", &self.path)?,
+            }
+            // Whoever held it before may have deleted the container.
+            return match fstat(&self.dir) {
+                Ok(stat) if stat.st_nlink == 0 => Err(Error::DoesNotExist),
+                _ => Ok(()),
+            };
+        }
+    }
+
+    /// Gives the lock up early: what follows may call the runtime itself.
+    pub fn unlock(&self) -> Result<(), Error> {
+        flock(&self.dir, FlockOperation::Unlock).on("unlock", &self.path)
+    }
+
+    /// Reads the state.
+    pub fn state(&self) -> Result<State, Error> {
+        let path = self.path.join(STATE_FILE);
+        // The state borrows from its file, and lives as long as the command that reads it: its bytes are not given back.
+        let bytes: &'static [u8] = match std::fs::read(&path).map(Vec::leak) {
+            // Being created, or left by a creator that was killed.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(Error::DoesNotExist),
+            other => other.on("read", &path)?,
+        };
+        serde_json::from_slice(bytes).map_err(|e| Error::Damaged { id: self.id.clone(), path, message: e.to_string() })
+    }
+
+    /// Replaces the state. A reader sees the old one or the new one.
+    pub fn save(&self, state: &State) -> Result<(), Error> {
+        let bytes = serde_json::to_vec(state).map_err(|e| Error::Damaged {
+            id: self.id.clone(),
+            path: self.path.join(STATE_FILE),
+            message: e.to_string(),
+        })?;
+        self.write(STATE_FILE, &bytes)
+    }
+
+    /// Writes a file of the directory, whole or not at all.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.path.join(name);
+        let temporary = format!(".{name}");
+        let create = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let file = openat(&self.dir, temporary.as_str(), create, Mode::from_raw_mode(0o600)).on("create", &path)?;
+        let mut file = std::fs::File::from(file);
+        let written = file.write_all(bytes).on("write", &path);
+        let renamed =
+            written.and_then(|()| renameat(&self.dir, temporary.as_str(), &self.dir, name).on("write", &path));
+        if renamed.is_err() {
+            let _ = unlinkat(&self.dir, temporary.as_str(), AtFlags::empty());
+        }
+        renamed
+    }
+
+    /// Reads a file of the directory.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
+        let path = self.path.join(name);
+        std::fs::read(&path).on("read", path)
+    }
+
+    /// Removes a file of the directory; one that is absent is fine.
+    pub fn forget(&self, name: &str) -> Result<(), Error> {
+        match unlinkat(&self.dir, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::File { what: "remove", path: self.path.join(name), errno }),
+        }
+    }
+
+    /// Removes the directory with all that is in it.
+    pub fn remove(&self) -> Result<(), Error> {
+        match std::fs::remove_dir_all(&self.path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).on("remove", &self.path),
+            _ => Ok(()),
+        }
+    }
+
+    /// The status, from the kernel: no file is believed about a process. Freezing is asked for by `paused`.
+    pub fn status(&self, state: &State, paused: impl FnOnce() -> bool) -> Status {
+        let Some(stat) = state.init_stat() else { return Status::Stopped };
+        // Both, because a starter may die before it removes the socket, and a program may take the stub's name.
+        let waiting = stat.comm == WAITING_NAME && statat(&self.dir, START_SOCKET, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        match () {
+            () if paused() => Status::Paused,
+            () if waiting => Status::Created,
+            () => Status::Running,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An id becomes a path, a keyring name and a cgroup: nothing in it may mean anything there.
+    #[test]
+    fn ids_are_one_harmless_component() {
+        for good in ["a", "A-1_b+c.d", "...", "0"] {
+            assert!(check_id(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "../x", "a b", "ä", "a\n", "a\0"] {
+            assert!(check_id(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Facts of this host, probed once and handed to the lowering as data.
+
+use rt_cgroups::Layout;
+
+use crate::plan::Host;
+
+/// Looks at the host. Only reads.
+pub fn probe() -> Result<Host, rt_cgroups::Error> {
+    Ok(Host { layout: Layout::detect()?, root: rustix::process::geteuid().is_root() })
+}

@@ -1,0 +1,126 @@
+//! The child between clone3 and the stub. It shares the parent's memory, so it only makes system calls.
+
+use std::ffi::{c_char, c_void};
+
+use rt_init::report::{Kind, Report, Step};
+use rt_sys::clone::{flags, spawn};
+use rt_sys::exec::{exit, fexecve};
+use rt_sys::process::set_namespace;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::process::{Gid, Uid};
+use rustix::thread::{
+    CapabilitySet, capabilities, set_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
+
+/// The report's op index for failures before the stub runs; `Step` and the number below tell which.
+pub const BEFORE_STUB: u32 = u32::MAX;
+
+/// Everything the child needs, made by the parent beforehand.
+pub struct Child<'a> {
+    /// Namespaces to join: descriptors and CLONE_NEW* (a pidfd takes several at once).
+    pub joins: &'a [(BorrowedFd<'a>, u64)],
+    /// The flags and the cgroup of the process that runs the stub, where joining takes a process of its own.
+    pub second: Option<Second<'a>>,
+    /// Wait for a byte on `socket`: the id maps of the new user namespace are being written.
+    pub await_maps: bool,
+    /// Become user and group 0 of the user namespace.
+    pub become_root: bool,
+    /// The child's end of the report socket.
+    pub socket: BorrowedFd<'a>,
+    /// The stub and its arguments.
+    pub stub: BorrowedFd<'a>,
+    /// NULL-terminated arguments.
+    pub argv: *const *const c_char,
+}
+
+/// The process made inside the joined namespaces.
+pub struct Second<'a> {
+    /// Flags of clone3.
+    pub flags: u64,
+    /// The cgroup v2 directory it starts in.
+    pub cgroup: Option<i32>,
+    /// Its stack.
+    pub stack: &'a mut [u8],
+    /// Its pid and pidfd, or why there is none.
+    pub result: Option<Result<(i32, OwnedFd), Errno>>,
+}
+
+/// Runs in the first process.
+///
+/// # Safety
+/// `arg` must point to a [`Child`] that stays untouched by the parent until this process has executed the stub or ended.
+pub unsafe extern "C" fn first(arg: *mut c_void) -> ! {
+    // SAFETY: the contract above.
+    let child = unsafe { &mut *arg.cast::<Child<'_>>() };
+    for (fd, kinds) in child.joins {
+        if let Err(errno) = join(*fd, *kinds) {
+            fail(child, Step::Source, errno);
+        }
+    }
+    let Some(second) = &mut child.second else { run_stub(child) };
+    // SAFETY: the second process gets a stack of its own, and the first, whose end the parent awaits, leaves `child`
+    // alone from here on but for `result`, which only the parent reads.
+    let made = unsafe { spawn(second.flags, second.cgroup, second.stack, self::second, arg) };
+    second.result = Some(made);
+    exit(0)
+}
+
+unsafe extern "C" fn second(arg: *mut c_void) -> ! {
+    // SAFETY: the same object, under the same contract; `first` does not write what is read here.
+    run_stub(unsafe { &*arg.cast::<Child<'_>>() })
+}
+
+/// Root of the user namespace first: rights over what else is joined may come from it.
+fn join(fd: BorrowedFd<'_>, kinds: u64) -> Result<(), Errno> {
+    set_namespace(fd, kinds)?;
+    if kinds & flags::NEWUSER != 0 {
+        become_root()?;
+    }
+    Ok(())
+}
+
+fn become_root() -> Result<(), Errno> {
+    set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+    match set_thread_groups(&[]) {
+        // Denied in the namespace; what is left are the caller's groups, which it cannot be rid of.
+        Ok(()) | Err(Errno::PERM) => {}
+        Err(e) => return Err(e),
+    }
+    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
+}
+
+fn run_stub(child: &Child<'_>) -> ! {
+    if child.await_maps {
+        let mut go = [0_u8; 1];
+        loop {
+            match recv(child.socket, &mut go[..], RecvFlags::empty()) {
+                Err(Errno::INTR) => {}
+                Ok((1, _)) => break,
+                _ => exit(255),
+            }
+        }
+    }
+    if child.become_root
+        && let Err(errno) = become_root()
+    {
+        fail(child, Step::Idmap, errno);
+    }
+    // Without these the execute-only stub is unreadable even to root, which makes the kernel keep the process
+    // untraceable from its first instruction (would_dump in fs/exec.c). Exec gives root its capabilities back.
+    if let Ok(mut sets) = capabilities(None) {
+        sets.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        let _ = set_capabilities(None, sets);
+    }
+    let no_environment: [*const c_char; 1] = [std::ptr::null()];
+    // SAFETY: both arrays are NULL-terminated, and the parent keeps what they point to.
+    let errno = unsafe { fexecve(child.stub, child.argv, no_environment.as_ptr()) };
+    fail(child, Step::LoadPlan, errno)
+}
+
+fn fail(child: &Child<'_>, step: Step, errno: Errno) -> ! {
+    let report = Report { kind: Kind::Failed, op: BEFORE_STUB, step, errno: errno.raw_os_error() as u32 };
+    let _ = send(child.socket.as_fd(), &report.encode(), SendFlags::NOSIGNAL);
+    exit(255)
+}

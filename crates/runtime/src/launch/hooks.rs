@@ -1,0 +1,125 @@
+//! Hooks of the runtime's namespace: prestart, createRuntime, poststart, poststop.
+
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::LaunchError;
+use crate::spec::Hook;
+
+/// Hooks of one kind, and what they get.
+pub struct HookRun<'a> {
+    /// The kind, as in config.json.
+    pub kind: &'static str,
+    /// The hooks, in order.
+    pub hooks: &'a [Hook<'a>],
+    /// The state document for standard input.
+    pub state: &'a [u8],
+    /// The working directory: the bundle.
+    pub directory: &'a std::path::Path,
+}
+
+/// Runs the hooks one after another; the first failure ends it.
+pub fn run_hooks(run: &HookRun<'_>) -> Result<(), LaunchError> {
+    for (i, hook) in run.hooks.iter().enumerate() {
+        run_hook(hook, run).map_err(|how| LaunchError::Hook {
+            pointer: format!("/hooks/{}/{i}", run.kind),
+            path: hook.path.as_deref().unwrap_or_default().to_owned(),
+            how,
+        })?;
+    }
+    Ok(())
+}
+
+fn run_hook(hook: &Hook<'_>, run: &HookRun<'_>) -> Result<(), String> {
+    let mut command = Command::new(hook.path.as_deref().unwrap_or_default());
+    if let Some((name, rest)) = hook.args.as_deref().and_then(<[_]>::split_first) {
+        command.arg0(&**name).args(rest.iter().map(|a| &**a));
+    }
+    command.env_clear();
+    for entry in hook.env.as_deref().unwrap_or_default() {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        command.env(name, value);
+    }
+    command.current_dir(run.directory).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let text = |e: std::io::Error| {
+        rustix::io::Errno::from_io_error(&e).map_or_else(|| e.to_string(), |e| rt_sys::errno::text(e).to_owned())
+    };
+    let mut child = command.spawn().map_err(text)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A hook need not read its standard input.
+        let _ = stdin.write_all(run.state);
+    }
+    let timeout = hook.timeout.and_then(|t| u64::try_from(t).ok()).map(Duration::from_secs);
+    let (status, output) = finish(child, timeout)?;
+    if status.success() {
+        return Ok(());
+    }
+    let how = status.code().map_or_else(
+        || format!("killed by signal {}", status.signal().unwrap_or(0)),
+        |code| format!("exit status {code}"),
+    );
+    let said = output.trim_end();
+    Err(if said.is_empty() { how } else { format!("{how}: {said}") })
+}
+
+/// Reads both outputs while the hook runs, so that it cannot block on them, and kills it at the time-out.
+fn finish(mut child: Child, timeout: Option<Duration>) -> Result<(ExitStatus, String), String> {
+    let deadline = timeout.map(|t| Instant::now() + t);
+    let pid = Pid::from_child(&child);
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| rt_sys::errno::text(e).to_owned())?;
+    let mut pipes = (child.stdout.take(), child.stderr.take());
+    let mut said = Vec::new();
+    loop {
+        let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
+        fds.extend(pipes.0.as_ref().map(|p| PollFd::new(p, PollFlags::IN)));
+        fds.extend(pipes.1.as_ref().map(|p| PollFd::new(p, PollFlags::IN)));
+        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+        let left = left.map(|l| Timespec { tv_sec: l.as_secs() as i64, tv_nsec: l.subsec_nanos().into() });
+        match poll(&mut fds, left.as_ref()) {
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(e) => return Err(rt_sys::errno::text(e).to_owned()),
+            Ok(0) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("killed after its timeout of {} s", timeout.map_or(0, |t| t.as_secs())));
+            }
+            Ok(_) => {}
+        }
+        let exited = !fds[0].revents().is_empty();
+        let ready: Vec<bool> = fds.iter().skip(1).map(|fd| !fd.revents().is_empty()).collect();
+        let mut ready = ready.into_iter();
+        drop(fds);
+        let had_out = pipes.0.is_some();
+        if had_out
+            && ready.next() == Some(true)
+            && drain(&mut pipes.0.as_mut().map(|p| p as &mut dyn Read), &mut Vec::new())
+        {
+            pipes.0 = None;
+        }
+        if pipes.1.is_some()
+            && ready.next() == Some(true)
+            && drain(&mut pipes.1.as_mut().map(|p| p as &mut dyn Read), &mut said)
+        {
+            pipes.1 = None;
+        }
+        if exited {
+            let status = child.wait().map_err(|e| e.to_string())?;
+            return Ok((status, String::from_utf8_lossy(&said).into_owned()));
+        }
+    }
+}
+
+/// Reads once; true at the end. The last 4 KiB are kept.
+fn drain(pipe: &mut Option<&mut dyn Read>, kept: &mut Vec<u8>) -> bool {
+    let mut space = [0; 4096];
+    let Some(Ok(n)) = pipe.as_mut().map(|p| p.read(&mut space)) else { return true };
+    kept.extend_from_slice(&space[..n]);
+    let excess = kept.len().saturating_sub(4096);
+    kept.drain(..excess);
+    n == 0
+}

@@ -1,0 +1,99 @@
+//! Id maps of user namespaces (user_namespaces(7)), written by the parent.
+
+use std::path::Path;
+use std::process::Command;
+
+use rt_sys::clone::{flags, spawn};
+use rt_sys::exec::exit;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{Errno, read, write};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Signal, WaitId, WaitIdOptions, geteuid, pidfd_send_signal, waitid};
+
+use super::LaunchError;
+use crate::plan::IdMaps;
+use crate::spec::IdMapping;
+
+/// Writes both maps of the process `pid`.
+pub fn write_maps(pid: i32, maps: &IdMaps) -> Result<(), LaunchError> {
+    // Only one's own id can be mapped without root; ranges of /etc/subuid go through the setuid helpers.
+    if !geteuid().is_root() && needs_helper(maps) {
+        run_helper("newuidmap", pid, &maps.uid, "/linux/uidMappings")?;
+        return run_helper("newgidmap", pid, &maps.gid, "/linux/gidMappings");
+    }
+    if !geteuid().is_root() {
+        put(pid, "setgroups", "deny").map_err(named("/linux/gidMappings", "write setgroups of", pid))?;
+    }
+    put(pid, "uid_map", &lines(&maps.uid)).map_err(named("/linux/uidMappings", "write uid_map of", pid))?;
+    put(pid, "gid_map", &lines(&maps.gid)).map_err(named("/linux/gidMappings", "write gid_map of", pid))
+}
+
+fn named(pointer: &str, what: &'static str, pid: i32) -> impl FnOnce(Errno) -> LaunchError {
+    let pointer = pointer.to_owned();
+    move |errno| LaunchError::Named { pointer, what, name: format!("/proc/{pid}"), errno }
+}
+
+fn needs_helper(maps: &IdMaps) -> bool {
+    let own = |maps: &[IdMapping]| matches!(maps, [m] if m.size == 1);
+    !own(&maps.uid) || !own(&maps.gid)
+}
+
+fn lines(maps: &[IdMapping]) -> String {
+    maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect()
+}
+
+/// The kernel takes a map in one write only.
+fn put(pid: i32, file: &str, text: &str) -> Result<(), Errno> {
+    let path = format!("/proc/{pid}/{file}");
+    let file = openat(CWD, path.as_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    write(&file, text.as_bytes()).map(drop)
+}
+
+fn run_helper(program: &'static str, pid: i32, maps: &[IdMapping], pointer: &str) -> Result<(), LaunchError> {
+    let mut command = Command::new(program);
+    command.arg(pid.to_string());
+    for m in maps {
+        command.args([m.container_id.to_string(), m.host_id.to_string(), m.size.to_string()]);
+    }
+    let failed = |how: String| LaunchError::Hook { pointer: pointer.to_owned(), path: program.to_owned(), how };
+    let output = command.output().map_err(|e| {
+        let errno = Errno::from_io_error(&e).unwrap_or(Errno::IO);
+        failed(format!(
+            "{}; install the package uidmap, which maps ranges of ids without root",
+            rt_sys::errno::text(errno)
+        ))
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(failed(format!("{}: {}", output.status, said.trim())))
+}
+
+/// A user namespace with these maps, for an id-mapped mount. The process in it lives only as long as this call.
+pub fn user_namespace(maps: &IdMaps) -> Result<OwnedFd, LaunchError> {
+    let parent = LaunchError::parent;
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(parent("make a pipe"))?;
+    let mut stack = vec![0_u8; 8192];
+    let arg = reader.as_raw_fd() as usize as *mut std::ffi::c_void;
+    // SAFETY: `idle` only reads from a descriptor and exits; the stack lives until the process is reaped below.
+    let (pid, pidfd) = unsafe { spawn(flags::VM | flags::NEWUSER, None, &mut stack, idle, arg) }
+        .map_err(parent("make a user namespace for an id-mapped mount"))?;
+    let namespace = write_maps(pid, maps).and_then(|()| {
+        let path = format!("/proc/{pid}/ns/user");
+        openat(CWD, Path::new(&path), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(parent("open a user namespace"))
+    });
+    drop(writer);
+    let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+    let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+    namespace
+}
+
+unsafe extern "C" fn idle(reader: *mut std::ffi::c_void) -> ! {
+    // SAFETY: the parent passed the number of a descriptor that this process inherited a copy of.
+    let reader = unsafe { rustix::fd::BorrowedFd::borrow_raw(reader as usize as i32) };
+    let _ = read(reader, &mut [0_u8; 1]);
+    exit(0)
+}

@@ -1,0 +1,385 @@
+//! The parent's half of a launch: the plan is encoded, a process is cloned into its namespaces and its cgroup, executes
+//! the stub, and reports back.
+
+mod child;
+mod error;
+mod hooks;
+mod maps;
+mod stub;
+
+use std::ffi::{CString, c_char};
+use std::mem::ManuallyDrop;
+
+use rt_cgroups::Entry;
+use rt_init::op::encode;
+use rt_init::report::{HEAD, Kind, MAX_DETAIL, Report, Step};
+use rt_init::wire::Sink;
+use rt_sys::clone::{flags, spawn};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, prlimit, waitid,
+};
+
+use crate::plan::{Op, Plan, slot};
+use crate::spec::Pointer;
+use child::{BEFORE_STUB, Child, Second};
+
+pub use error::{LateOp, LaunchError, from_late_report, what};
+pub use hooks::{HookRun, run_hooks};
+pub use stub::size as stub_size;
+
+/// Descriptors for the slots of the plan.
+#[derive(Debug, Default)]
+pub struct Descriptors {
+    /// The console socket.
+    pub console: Option<OwnedFd>,
+    /// The start barrier's listening socket.
+    pub start: Option<OwnedFd>,
+    /// The seccomp agent.
+    pub agent: Option<OwnedFd>,
+    /// The pidfd socket.
+    pub pidfd: Option<OwnedFd>,
+}
+
+/// Where the process goes.
+pub enum Place<'a> {
+    /// New and joined namespaces, as the plan says.
+    Planned,
+    /// The namespaces of the process behind a pidfd: CLONE_NEW* of those that differ from ours.
+    Inside(BorrowedFd<'a>, u64),
+}
+
+/// A process that executes the stub.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its pid, as the runtime sees it.
+    pub pid: i32,
+    /// The process itself, whatever becomes of the number.
+    pub pidfd: OwnedFd,
+    socket: OwnedFd,
+    ops: Vec<(Op, Pointer)>,
+}
+
+/// What the stub says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It waits for the hooks of the runtime namespace.
+    Hooks,
+    /// It is ready and waits to be released.
+    Ready,
+    /// It has executed the program.
+    Executed,
+}
+
+struct Bytes(Vec<u8>);
+
+impl Sink for Bytes {
+    fn put(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+const STACK: usize = 16 * 1024;
+
+/// Clones the process and starts the stub. `preserve` descriptors from 3 on stay open in the program.
+pub fn launch(
+    plan: &Plan,
+    descriptors: Descriptors,
+    entry: &Entry,
+    preserve: u32,
+    place: &Place<'_>,
+) -> Result<Launched, LaunchError> {
+    let parent = LaunchError::parent;
+    let idmaps = plan.idmaps.iter().map(maps::user_namespace).collect::<Result<Vec<_>, _>>()?;
+    let ops = final_ops(plan, &descriptors, entry, &idmaps, preserve)?;
+    let mut bytes = Bytes(Vec::with_capacity(16 * 1024));
+    encode(ops.iter().map(|(op, _)| op).collect::<Vec<_>>().into_iter(), &mut bytes);
+    let plan_fd = stub::data(&bytes.0).map_err(parent("make a memfd for the plan"))?;
+    let stub_fd = stub::executable().map_err(parent("make a memfd for init"))?;
+    let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(parent("make a socket pair"))?;
+    for fd in [plan_fd.as_fd(), theirs.as_fd()] {
+        inherit(fd)?;
+    }
+    let arguments = [c"rt-init".to_owned(), number(&plan_fd), number(&theirs)];
+    let argv: Vec<*const c_char> = arguments.iter().map(|a| a.as_ptr()).chain([std::ptr::null()]).collect();
+    // The child reads these until it has executed the stub, and nothing tells when that is: they are never given back.
+    // The runtime is a short-lived process.
+    let (_arguments, argv) = (ManuallyDrop::new(arguments), ManuallyDrop::new(argv));
+    let wiring = Wiring { socket: theirs.as_fd(), stub: stub_fd.as_fd(), argv: argv.as_ptr() };
+    let (pid, pidfd) = clone_process(plan, entry, place, &wiring, &socket)?;
+    drop((theirs, descriptors, plan_fd, stub_fd));
+    Ok(Launched { pid, pidfd, socket, ops })
+}
+
+struct Wiring<'a> {
+    socket: BorrowedFd<'a>,
+    stub: BorrowedFd<'a>,
+    argv: *const *const c_char,
+}
+
+fn number(fd: &OwnedFd) -> CString {
+    CString::new(fd.as_raw_fd().to_string()).unwrap_or_default()
+}
+
+fn inherit(fd: BorrowedFd<'_>) -> Result<(), LaunchError> {
+    fcntl_setfd(fd, FdFlags::empty()).map_err(LaunchError::parent("pass a descriptor to init"))
+}
+
+/// The plan's ops with descriptors in place, behind those that only the launcher knows of.
+fn final_ops(
+    plan: &Plan,
+    descriptors: &Descriptors,
+    entry: &Entry,
+    idmaps: &[OwnedFd],
+    preserve: u32,
+) -> Result<Vec<(Op, Pointer)>, LaunchError> {
+    let mut ops = Vec::with_capacity(plan.ops.len() + entry.tasks.len() + 1);
+    ops.push((Op::CloseFrom { from: 3 + preserve }, Pointer::new("/process")));
+    for tasks in &entry.tasks {
+        inherit(tasks.as_fd())?;
+        ops.push((Op::JoinCgroup { fd: tasks.as_raw_fd() }, Pointer::new("/linux/cgroupsPath")));
+    }
+    let find = |wanted: i32| -> Result<i32, LaunchError> {
+        let fd = match wanted {
+            slot::CONSOLE => descriptors.console.as_ref(),
+            slot::START => descriptors.start.as_ref(),
+            slot::SECCOMP_AGENT => descriptors.agent.as_ref(),
+            slot::PIDFD => descriptors.pidfd.as_ref(),
+            n if n <= slot::IDMAP_BASE => idmaps.get((slot::IDMAP_BASE - n) as usize),
+            n => return Ok(n),
+        };
+        let fd = fd.ok_or(LaunchError::Parent { what: "find a descriptor for init", errno: Errno::BADF })?;
+        inherit(fd.as_fd())?;
+        Ok(fd.as_raw_fd())
+    };
+    for (op, at) in &plan.ops {
+        let mut op = op.clone();
+        match &mut op {
+            Op::Terminal { socket: fd, .. }
+            | Op::AwaitStart { socket: fd }
+            | Op::Seccomp { listener: fd, .. }
+            | Op::SendPidfd { socket: fd, .. }
+            | Op::Bind { idmap: fd, .. }
+            | Op::Root { idmap: fd, .. } => *fd = find(*fd)?,
+            _ => {}
+        }
+        ops.push((op, *at));
+    }
+    Ok(ops)
+}
+
+fn clone_process(
+    plan: &Plan,
+    entry: &Entry,
+    place: &Place<'_>,
+    wiring: &Wiring<'_>,
+    socket: &OwnedFd,
+) -> Result<(i32, OwnedFd), LaunchError> {
+    let parent = LaunchError::parent;
+    let joined = open_namespaces(plan)?;
+    let joins: ManuallyDrop<Vec<(BorrowedFd<'_>, u64)>> = ManuallyDrop::new(match place {
+        Place::Planned => joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag)).collect(),
+        Place::Inside(pidfd, kinds) if *kinds != 0 => vec![(*pidfd, *kinds)],
+        Place::Inside(..) => Vec::new(),
+    });
+    let joined_kinds = joins.iter().fold(0, |all, (_, kinds)| all | kinds);
+    // These two are init's own business, after it joined its cgroup.
+    let new = plan.namespaces.new & !(flags::NEWCGROUP | flags::NEWTIME);
+    let new_user = new & flags::NEWUSER != 0;
+    // A pid namespace takes effect for children only, and a new user namespace must own what is made with it but
+    // not be needed for what is joined: both take a process that joins and one that is made there.
+    let two = joined_kinds & (flags::NEWPID | flags::NEWUSER) != 0 || (new_user && !joins.is_empty());
+    // With another user's rights the cgroup might not be writable any more.
+    let cgroup = entry.unified.as_ref().map(AsRawFd::as_raw_fd);
+    let cgroup_first = !two || joined_kinds & flags::NEWUSER != 0;
+    // Like the arguments, all that the child reads stays for good.
+    let mut stack = ManuallyDrop::new(vec![0_u8; STACK]);
+    let mut second_stack = ManuallyDrop::new(vec![0_u8; if two { STACK } else { 0 }]);
+    let base = flags::VM | flags::CLEAR_SIGHAND;
+    let mut child = ManuallyDrop::new(Box::new(Child {
+        joins: &joins,
+        second: two.then_some(Second {
+            flags: base | flags::PARENT | new,
+            cgroup: cgroup.filter(|_| !cgroup_first),
+            stack: &mut second_stack,
+            result: None,
+        }),
+        await_maps: new_user,
+        become_root: new_user,
+        socket: wiring.socket,
+        stub: wiring.stub,
+        argv: wiring.argv,
+    }));
+    let first_flags = if two { base | flags::FILES | flags::VFORK } else { base | new };
+    let arg = (&raw mut **child).cast();
+    if joined_kinds != 0 {
+        // The child is in reach of a container's processes while it still shares this memory.
+        rt_sys::process::set_dumpable(false).map_err(parent("hide from the container"))?;
+    }
+    // SAFETY: `child`, the stacks and what they point to are never freed, and not written here while the child may
+    // read them; the entry only makes system calls.
+    let spawned = unsafe { spawn(first_flags, cgroup.filter(|_| cgroup_first), &mut stack, child::first, arg) };
+    let (mut pid, mut pidfd) = spawned.map_err(parent("clone a process into the container's namespaces"))?;
+    if two {
+        waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).map_err(parent("wait for the joining process"))?;
+        match child.second.as_mut().and_then(|s| s.result.take()) {
+            Some(made) => (pid, pidfd) = made.map_err(parent("clone a process inside the joined namespaces"))?,
+            None => return Err(before_stub(socket, &plan.namespaces.join)),
+        }
+    }
+    if new_user {
+        let mapped = maps::write_maps(pid, &plan.namespaces.maps);
+        let released = mapped.and_then(|()| {
+            send(socket, b"m", SendFlags::NOSIGNAL).map(drop).map_err(parent("release init after the id maps"))
+        });
+        if let Err(e) = released {
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+            return Err(e);
+        }
+    }
+    Ok((pid, pidfd))
+}
+
+fn open_namespaces(plan: &Plan) -> Result<Vec<(OwnedFd, u64)>, LaunchError> {
+    plan.namespaces
+        .join
+        .iter()
+        .map(|join| {
+            let named = |errno| LaunchError::Named {
+                pointer: join.at.to_string(),
+                what: "open namespace",
+                name: join.path.display().to_string(),
+                errno,
+            };
+            let fd = openat(CWD, &join.path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(named)?;
+            Ok((fd, join.kind.flag))
+        })
+        .collect()
+}
+
+/// The failure that the child reported before it had a plan.
+fn before_stub(socket: &OwnedFd, joins: &[crate::plan::Join]) -> LaunchError {
+    let mut message = [0_u8; HEAD];
+    let report = match recv(socket, &mut message[..], RecvFlags::DONTWAIT) {
+        Ok((n, _)) => Report::decode(message.get(..n).unwrap_or_default()).map(|(r, _)| r),
+        Err(_) => None,
+    };
+    let errno = report.map_or(Errno::CHILD, |r| Errno::from_raw_os_error(r.errno as i32));
+    match report.map(|r| r.step) {
+        Some(Step::Source) if !joins.is_empty() => {
+            let paths: Vec<String> = joins.iter().map(|j| j.path.display().to_string()).collect();
+            LaunchError::Named {
+                pointer: "/linux/namespaces".into(),
+                what: "join namespaces",
+                name: paths.join(", "),
+                errno,
+            }
+        }
+        Some(Step::Source) => LaunchError::Parent { what: "join the container's namespaces", errno },
+        Some(Step::Idmap) => LaunchError::Parent { what: "become root of the user namespace", errno },
+        Some(_) => LaunchError::Parent { what: "execute the init stub", errno },
+        None => LaunchError::Parent { what: "start init", errno },
+    }
+}
+
+impl Launched {
+    /// Waits for what the stub says next.
+    pub fn event(&self) -> Result<Event, LaunchError> {
+        let mut message = [0_u8; HEAD + MAX_DETAIL];
+        loop {
+            let n = match recv(&self.socket, &mut message[..], RecvFlags::empty()) {
+                Err(Errno::INTR) => continue,
+                // A process that died with unread bytes on its side resets the connection.
+                Err(Errno::CONNRESET) => 0,
+                other => other.map_err(LaunchError::parent("wait for init"))?.0,
+            };
+            if n == 0 {
+                return Ok(Event::Executed);
+            }
+            let Some((report, detail)) = Report::decode(message.get(..n).unwrap_or_default()) else {
+                return Err(LaunchError::Parent { what: "understand init's report", errno: Errno::PROTO });
+            };
+            match report.kind {
+                Kind::Hooks => return Ok(Event::Hooks),
+                Kind::Ready => return Ok(Event::Ready),
+                Kind::Warning => continue,
+                Kind::Failed => return Err(self.failed(&report, detail)),
+            }
+        }
+    }
+
+    fn failed(&self, report: &Report, detail: &[u8]) -> LaunchError {
+        let errno = Errno::from_raw_os_error(report.errno as i32);
+        match self.ops.get(report.op as usize) {
+            Some((op, at)) => error::from_report(op, *at, report, detail),
+            None if report.op == BEFORE_STUB && report.step == Step::Source => {
+                LaunchError::Parent { what: "join namespaces", errno }
+            }
+            None if report.op == BEFORE_STUB && report.step == Step::Idmap => {
+                LaunchError::Parent { what: "become root of the new user namespace", errno }
+            }
+            None if report.op == BEFORE_STUB => LaunchError::Parent { what: "execute the init stub", errno },
+            None => LaunchError::Parent { what: "execute the plan", errno },
+        }
+    }
+
+    /// Lets the stub go on.
+    pub fn release(&self) -> Result<(), LaunchError> {
+        send(&self.socket, b"g", SendFlags::NOSIGNAL).map(drop).map_err(LaunchError::parent("release init"))
+    }
+
+    /// Sets resource limits that only the parent may set.
+    pub fn set_limits(&self, limits: &[(u32, u64, u64)]) -> Result<(), LaunchError> {
+        let pid = Pid::from_raw(self.pid);
+        for (resource, soft, hard) in limits {
+            let unlimited = |n: &u64| (*n != u64::MAX).then_some(*n);
+            let limit = Rlimit { current: unlimited(soft), maximum: unlimited(hard) };
+            let Some(resource) = RESOURCES.get(*resource as usize) else { continue };
+            prlimit(pid, *resource, limit).map_err(|errno| LaunchError::Named {
+                pointer: "/process/rlimits".into(),
+                what: "set resource limit",
+                name: format!("{resource:?}"),
+                errno,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Kills the process and waits for its end; for a launch that failed.
+    pub fn abort(&self) -> Option<WaitIdStatus> {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED).ok().flatten()
+    }
+
+    /// The ops after the start barrier, for the errors of `start`.
+    pub fn late_ops(&self) -> Vec<LateOp> {
+        let barrier = self.ops.iter().position(|(op, _)| matches!(op, Op::AwaitStart { .. }));
+        let Some(barrier) = barrier else { return Vec::new() };
+        let late = self.ops.iter().enumerate().skip(barrier);
+        late.map(|(i, (op, at))| LateOp { index: i as u32, pointer: at.to_string(), what: what(op) }).collect()
+    }
+}
+
+const RESOURCES: [Resource; 16] = [
+    Resource::Cpu,
+    Resource::Fsize,
+    Resource::Data,
+    Resource::Stack,
+    Resource::Core,
+    Resource::Rss,
+    Resource::Nproc,
+    Resource::Nofile,
+    Resource::Memlock,
+    Resource::As,
+    Resource::Locks,
+    Resource::Sigpending,
+    Resource::Msgqueue,
+    Resource::Nice,
+    Resource::Rtprio,
+    Resource::Rttime,
+];

@@ -1,0 +1,89 @@
+//! The stub and the plan as files in memory that nobody can change: sealed memfds.
+
+use std::fs::File;
+use std::io::Write;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fchmod, fcntl_add_seals, memfd_create, openat};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+
+/// The program that runs in the container before the user's.
+static STUB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rt-init"));
+
+/// Size of the stub in bytes.
+pub fn size() -> usize {
+    STUB.len()
+}
+
+/// Execute-only, so that the process that runs it cannot be traced or read by the container (no dumpable window).
+const MODE: Mode = Mode::from_raw_mode(0o111);
+
+/// The stub, ready to be executed.
+pub fn executable() -> Result<OwnedFd, Errno> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = match memfd_create(c"rt-init", flags | MemfdFlags::EXEC) {
+        // Linux before 6.3 knows no MFD_EXEC, and needs none.
+        Err(Errno::INVAL) => memfd_create(c"rt-init", flags),
+        other => other,
+    };
+    match fd {
+        Ok(fd) => sealed(fd, STUB, Some(MODE)),
+        // vm.memfd_noexec=2: no memfd may be executed.
+        Err(Errno::ACCESS) => on_private_mount(),
+        Err(e) => Err(e),
+    }
+}
+
+/// The plan's bytes.
+pub fn data(bytes: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = match memfd_create(c"rt-plan", flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => memfd_create(c"rt-plan", flags),
+        other => other,
+    }?;
+    sealed(fd, bytes, None)
+}
+
+fn sealed(fd: OwnedFd, bytes: &[u8], mode: Option<Mode>) -> Result<OwnedFd, Errno> {
+    let fd = written(fd, bytes)?;
+    if let Some(mode) = mode {
+        fchmod(&fd, mode)?;
+    }
+    fcntl_add_seals(&fd, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    Ok(fd)
+}
+
+fn written(fd: OwnedFd, bytes: &[u8]) -> Result<OwnedFd, Errno> {
+    let mut file = File::from(fd);
+    file.write_all(bytes).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+    Ok(file.into())
+}
+
+/// A file on a tmpfs that is mounted nowhere and read-only by the time the stub is opened from it.
+fn on_private_mount() -> Result<OwnedFd, Errno> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NOSUID)?;
+    let create = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = openat(&mount, "rt-init", create, MODE)?;
+    drop(written(file, STUB)?);
+    let read_only = rt_sys::mount::Attributes { set: rt_sys::mount::attr::RDONLY, ..Default::default() };
+    rt_sys::mount::set_attributes(mount.as_fd(), c"", false, &read_only)?;
+    openat(&mount, "rt-init", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What runs inside containers stays small and cannot be rewritten by them (CVE-2019-5736).
+    #[test]
+    fn the_stub_is_small_and_sealed() {
+        assert!(size() <= 100 * 1024, "{} bytes", size());
+        let fd = executable().unwrap();
+        let seals = rustix::fs::fcntl_get_seals(&fd).unwrap();
+        assert!(seals.contains(SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL));
+        assert!(rustix::io::write(&fd, b"x").is_err());
+    }
+}

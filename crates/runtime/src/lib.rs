@@ -1,0 +1,8 @@
+//! The runtime: config → plan → init (docs/architecture.md).
+
+pub mod container;
+pub mod host;
+pub mod launch;
+pub mod plan;
+pub mod seccomp;
+pub mod spec;

@@ -1,0 +1,90 @@
+//! `process.capabilities` (config.md, capabilities(7)): five sets of names become five masks.
+
+use caps::Capability;
+
+use super::Lowering;
+use crate::spec::{Capabilities, Fault, Pointer};
+
+/// CAP_SYS_ADMIN, which attaching a seccomp filter without no_new_privs needs.
+pub(super) const SYS_ADMIN: u64 = 1 << 21;
+
+/// The highest number a mask can hold; init stops at the first that its kernel does not know.
+pub(super) const LAST: u32 = 63;
+
+/// All names by number, as `rt features` prints them.
+pub fn known_names() -> Vec<String> {
+    let mut all: Vec<Capability> = caps::all().into_iter().collect();
+    all.sort_by_key(Capability::index);
+    all.iter().map(Capability::to_string).collect()
+}
+
+/// The five sets, bit n for capability n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Sets {
+    pub bounding: u64,
+    pub effective: u64,
+    pub inheritable: u64,
+    pub permitted: u64,
+    pub ambient: u64,
+}
+
+/// The number of a capability by its name, with or without `CAP_`, in any case.
+pub(super) fn number(name: &str) -> Option<u32> {
+    let mut upper = name.to_ascii_uppercase();
+    if !upper.starts_with("CAP_") {
+        upper.insert_str(0, "CAP_");
+    }
+    upper.parse::<Capability>().ok().map(|c| u32::from(c.index()))
+}
+
+impl Lowering<'_> {
+    /// Unknown names are warned of and left out, as runc does: a newer engine may know more than this kernel.
+    pub(super) fn capability_sets(&mut self, capabilities: Option<&Capabilities<'_>>) -> Sets {
+        let Some(capabilities) = capabilities else { return Sets::default() };
+        let mut mask = |list: &crate::spec::List<crate::spec::Text<'_>>, template: &'static str| {
+            let mut mask = 0;
+            for (i, name) in list.as_deref().unwrap_or_default().iter().enumerate() {
+                match number(name) {
+                    Some(n) => mask |= 1 << n,
+                    None => {
+                        let fault = Fault::Value {
+                            value: name.to_string(),
+                            why: "is no capability of this kernel and is ignored",
+                        };
+                        self.warn(Pointer::index(template, i), fault);
+                    }
+                }
+            }
+            mask
+        };
+        Sets {
+            bounding: mask(&capabilities.bounding, "/process/capabilities/bounding/{}"),
+            effective: mask(&capabilities.effective, "/process/capabilities/effective/{}"),
+            inheritable: mask(&capabilities.inheritable, "/process/capabilities/inheritable/{}"),
+            permitted: mask(&capabilities.permitted, "/process/capabilities/permitted/{}"),
+            ambient: mask(&capabilities.ambient, "/process/capabilities/ambient/{}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shifted table would hand out the wrong rights.
+    #[test]
+    fn numbers_are_the_kernels() {
+        for (name, n) in [
+            ("CAP_CHOWN", 0),
+            ("cap_sys_admin", 21),
+            ("MKNOD", 27),
+            ("CAP_SETFCAP", 31),
+            ("CAP_CHECKPOINT_RESTORE", 40),
+        ] {
+            assert_eq!(number(name), Some(n), "{name}");
+        }
+        assert_eq!(number("CAP_NOPE"), None);
+        assert_eq!(SYS_ADMIN, 1 << number("SYS_ADMIN").unwrap());
+    }
+}

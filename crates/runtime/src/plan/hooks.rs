@@ -1,0 +1,96 @@
+//! `hooks` that init runs or waits for (config.md "POSIX-platform Hooks"). The others run in `crate::container`.
+
+use rt_init::op;
+use rt_init::wire::Blob;
+
+use super::Lowering;
+use crate::spec::{Fault, Hook, Pointer};
+
+impl Lowering<'_> {
+    /// Every hook must name a program, whoever runs it.
+    fn check_hooks(&mut self) {
+        let spec = self.spec;
+        let Some(hooks) = spec.hooks.as_ref() else { return };
+        let kinds = [
+            (&hooks.prestart, "/hooks/prestart/{}/path", "/hooks/prestart/{}/timeout"),
+            (&hooks.create_runtime, "/hooks/createRuntime/{}/path", "/hooks/createRuntime/{}/timeout"),
+            (&hooks.create_container, "/hooks/createContainer/{}/path", "/hooks/createContainer/{}/timeout"),
+            (&hooks.start_container, "/hooks/startContainer/{}/path", "/hooks/startContainer/{}/timeout"),
+            (&hooks.poststart, "/hooks/poststart/{}/path", "/hooks/poststart/{}/timeout"),
+            (&hooks.poststop, "/hooks/poststop/{}/path", "/hooks/poststop/{}/timeout"),
+        ];
+        for (list, path_at, timeout_at) in kinds {
+            for (i, hook) in list.as_deref().unwrap_or_default().iter().enumerate() {
+                match hook.path.as_deref() {
+                    None | Some("") => self.wrong(Pointer::index(path_at, i), Fault::Missing),
+                    Some(path) if !path.starts_with('/') => {
+                        let fault = Fault::Value { value: path.to_owned(), why: "must be an absolute path" };
+                        self.wrong(Pointer::index(path_at, i), fault);
+                    }
+                    Some(_) => {}
+                }
+                if hook.timeout.is_some_and(|t| t <= 0) {
+                    self.wrong(Pointer::index(timeout_at, i), Fault::Rule("must be more than 0 seconds"));
+                }
+            }
+        }
+    }
+
+    /// prestart and createRuntime: in the runtime's namespace, when the container's exist; init waits meanwhile.
+    pub(super) fn runtime_hooks(&mut self) {
+        self.check_hooks();
+        let some = |list: &Option<Vec<Hook<'_>>>| list.as_ref().is_some_and(|l| !l.is_empty());
+        if self.spec.hooks.as_ref().is_some_and(|h| some(&h.prestart) || some(&h.create_runtime)) {
+            self.push(op::Op::AwaitHooks {}, Pointer::new("/hooks/createRuntime"));
+        }
+    }
+
+    /// createContainer: in the container's namespaces, before the root is changed.
+    pub(super) fn create_container_hooks(&mut self) {
+        let spec = self.spec;
+        let hooks = spec.hooks.as_ref().and_then(|h| h.create_container.as_deref()).unwrap_or_default();
+        for (i, hook) in hooks.iter().enumerate() {
+            self.hook(hook, "creating", Pointer::index("/hooks/createContainer/{}", i));
+        }
+    }
+
+    /// startContainer: in the container, when it is started, before the program.
+    pub(super) fn start_container_hooks(&mut self) {
+        let spec = self.spec;
+        let hooks = spec.hooks.as_ref().and_then(|h| h.start_container.as_deref()).unwrap_or_default();
+        for (i, hook) in hooks.iter().enumerate() {
+            self.hook(hook, "created", Pointer::index("/hooks/startContainer/{}", i));
+        }
+    }
+
+    fn hook(&mut self, hook: &Hook<'_>, status: &str, at: Pointer) {
+        let Some(path) = hook.path.as_deref() else { return };
+        let args = hook.args.as_deref().unwrap_or_default();
+        // Without args the path is argv[0], as for every program.
+        let argv = if args.is_empty() {
+            self.texts([path].into_iter(), "/hooks")
+        } else {
+            self.texts(args.iter().map(|a| &**a), "/hooks")
+        };
+        let env = match &hook.env {
+            Some(env) => self.texts(env.iter().map(|e| &**e), "/hooks"),
+            // runc gives startContainer hooks the process's environment.
+            None if status == "created" => {
+                let env = self.spec.process.as_ref().and_then(|p| p.env.as_deref()).unwrap_or_default();
+                self.texts(env.iter().map(|e| &**e), "/process/env/{}")
+            }
+            None => Blob(Vec::new()),
+        };
+        let (head, tail) =
+            crate::container::hook_state_around_pid(self.spec, self.request.id, self.request.bundle, status);
+        let op = op::Op::Hook {
+            path: self.text(path, at),
+            argv,
+            env,
+            state_head: Blob(head),
+            state_tail: Blob(tail),
+            timeout: hook.timeout.and_then(|t| u64::try_from(t).ok()).unwrap_or(0).saturating_mul(1000),
+        };
+        self.push(op, at);
+    }
+}

@@ -1,0 +1,91 @@
+//! Loading config.json: the file, the JSON, the types. What the values must be is checked while they are lowered.
+
+mod error;
+mod model;
+mod text;
+
+use std::path::Path;
+
+use rustix::io::Errno;
+use serde::Deserialize;
+
+pub use error::{Fault, Pointer, Problem, SpecError};
+pub use model::*;
+pub use text::Text;
+
+/// The bytes of a JSON file, from which what is parsed borrows.
+pub struct Document {
+    path: std::path::PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl Document {
+    /// Reads `path` whole.
+    pub fn read(path: &Path) -> Result<Document, SpecError> {
+        let bytes = std::fs::read(path).map_err(|e| SpecError::Read {
+            path: path.to_owned(),
+            errno: Errno::from_io_error(&e).unwrap_or(Errno::IO),
+        })?;
+        Ok(Document { path: path.to_owned(), bytes })
+    }
+
+    /// A document that is not a file; `name` stands for it in errors.
+    pub fn new(name: &str, bytes: Vec<u8>) -> Document {
+        Document { path: name.into(), bytes }
+    }
+
+    /// Parses the document. Only after a failure is it parsed again, to learn which field it was.
+    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, SpecError> {
+        serde_json::from_slice(&self.bytes).map_err(|_| self.explain::<T>())
+    }
+
+    fn explain<'a, T: Deserialize<'a>>(&'a self) -> SpecError {
+        let mut parser = serde_json::Deserializer::from_slice(&self.bytes);
+        let (pointer, message) = match serde_path_to_error::deserialize::<_, T>(&mut parser) {
+            Err(e) => {
+                let mut pointer = String::new();
+                for segment in e.path() {
+                    use serde_path_to_error::Segment;
+                    match segment {
+                        Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+                        Segment::Map { key } => {
+                            pointer.push('/');
+                            pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                        }
+                        Segment::Enum { .. } | Segment::Unknown => {}
+                    }
+                }
+                (pointer, e.inner().to_string())
+            }
+            // The value is right; what follows it is not.
+            Ok(_) => (String::new(), "text after the end of the document".to_owned()),
+        };
+        SpecError::Json {
+            path: self.path.clone(),
+            pointer: if pointer.is_empty() { "/".to_owned() } else { pointer },
+            message,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The person at 3 a.m. must learn which field is wrong, not just which column.
+    #[test]
+    fn a_wrong_type_is_reported_with_its_pointer() {
+        let document = Document::new("config.json", br#"{"process":{"args":["a",5]}}"#.to_vec());
+        let error = document.parse::<Spec<'_>>().unwrap_err();
+        assert_eq!(error.pointer(), Some("/process/args/1"));
+        assert!(error.to_string().starts_with("config.json: /process/args/1: invalid type"), "{error}");
+    }
+
+    /// Go writes null for empty lists, and engines are written in Go.
+    #[test]
+    fn null_is_absent_and_unknown_fields_are_ignored() {
+        let document = Document::new("x", br#"{"mounts":null,"process":{"args":null,"x":1},"windows":{}}"#.to_vec());
+        let spec: Spec<'_> = document.parse().unwrap();
+        assert!(spec.mounts.is_none() && spec.process.unwrap().args.is_none());
+    }
+}

@@ -1,0 +1,17 @@
+//! The system calls that rustix and nix lack, each as a safe typed function.
+//!
+//! `no_std`, no allocation, no policy: the same code serves `rt` and the stub that runs inside the container.
+#![no_std]
+
+pub mod bpf;
+pub mod clone;
+pub mod errno;
+pub mod exec;
+#[cfg(feature = "freestanding")]
+mod freestanding;
+pub mod mount;
+pub mod net;
+pub mod process;
+pub mod raw;
+pub mod seccomp;
+pub mod socket;

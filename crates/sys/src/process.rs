@@ -1,0 +1,208 @@
+//! Attributes of the calling process that rustix and nix do not set.
+
+use core::ffi::CStr;
+
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::io::Errno;
+
+use crate::raw::{nr, syscall3, syscall5};
+
+/// Marks every descriptor from `first` up to `last` close-on-exec (close_range(2), Linux 5.11), or closes it.
+pub fn close_range(first: u32, last: u32, cloexec_only: bool) -> Result<(), Errno> {
+    const CLOSE_RANGE_CLOEXEC: usize = 1 << 2;
+    let flags = if cloexec_only { CLOSE_RANGE_CLOEXEC } else { 0 };
+    // SAFETY: three integers. Descriptors owned by types elsewhere stay valid with the CLOEXEC form; the closing form
+    // is for callers that own nothing in the range.
+    unsafe { syscall3(nr::CLOSE_RANGE, first as usize, last as usize, flags) }.map(drop)
+}
+
+/// Sets the execution domain (personality(2)).
+pub fn personality(persona: u32) -> Result<(), Errno> {
+    // SAFETY: one integer.
+    unsafe { syscall3(nr::PERSONALITY, persona as usize, 0, 0) }.map(drop)
+}
+
+/// Sets the file mode creation mask and returns the old one.
+pub fn umask(mask: u32) -> u32 {
+    // SAFETY: one integer; umask(2) cannot fail.
+    unsafe { syscall3(nr::UMASK, mask as usize, 0, 0) }.unwrap_or(0) as u32
+}
+
+/// Blocks exactly the signals in `mask` (bit n-1 is signal n) for the calling thread.
+pub fn set_signal_mask(mask: u64) -> Result<(), Errno> {
+    const SIG_SETMASK: usize = 2;
+    // SAFETY: `mask` is a live signal set of the 8 bytes said; no old set is asked for.
+    unsafe { syscall5(nr::RT_SIGPROCMASK, SIG_SETMASK, &raw const mask as usize, 0, size_of::<u64>(), 0) }.map(drop)
+}
+
+/// A descriptor that becomes readable when a blocked signal of `mask` is pending (signalfd(2)); each read gives 128 bytes,
+/// the first four of which are the signal's number.
+pub fn signal_fd(mask: u64) -> Result<OwnedFd, Errno> {
+    const SFD_CLOEXEC: usize = 0o2_000_000;
+    // SAFETY: -1 asks for a new descriptor; `mask` is a live signal set of the 8 bytes said.
+    let fd =
+        unsafe { syscall5(nr::SIGNALFD4, usize::MAX, &raw const mask as usize, size_of::<u64>(), SFD_CLOEXEC, 0) }?;
+    // SAFETY: the call made this descriptor, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Milliseconds of CLOCK_MONOTONIC, by the system call: init has no vDSO lookup.
+pub fn monotonic_millis() -> u64 {
+    const CLOCK_MONOTONIC: usize = 1;
+    let mut time = [0_i64; 2];
+    // SAFETY: `time` is a live timespec (two longs). With a valid clock the call cannot fail.
+    let _ = unsafe { syscall3(nr::CLOCK_GETTIME, CLOCK_MONOTONIC, time.as_mut_ptr() as usize, 0) };
+    (time[0] * 1000 + time[1] / 1_000_000) as u64
+}
+
+/// Reads the working directory into `buffer`, NUL included, and returns its length without the NUL.
+///
+/// A directory outside the caller's root reads as `(unreachable)…` (getcwd(2)).
+pub fn working_directory(buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: `buffer` is live for writing of the length said.
+    let len = unsafe { syscall3(nr::GETCWD, buffer.as_mut_ptr() as usize, buffer.len(), 0) }?;
+    Ok(len.saturating_sub(1))
+}
+
+/// Binds the calling thread to the CPUs in `mask`, 64 CPUs a word (sched_setaffinity(2)).
+pub fn set_affinity(mask: &[u64]) -> Result<(), Errno> {
+    // SAFETY: `mask` is live and of the length said.
+    unsafe { syscall3(nr::SCHED_SETAFFINITY, 0, size_of_val(mask), mask.as_ptr() as usize) }.map(drop)
+}
+
+/// Moves the calling thread into namespaces: all kinds of `flags` of a pidfd, or the one of a namespace file (setns(2)).
+pub fn set_namespace(fd: BorrowedFd<'_>, flags: u64) -> Result<(), Errno> {
+    // SAFETY: a descriptor and flags.
+    unsafe { syscall3(nr::SETNS, fd.as_raw_fd() as usize, flags as usize, 0) }.map(drop)
+}
+
+/// prctl(2) operations with integer arguments.
+fn prctl(option: usize, a: usize, b: usize, c: usize) -> Result<usize, Errno> {
+    // SAFETY: private; every caller below passes integers or a live string, as its operation asks.
+    unsafe { syscall5(nr::PRCTL, option, a, b, c, 0) }
+}
+
+/// Whether other processes of the same user may trace this one and read its /proc files (PR_SET_DUMPABLE).
+pub fn set_dumpable(dumpable: bool) -> Result<(), Errno> {
+    prctl(4, usize::from(dumpable), 0, 0).map(drop)
+}
+
+/// Keeps the permitted capabilities when all user ids become non-zero (PR_SET_KEEPCAPS); reset by exec.
+pub fn keep_capabilities() -> Result<(), Errno> {
+    prctl(8, 1, 0, 0).map(drop)
+}
+
+/// Sets the name that `ps` and /proc/PID/comm show (PR_SET_NAME); at most 15 bytes are kept.
+pub fn set_name(name: &CStr) -> Result<(), Errno> {
+    prctl(15, name.as_ptr() as usize, 0, 0).map(drop)
+}
+
+/// Asks for `signal` when the parent dies (PR_SET_PDEATHSIG); 0 asks for none.
+pub fn set_parent_death_signal(signal: i32) -> Result<(), Errno> {
+    prctl(1, signal as usize, 0, 0).map(drop)
+}
+
+/// Makes orphaned descendants children of this process (PR_SET_CHILD_SUBREAPER).
+pub fn set_child_subreaper() -> Result<(), Errno> {
+    prctl(36, 1, 0, 0).map(drop)
+}
+
+/// Gives up ever gaining privileges by exec (PR_SET_NO_NEW_PRIVS).
+pub fn set_no_new_privs() -> Result<(), Errno> {
+    prctl(38, 1, 0, 0).map(drop)
+}
+
+/// Removes capability `cap` from the bounding set (PR_CAPBSET_DROP). EINVAL: the kernel does not know `cap`.
+pub fn drop_bounding(cap: u32) -> Result<(), Errno> {
+    prctl(24, cap as usize, 0, 0).map(drop)
+}
+
+/// Whether capability `cap` is in the bounding set (PR_CAPBSET_READ). EINVAL: the kernel does not know `cap`.
+pub fn has_bounding(cap: u32) -> Result<bool, Errno> {
+    prctl(23, cap as usize, 0, 0).map(|v| v == 1)
+}
+
+/// Empties the ambient set (PR_CAP_AMBIENT_CLEAR_ALL).
+pub fn clear_ambient() -> Result<(), Errno> {
+    prctl(47, 4, 0, 0).map(drop)
+}
+
+/// Adds `cap` to the ambient set (PR_CAP_AMBIENT_RAISE); it must be permitted and inheritable.
+pub fn raise_ambient(cap: u32) -> Result<(), Errno> {
+    prctl(47, 2, cap as usize, 0).map(drop)
+}
+
+/// `struct sched_attr` without the utilisation clamps (`SCHED_ATTR_SIZE_VER0`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields are those of sched_setattr(2)
+pub struct SchedAttr {
+    pub size: u32,
+    pub policy: u32,
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+}
+
+/// Sets the scheduling policy of the calling thread (sched_setattr(2)).
+pub fn set_scheduler(attr: &SchedAttr) -> Result<(), Errno> {
+    let attr = SchedAttr { size: size_of::<SchedAttr>() as u32, ..*attr };
+    // SAFETY: `attr` is live and says its own size.
+    unsafe { syscall3(nr::SCHED_SETATTR, 0, &raw const attr as usize, 0) }.map(drop)
+}
+
+/// Sets the I/O priority of the calling process (ioprio_set(2)); `value` is class << 13 | level.
+pub fn set_io_priority(value: u32) -> Result<(), Errno> {
+    const IOPRIO_WHO_PROCESS: usize = 1;
+    // SAFETY: three integers.
+    unsafe { syscall3(nr::IOPRIO_SET, IOPRIO_WHO_PROCESS, 0, value as usize) }.map(drop)
+}
+
+/// Sets the NUMA policy of the calling thread (set_mempolicy(2)); bit n of `nodes` is node n.
+pub fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
+    // The kernel takes one bit less than said (get_nodes in mm/mempolicy.c).
+    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
+    // SAFETY: `nodes` is live and holds the bits said, rounded to longs.
+    unsafe { syscall3(nr::SET_MEMPOLICY, mode as usize, nodes.as_ptr() as usize, bits) }.map(drop)
+}
+
+/// Joins a session keyring named `name`, creating it if need be (keyctl(2) KEYCTL_JOIN_SESSION_KEYRING).
+pub fn join_session_keyring(name: &CStr) -> Result<i32, Errno> {
+    const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
+    // SAFETY: an operation number and a string.
+    unsafe { syscall3(nr::KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr() as usize, 0) }.map(|serial| serial as i32)
+}
+
+/// Reads the permission mask of `key` by KEYCTL_DESCRIBE into `buffer`, and returns it.
+pub fn key_permissions(key: i32, buffer: &mut [u8]) -> Result<u32, Errno> {
+    const KEYCTL_DESCRIBE: usize = 6;
+    // SAFETY: `buffer` is live for writing of the length said.
+    let len =
+        unsafe { syscall5(nr::KEYCTL, KEYCTL_DESCRIBE, key as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0) }?;
+    // "type;uid;gid;perm;description", perm in hexadecimal.
+    let text = buffer.get(..len.min(buffer.len())).ok_or(Errno::INVAL)?;
+    let perm = text.split(|b| *b == b';').nth(3).ok_or(Errno::INVAL)?;
+    perm.iter().try_fold(0_u32, |mask, b| {
+        let digit = (*b as char).to_digit(16).ok_or(Errno::INVAL)?;
+        Ok(mask << 4 | digit)
+    })
+}
+
+/// Sets the permission mask of `key` (keyctl(2) KEYCTL_SETPERM).
+pub fn set_key_permissions(key: i32, mask: u32) -> Result<(), Errno> {
+    const KEYCTL_SETPERM: usize = 5;
+    // SAFETY: three integers.
+    unsafe { syscall3(nr::KEYCTL, KEYCTL_SETPERM, key as usize, mask as usize) }.map(drop)
+}
+
+/// The number of a pseudo-terminal's slave, N of /dev/pts/N (ioctl_tty(2) TIOCGPTN).
+pub fn pty_number(master: BorrowedFd<'_>) -> Result<u32, Errno> {
+    const TIOCGPTN: usize = 0x8004_5430;
+    let mut number: u32 = 0;
+    // SAFETY: TIOCGPTN writes one unsigned int, which is live.
+    unsafe { syscall3(nr::IOCTL, master.as_raw_fd() as usize, TIOCGPTN, &raw mut number as usize) }?;
+    Ok(number)
+}
