@@ -6,7 +6,7 @@ use rustix::fd::BorrowedFd;
 use rustix::fs::{FileType, Gid, Uid, fchown, fstat, major, minor};
 use rustix::io::Errno;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, set_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, capabilities as get_capabilities, set_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
 use crate::fail::{At, Fail};
@@ -68,19 +68,29 @@ pub fn bounding(keep: u64, last: u32) -> Result<(), Errno> {
 
 /// `Op::Capabilities`. Exec recomputes permitted and effective from inheritable, ambient and the bounding set alone
 /// (capabilities(7)), so `held` may stay until then, for an op that still needs it.
-pub fn capabilities(effective: u64, permitted: u64, inheritable: u64, ambient: u64, held: u64) -> Result<(), Fail> {
-    let sets = CapabilitySets {
-        effective: CapabilitySet::from_bits_retain(effective | held),
-        permitted: CapabilitySet::from_bits_retain(permitted | held),
-        inheritable: CapabilitySet::from_bits_retain(inheritable),
+///
+/// Returns what was asked for but is not the runtime's to give, and so was left out.
+pub fn capabilities(effective: u64, permitted: u64, inheritable: u64, ambient: u64, held: u64) -> Result<u64, Fail> {
+    let sets = |have: CapabilitySet| CapabilitySets {
+        effective: CapabilitySet::from_bits_retain(effective | held) & have,
+        permitted: CapabilitySet::from_bits_retain(permitted | held) & have,
+        inheritable: CapabilitySet::from_bits_retain(inheritable) & have,
     };
+    let mut missing = 0;
     clear_ambient()?;
-    set_capabilities(None, sets).at(Step::Only)?;
+    match set_capabilities(None, sets(CapabilitySet::from_bits_retain(u64::MAX))) {
+        Err(Errno::PERM) => {
+            let have = get_capabilities(None)?.permitted;
+            missing = (permitted | inheritable | effective) & !have.bits();
+            set_capabilities(None, sets(have)).at(Step::Only)?;
+        }
+        other => other.at(Step::Only)?,
+    }
     for cap in 0..64 {
         if ambient & (1 << cap) != 0 {
             // A capability that is not permitted and inheritable cannot be ambient; peers go on with a warning.
             let _ = raise_ambient(cap);
         }
     }
-    Ok(())
+    Ok(missing)
 }

@@ -248,7 +248,10 @@ impl Init {
             Op::User { uid, gid, groups, keep_groups } => credentials::user(uid, gid, groups.0, keep_groups != 0)?,
             Op::Bounding { keep, last } => credentials::bounding(keep, last)?,
             Op::Capabilities { effective, permitted, inheritable, ambient, held } => {
-                credentials::capabilities(effective, permitted, inheritable, ambient, held)?;
+                let missing = credentials::capabilities(effective, permitted, inheritable, ambient, held)?;
+                if missing != 0 {
+                    self.report(Kind::Warning, index, Step::Only, 0, &missing.to_le_bytes());
+                }
             }
             Op::NoNewPrivileges {} => process::set_no_new_privs()?,
             Op::WorkingDirectory { path, last } => self.working_directory(path.0, last != 0)?,

@@ -307,10 +307,18 @@ impl Launched {
             match report.kind {
                 Kind::Hooks => return Ok(Event::Hooks),
                 Kind::Ready => return Ok(Event::Ready),
-                Kind::Warning => continue,
+                Kind::Warning => self.warned(&report, detail),
                 Kind::Failed => return Err(self.failed(&report, detail)),
             }
         }
+    }
+
+    /// The one thing that is a warning so far: capabilities that were asked for and are not ours to give.
+    fn warned(&self, report: &Report, detail: &[u8]) {
+        let at = self.ops.get(report.op as usize).map(|(_, at)| at.to_string()).unwrap_or_default();
+        let missing = detail.first_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b));
+        let names = crate::plan::capability_names_of(missing).join(", ");
+        tracing::warn!("{at}: the caller of rt does not have {names}; left out");
     }
 
     fn failed(&self, report: &Report, detail: &[u8]) -> LaunchError {

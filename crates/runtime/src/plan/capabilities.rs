@@ -18,6 +18,16 @@ pub fn known_names() -> Vec<String> {
     all.iter().map(Capability::to_string).collect()
 }
 
+/// The names of the capabilities in a mask.
+pub fn names_of(mask: u64) -> Vec<String> {
+    (0..64).filter(|n| mask & (1 << n) != 0).map(|n: u32| name(n)).collect()
+}
+
+fn name(number: u32) -> String {
+    let known = caps::all().into_iter().find(|c| u32::from(c.index()) == number);
+    known.map_or_else(|| format!("capability {number}"), |c| c.to_string())
+}
+
 /// The five sets, bit n for capability n.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]

@@ -23,7 +23,7 @@ use rt_init::wire::{Blob, Str};
 
 use crate::spec::{Fault, IdMapping, Pointer, Problem, Spec, SpecError};
 
-pub use capabilities::{Sets, known_names as capability_names};
+pub use capabilities::{Sets, known_names as capability_names, names_of as capability_names_of};
 pub use namespaces::{Join, Kind as NamespaceKind, Namespaces};
 pub use options::known as mount_option_names;
 pub use process::{ExecRequest, lower_exec};
