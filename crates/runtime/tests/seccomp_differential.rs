@@ -80,7 +80,7 @@ fn random_profiles_are_what_libseccomp_makes_of_them() {
         return;
     };
     let number = |name, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (profiles, seed) = (number("RT_SECCOMP_PROFILES", 2000), number("RT_SECCOMP_SEED", 1));
+    let (profiles, seed) = (number("RT_SECCOMP_PROFILES", 2400), number("RT_SECCOMP_SEED", 1));
     let names = known_to_libseccomp(&mut oracle);
     let mut tallies: BTreeMap<Style, Tally> = BTreeMap::new();
     for i in 0..profiles {

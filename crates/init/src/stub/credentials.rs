@@ -6,7 +6,8 @@ use rustix::fd::BorrowedFd;
 use rustix::fs::{FileType, Gid, Uid, fchown, fstat, major, minor};
 use rustix::io::Errno;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities as get_capabilities, set_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, capabilities as get_capabilities, set_capabilities, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
 };
 
 use crate::fail::{At, Fail};

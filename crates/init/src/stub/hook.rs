@@ -78,7 +78,7 @@ unsafe extern "C" fn start(arg: *mut c_void) -> ! {
     let child = unsafe { &*arg.cast::<Child<'_>>() };
     let wired =
         dup2_stdin(child.stdin).and_then(|()| dup2_stdout(child.output)).and_then(|()| dup2_stderr(child.output));
-    if wired.is_ok() {
+    if wired.is_ok() && rt_sys::process::set_signal_mask(0).is_ok() {
         let errno = exec_hook(child.hook.path, child.hook.argv, child.hook.env);
         let _ = write(child.output, b"cannot execute: ");
         let _ = write(child.output, rt_sys::errno::text(errno).as_bytes());

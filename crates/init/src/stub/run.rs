@@ -34,6 +34,8 @@ pub fn run(plan: OwnedFd, peer: OwnedFd) -> ! {
     // The memfd is unreadable to make this so from exec on; this covers a kernel that would still allow it.
     let _ = process::set_dumpable(false);
     let _ = process::set_name(c"rt:init");
+    // A signal to end must still be there when init comes to wait for it; the program starts with none blocked.
+    let _ = process::set_signal_mask(start::ENDING);
     // Modes of what is made here are meant as they are.
     process::umask(0);
     let mut init = Init { mounts: Mounts::default(), label: None, program: None, entered: false, peer: Some(peer) };
@@ -277,6 +279,7 @@ impl Init {
             }
             Op::Exec { argv, env, home, uid } => {
                 let program = self.program.as_ref().ok_or(Errno::NOENT)?;
+                process::set_signal_mask(0)?;
                 return Err(program::exec(program, argv.0, env.0, (home != 0).then_some(uid)).into());
             }
         }

@@ -7,13 +7,12 @@ use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 
 /// SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGTERM: as pid 1 of a namespace init has no default
 /// actions, so a created container that is told to end must end itself.
-const ENDING: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 9 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14;
+pub const ENDING: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 9 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14;
 
 /// `Op::AwaitStart`. Returns the connection on which a failure of what follows is reported; exec closes it.
 pub fn await_start(socket: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: the parent opened this descriptor for this op alone.
     let listener = unsafe { OwnedFd::from_raw_fd(socket) };
-    rt_sys::process::set_signal_mask(ENDING)?;
     let signals = rt_sys::process::signal_fd(ENDING)?;
     loop {
         let mut fds = [
@@ -33,7 +32,6 @@ pub fn await_start(socket: i32) -> Result<OwnedFd, Errno> {
         let mut go = [0_u8; 1];
         // A starter that died before it spoke does not count.
         if let Ok((1, _)) = recv(&connection, &mut go[..], RecvFlags::empty()) {
-            rt_sys::process::set_signal_mask(0)?;
             return Ok(connection);
         }
     }

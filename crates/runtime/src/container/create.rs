@@ -45,7 +45,7 @@ pub fn create(store: &Store, id: &str, options: &CreateOptions) -> Result<Create
     let console =
         options.console_socket.as_deref().map(|path| connect_to("connect to the console socket", path)).transpose()?;
     let mut making = Making::begin(store, id, &spec, options, console, true)?;
-    making.to_ready()?;
+    making.prepare()?;
     let warnings = std::mem::take(&mut making.plan.warnings);
     making.finish()?;
     Ok(Created { warnings })
@@ -70,7 +70,7 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     // Signals from here on are the container's: none may be lost between its start and the wait for it.
     let signals = (!options.detach).then(|| foreground::Signals::take(!options.no_subreaper)).transpose()?;
     let mut making = Making::begin(store, id, &spec, options, console, false)?;
-    making.to_ready()?;
+    making.prepare()?;
     let (container, state, launched) = making.finish()?;
     let executed = match launched.event() {
         Ok(_) => Ok(()),
@@ -119,6 +119,8 @@ struct Making<'a> {
     container: Option<Container>,
     cgroup: Option<Cgroup>,
     launched: Option<Launched>,
+    /// This process's own oom_score_adj, to be restored.
+    own_score: Option<String>,
 }
 
 impl<'a> Making<'a> {
@@ -161,8 +163,16 @@ impl<'a> Making<'a> {
         };
         let container = store.claim(id)?;
         let preserve = options.preserve_fds + activation.count;
-        let mut making =
-            Making { spec, options, location, plan, container: Some(container), cgroup: None, launched: None };
+        let mut making = Making {
+            spec,
+            options,
+            location,
+            plan,
+            container: Some(container),
+            cgroup: None,
+            launched: None,
+            own_score: None,
+        };
         making.launch(&host, descriptors, barrier, preserve)?;
         Ok(making)
     }
@@ -184,12 +194,10 @@ impl<'a> Making<'a> {
         }
         cgroup.apply_devices(&self.plan.devices)?;
         let entry = cgroup.entry()?;
-        let own_score = self.plan.oom_score_adj.map(set_oom_score).transpose()?.flatten();
-        let launched = launch(&self.plan, descriptors, &entry, preserve, &Place::Planned);
-        if let Some(score) = own_score {
-            let _ = write_oom_score(&score);
+        if let Some(score) = self.plan.oom_score_adj {
+            self.own_score = set_oom_score(score)?;
         }
-        self.launched = Some(launched?);
+        self.launched = Some(launch(&self.plan, descriptors, &entry, preserve, &Place::Planned)?);
         Ok(())
     }
 
@@ -198,7 +206,7 @@ impl<'a> Making<'a> {
     }
 
     /// Goes with init through its preparations.
-    fn to_ready(&mut self) -> Result<(), Error> {
+    fn prepare(&mut self) -> Result<(), Error> {
         loop {
             let launched = self.launched()?;
             match launched.event() {
@@ -252,6 +260,10 @@ impl<'a> Making<'a> {
             write_pid_file(path, launched.pid)?;
         }
         launched.release()?;
+        // Not before init has a memory of its own: the kernel changes the score of all that share it.
+        if let Some(score) = &self.own_score {
+            let _ = write_oom_score(score);
+        }
         match (self.container.take(), self.launched.take()) {
             (Some(container), Some(launched)) => Ok((container, state, launched)),
             _ => Err(Error::DoesNotExist),

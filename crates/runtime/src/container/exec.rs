@@ -151,11 +151,12 @@ fn launch_in(
     let own_score = plan.oom_score_adj.map(set_oom_score).transpose()?.flatten();
     let launched =
         launch(&plan, descriptors, &entry, options.preserve_fds, &Place::Inside(init.as_fd(), state.namespaces));
+    let launched = launched?;
+    let result = launched.set_limits(&plan.limits).and_then(|()| launched.event());
+    // Not before the process has a memory of its own: the kernel changes the score of all that share it.
     if let Some(score) = own_score {
         let _ = write_oom_score(&score);
     }
-    let launched = launched?;
-    let result = launched.set_limits(&plan.limits).and_then(|()| launched.event());
     match result {
         Ok(Event::Executed) => {}
         Ok(_) => {

@@ -131,7 +131,7 @@ impl Container {
     pub fn lock(&self) -> Result<(), Error> {
         loop {
             match flock(&self.dir, FlockOperation::LockExclusive) {
-                Err(Errno::INTR) => {}
+                Err(Errno::INTR) => continue,
                 other => other.on("lock", &self.path)?,
             }
             // Whoever held it before may have deleted the container.

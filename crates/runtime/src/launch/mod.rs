@@ -93,6 +93,8 @@ pub fn launch(
     place: &Place<'_>,
 ) -> Result<Launched, LaunchError> {
     let parent = LaunchError::parent;
+    // Init may wait long at its barrier: what the caller left open and did not ask for must end at the stub, not with it.
+    rt_sys::process::close_range(3 + preserve, u32::MAX, true).map_err(parent("mark descriptors close-on-exec"))?;
     let idmaps = plan.idmaps.iter().map(maps::user_namespace).collect::<Result<Vec<_>, _>>()?;
     let ops = final_ops(plan, &descriptors, entry, &idmaps, preserve)?;
     let mut bytes = Bytes(Vec::with_capacity(16 * 1024));

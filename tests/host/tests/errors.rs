@@ -1,0 +1,235 @@
+//! Bad input: one error that names the field, runc's exit code, nothing left behind.
+
+use std::fs;
+
+use rt_tests::{Bundle, Container, need_host};
+use serde_json::{Value, json};
+
+/// Every row: what is wrong, the change, and what the one line must say.
+type Case = (&'static str, fn(&mut Value), &'static str);
+
+const CASES: &[Case] = &[
+    (
+        "program not found",
+        |c| c["process"]["args"] = json!(["nosuch"]),
+        "exec: \"nosuch\": executable file not found in $PATH",
+    ),
+    ("program is a directory", |c| c["process"]["args"] = json!(["/etc"]), "exec: \"/etc\": is a directory"),
+    ("no program", |c| c["process"]["args"] = json!([]), "/process/args: must not be empty"),
+    (
+        "wrong type",
+        |c| c["process"]["args"] = json!([5]),
+        "/process/args/0: invalid type: integer `5`, expected a string",
+    ),
+    ("relative cwd", |c| c["process"]["cwd"] = json!("x"), "/process/cwd: \"x\" must be an absolute path"),
+    ("no rootfs", |c| c["root"]["path"] = json!("nothing"), "/root/path: rootfs"),
+    ("no root", |c| drop(c.as_object_mut().unwrap().remove("root")), "/root/path: must be set"),
+    (
+        "unknown namespace",
+        |c| c["linux"]["namespaces"][0]["type"] = json!("bogus"),
+        "/linux/namespaces/0/type: unknown value \"bogus\"",
+    ),
+    ("namespace twice", |c| c["linux"]["namespaces"][0]["type"] = json!("mount"), "appears twice"),
+    (
+        "namespace path absent",
+        |c| c["linux"]["namespaces"][1]["path"] = json!("/proc/nothing/ns/net"),
+        "/linux/namespaces/1: open namespace \"/proc/nothing/ns/net\": no such file or directory",
+    ),
+    (
+        "bind source absent",
+        |c| {
+            c["mounts"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({"destination": "/m", "type": "bind", "source": "/no/such", "options": ["bind"]}))
+        },
+        "/mounts/7: bind mount of \"/no/such\" on \"/m\": open the source: no such file or directory",
+    ),
+    (
+        "directory on a file",
+        |c| {
+            c["mounts"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({"destination": "/bin/busybox", "type": "bind", "source": "/etc", "options": ["bind"]}))
+        },
+        "not a directory",
+    ),
+    ("unknown mount option", |c| c["mounts"][0]["options"] = json!(["bogus"]), "Unknown parameter 'bogus'"),
+    (
+        "unknown filesystem",
+        |c| c["mounts"][0]["type"] = json!("nofs"),
+        "mount of nofs \"proc\" on \"/proc\": filesystem type: no such device",
+    ),
+    ("bind without bind", |c| c["mounts"][0]["type"] = json!("bind"), "/mounts/0/type: \"bind\" needs"),
+    (
+        "rlimit unknown",
+        |c| c["process"]["rlimits"][0]["type"] = json!("RLIMIT_X"),
+        "/process/rlimits/0/type: unknown value",
+    ),
+    (
+        "soft above hard",
+        |c| c["process"]["rlimits"][0]["soft"] = json!(5000),
+        "/process/rlimits/0: soft must not be above hard",
+    ),
+    (
+        "host sysctl",
+        |c| c["linux"]["sysctl"] = json!({"kernel.pid_max": "5"}),
+        "\"kernel.pid_max\" is not in a separate kernel namespace",
+    ),
+    (
+        "hostname without uts",
+        |c| c["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "uts"),
+        "/hostname: needs a uts namespace",
+    ),
+    (
+        "id maps without user namespace",
+        |c| c["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 1}]),
+        "/linux/uidMappings: needs a user namespace",
+    ),
+    (
+        "swap below memory",
+        |c| c["linux"]["resources"] = json!({"memory": {"limit": 2097152, "swap": 1048576}}),
+        "/linux/resources/memory",
+    ),
+    ("unified with a slash", |c| c["linux"]["resources"]["unified"] = json!({"../x": "1"}), "/linux/resources/unified"),
+    (
+        "seccomp action",
+        |c| c["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_NOPE"}),
+        "/linux/seccomp/defaultAction",
+    ),
+    (
+        "hook absent",
+        |c| c["hooks"] = json!({"createRuntime": [{"path": "/no/hook"}]}),
+        "/hooks/createRuntime/0: hook \"/no/hook\": no such file or directory",
+    ),
+    (
+        "hook fails",
+        |c| c["hooks"] = json!({"prestart": [{"path": "/bin/sh", "args": ["sh", "-c", "echo why >&2; exit 4"]}]}),
+        "/hooks/prestart/0: hook \"/bin/sh\": exit status 4: why",
+    ),
+    (
+        "container hook fails",
+        |c| c["hooks"] = json!({"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "echo why; exit 4"]}]}),
+        "/hooks/createContainer/0: hook \"/bin/sh\": exit status 4 (why)",
+    ),
+    (
+        "hook too slow",
+        |c| c["hooks"] = json!({"prestart": [{"path": "/bin/sleep", "args": ["sleep", "20"], "timeout": 1}]}),
+        "killed after its timeout of 1 s",
+    ),
+    (
+        "working directory is a file",
+        |c| c["process"]["cwd"] = json!("/etc/passwd"),
+        "/process/cwd: directory \"/etc/passwd\": create the destination in the rootfs: not a directory",
+    ),
+    ("unsupported field", |c| c["linux"]["intelRdt"] = json!({"closID": "x"}), "/linux/intelRdt: "),
+];
+
+/// One line, exit code 1, and no state directory, cgroup, mount or process.
+#[test]
+fn each_mistake_gives_one_error_that_names_it_and_leaves_nothing() {
+    need_host!();
+    for (name, change, text) in CASES {
+        let bundle = Bundle::new(&["true"]).with(change);
+        let c = Container::new();
+        let done = bundle.try_create(&c, &[]);
+        assert_eq!(done.code, 1, "{name}: {done:?}");
+        assert!(done.err.starts_with("rt create failed: "), "{name}: {done:?}");
+        assert!(done.err.contains(text), "{name}: {text:?} is not in {:?}", done.err);
+        assert_eq!(done.err.lines().count(), 1, "{name}: {done:?}");
+        assert!(c.leftovers().is_empty(), "{name}: {:?}", c.leftovers());
+    }
+}
+
+/// Several mistakes are told at once.
+#[test]
+fn all_mistakes_are_told_at_once() {
+    need_host!();
+    let bundle = Bundle::new(&["true"]).with(|c| {
+        c["process"]["cwd"] = "x".into();
+        c["linux"]["namespaces"][0]["type"] = "bogus".into();
+        c["process"]["rlimits"][0]["type"] = "RLIMIT_X".into();
+    });
+    let done = bundle.try_create(&Container::new(), &[]);
+    for pointer in ["/process/cwd", "/linux/namespaces/0/type", "/process/rlimits/0/type"] {
+        assert!(done.err.contains(pointer), "{pointer}: {done:?}");
+    }
+}
+
+/// Files that are missing or no JSON.
+#[test]
+fn broken_bundles() {
+    need_host!();
+    let bundle = Bundle::new(&["true"]);
+    bundle.write();
+    let c = Container::new();
+    let path = bundle.path().to_str().unwrap();
+    c.rt(&["create", "-b", "/no/bundle", &c.id]).fails(1, "open /no/bundle/config.json: no such file or directory");
+    fs::write(bundle.path().join("config.json"), "{ \"process\": ").unwrap();
+    c.rt(&["create", "-b", path, &c.id]).fails(1, "EOF while parsing");
+    fs::write(bundle.path().join("config.json"), "{} x").unwrap();
+    c.rt(&["create", "-b", path, &c.id]).fails(1, "config.json");
+    assert!(c.leftovers().is_empty());
+}
+
+/// containerd decodes every line of the log, Podman the file as one object: one line is what both can read.
+#[test]
+fn the_log_has_exactly_one_line_per_failure() {
+    need_host!();
+    let bundle = Bundle::new(&["nosuch"]).with(|c| {
+        // A warning comes before the error, and must not become a line.
+        c["process"]["capabilities"]["bounding"].as_array_mut().unwrap().push("CAP_FUTURE".into());
+    });
+    bundle.write();
+    let c = Container::new();
+    let log = c.root().join("log.json");
+    let log_path = log.to_str().unwrap();
+    let done =
+        c.rt(&["--log", log_path, "--log-format", "json", "create", "-b", bundle.path().to_str().unwrap(), &c.id]);
+    done.fails(1, "executable file not found in $PATH");
+    let text = fs::read_to_string(&log).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let line: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(line["level"], "error");
+    assert_eq!(line["msg"].as_str().unwrap(), done.err.trim_end());
+    assert_eq!(line["field"], "/process/args/0");
+    assert_eq!(line["errno"], 2);
+    assert!(line["hint"].as_str().is_some_and(|h| !h.is_empty()));
+    let time = line["time"].as_str().unwrap();
+    assert!(time.ends_with('Z') && time.contains('T') && time.len() >= 20, "{time}");
+    // The next failure is appended.
+    c.rt(&["--log", log_path, "--log-format=json", "state", "nobody"]).fails(1, "does not exist");
+    assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 2);
+}
+
+/// Exit codes and words for wrong command lines are runc's.
+#[test]
+fn wrong_command_lines() {
+    need_host!();
+    let c = Container::new();
+    assert_eq!(c.rt(&["bogus"]).code, 3);
+    for wrong in [&["create"][..], &["state"], &["state", "a", "b"], &["run", "--bogus", "x"], &["kill", "x", "NOSIG"]]
+    {
+        let done = c.rt(wrong);
+        assert_eq!(done.code, 1, "{wrong:?}: {done:?}");
+        assert_eq!(done.err.lines().count(), 1, "{wrong:?}: {done:?}");
+    }
+    c.rt(&["--root", "/", "list"]).fails(1, "--root");
+    let version = c.rt(&["--version"]);
+    let mut lines = version.ok().lines();
+    assert!(lines.next().unwrap().starts_with("rt version "));
+    assert!(lines.next().unwrap().starts_with("commit: "));
+    assert!(lines.next().unwrap().starts_with("spec: "));
+}
+
+/// CRI-O reads standard output and error together: one stray byte breaks its parse.
+#[test]
+fn features_is_json_and_nothing_else() {
+    need_host!();
+    let done = Container::new().rt(&["features"]);
+    assert_eq!(done.err, "");
+    let features: Value = serde_json::from_str(done.ok()).unwrap();
+    assert!(features["mountOptions"].as_array().unwrap().contains(&"rro".into()));
+    assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
+}

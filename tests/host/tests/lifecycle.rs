@@ -1,0 +1,208 @@
+//! create, start, state, kill, delete, run, list, ps: what callers build on (contracts.md 1.4 to 1.6).
+
+use std::fs;
+
+use rt_tests::{Bundle, Container, eventually, need_host};
+
+/// The whole way of a container, with the status at each step.
+#[test]
+fn a_container_from_create_to_delete() {
+    need_host!();
+    let c = Bundle::new(&["sleep", "1000"]).create();
+    assert_eq!(c.status(), "created");
+    let pid = c.pid();
+    assert!(pid > 0);
+    c.rt(&["start", &c.id]).ok();
+    assert_eq!(c.status(), "running");
+    assert_eq!(c.pid(), pid, "init becomes the program");
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/comm")).unwrap(), "sleep\n");
+    c.rt(&["kill", &c.id, "KILL"]).ok();
+    c.await_status("stopped");
+    assert_eq!(c.pid(), 0);
+    c.rt(&["delete", &c.id]).ok();
+    assert!(c.leftovers().is_empty(), "{:?}", c.leftovers());
+    c.rt(&["state", &c.id]).fails(1, "container does not exist");
+}
+
+/// The exit code of the program is the exit code of run, and signals add 128.
+#[test]
+fn run_passes_the_exit_code_on() {
+    need_host!();
+    for (script, code) in [("exit 0", 0), ("exit 42", 42), ("exit 255", 255)] {
+        assert_eq!(Bundle::shell(script).run().code, code, "{script}");
+    }
+    // In a pid namespace of its own nobody inside can kill init.
+    let killed = Bundle::shell("kill -9 $$").without_namespace("pid").run();
+    assert_eq!(killed.code, 137, "{killed:?}");
+}
+
+/// A short-lived program must not be missed by the waiting parent (a race that hung another runtime for ever).
+#[test]
+fn a_hundred_short_runs_all_end() {
+    need_host!();
+    let bundle = Bundle::shell("exit 7");
+    for _ in 0..100 {
+        assert_eq!(bundle.run().code, 7);
+    }
+}
+
+/// Engines read these words and exit codes.
+#[test]
+fn wrong_verbs_for_the_status_are_refused_in_runcs_words() {
+    need_host!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let c = bundle.create();
+    bundle.try_create(&c, &[]).fails(1, "container with given ID already exists");
+    c.rt(&["resume", &c.id]).fails(1, "container not paused");
+    c.rt(&["start", &c.id]).ok();
+    c.rt(&["start", &c.id]).fails(1, "cannot start an already running container");
+    c.rt(&["delete", &c.id]).fails(1, &format!("cannot delete container {} that is not stopped: running", c.id));
+    c.rt(&["pause", &c.id]).ok();
+    assert_eq!(c.status(), "paused");
+    c.rt(&["pause", &c.id]).fails(1, "container paused");
+    c.exec(&["true"]).fails(255, "cannot exec in a paused container");
+    c.rt(&["resume", &c.id]).ok();
+    c.rt(&["kill", &c.id, "9"]).ok();
+    c.await_status("stopped");
+    c.rt(&["kill", &c.id, "TERM"]).fails(1, "container not running");
+    c.rt(&["start", &c.id]).fails(1, "cannot start a container that has stopped");
+    c.exec(&["true"]).fails(255, "cannot exec in a stopped container");
+    for verb in ["state", "start", "kill", "delete", "pause", "resume"] {
+        c.rt(&[verb, "nobody"]).fails(1, "container does not exist");
+    }
+    c.rt(&["exec", "nobody", "true"]).fails(255, "container does not exist");
+    c.rt(&["delete", "--force", "nobody"]).ok();
+    for id in ["a/b", "..", "", "a b"] {
+        c.rt(&["state", id]).fails(1, "invalid container ID format");
+    }
+}
+
+/// A created container ends by SIGTERM though it is pid 1 of its namespace, and can be deleted without force.
+#[test]
+fn a_created_container_can_be_ended() {
+    need_host!();
+    let c = Bundle::new(&["true"]).create();
+    c.rt(&["kill", &c.id, "TERM"]).ok();
+    c.await_status("stopped");
+    let c = Bundle::new(&["true"]).create();
+    c.rt(&["delete", &c.id]).ok();
+    assert!(c.leftovers().is_empty());
+}
+
+/// go-runc reads the pid file with Atoi: a newline breaks it.
+#[test]
+fn the_pid_file_is_a_bare_number() {
+    need_host!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let c = Container::new();
+    let file = c.root().join("pid");
+    bundle.try_create(&c, &["--pid-file", file.to_str().unwrap()]).ok();
+    assert_eq!(fs::read_to_string(&file).unwrap(), c.pid().to_string());
+}
+
+/// The form of `list` and `ps`.
+#[test]
+fn list_and_ps() {
+    need_host!();
+    let c = Bundle::new(&["sleep", "1000"]).start();
+    let table = c.rt(&["list"]).ok().to_owned();
+    assert!(table.starts_with("ID   "), "{table}");
+    assert!(table.contains(&c.id) && table.contains("running") && table.contains("root"), "{table}");
+    assert_eq!(c.rt(&["list", "-q"]).ok(), format!("{}\n", c.id));
+    let json: serde_json::Value = serde_json::from_str(c.rt(&["list", "-f", "json"]).ok()).unwrap();
+    assert_eq!(json[0]["owner"], "root");
+    let pids: Vec<i32> = serde_json::from_str(c.rt(&["ps", "-f", "json", &c.id]).ok()).unwrap();
+    assert_eq!(pids, [c.pid()]);
+    let table = c.rt(&["ps", &c.id]).ok().to_owned();
+    assert_eq!(table.lines().count(), 2, "{table}");
+    assert!(table.contains("sleep 1000"), "{table}");
+    let empty = Container::new();
+    assert_eq!(empty.rt(&["list", "--format=json"]).ok(), "null\n");
+}
+
+/// Without a pid namespace SIGKILL must reach what init started, or it would live on.
+#[test]
+fn kill_without_a_pid_namespace_takes_all() {
+    need_host!();
+    let c = Bundle::shell("sleep 1000 & sleep 1000").without_namespace("pid").start();
+    eventually("two processes", || c.rt(&["ps", "-f", "json", &c.id]).ok().matches(',').count() >= 1);
+    c.rt(&["kill", &c.id, "KILL"]).ok();
+    eventually("no process", || c.rt(&["ps", "-f", "json", &c.id]).ok() == "[]");
+}
+
+/// Signals sent to `rt run` reach the program.
+#[test]
+fn run_forwards_signals() {
+    need_host!();
+    let bundle = Bundle::shell("trap 'exit 9' TERM; echo ready; while :; do sleep 0.1; done");
+    bundle.write();
+    let c = Container::new();
+    let mut child = c
+        .command()
+        .args(["run", "--bundle"])
+        .arg(bundle.path())
+        .arg(&c.id)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+}
+
+/// Two starts at once: one wins, the other is told.
+#[test]
+fn of_two_starts_one_wins() {
+    need_host!();
+    for _ in 0..10 {
+        let c = Bundle::new(&["sleep", "1000"]).create();
+        let codes: Vec<i32> = std::thread::scope(|s| {
+            let starts: Vec<_> = (0..4).map(|_| s.spawn(|| c.rt(&["start", &c.id]).code)).collect();
+            starts.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert_eq!(codes.iter().filter(|c| **c == 0).count(), 1, "{codes:?}");
+        assert_eq!(c.status(), "running");
+    }
+}
+
+/// --keep leaves the stopped container for inspection.
+#[test]
+fn run_keep() {
+    need_host!();
+    let bundle = Bundle::new(&["true"]);
+    bundle.write();
+    let c = Container::new();
+    let path = bundle.path().to_str().unwrap().to_owned();
+    c.rt(&["run", "--keep", "-b", &path, &c.id]).ok();
+    assert_eq!(c.status(), "stopped");
+}
+
+/// A program that fails to execute after the barrier is reported by start, and the container is over.
+#[test]
+fn start_reports_a_program_that_cannot_run() {
+    need_host!();
+    let bundle = Bundle::new(&["/bin/script"]);
+    fs::write(bundle.rootfs().join("bin/script"), "no program").unwrap();
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    fs::set_permissions(bundle.rootfs().join("bin/script"), mode).unwrap();
+    let c = bundle.create();
+    c.rt(&["start", &c.id]).fails(1, "exec format error");
+    c.await_status("stopped");
+    c.rt(&["delete", &c.id]).ok();
+}
+
+/// BuildKit and go-runc wait for the end of the pipes that they gave to create.
+#[test]
+fn create_keeps_no_pipe_of_the_caller_but_stdio() {
+    need_host!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let c = Container::new();
+    // The writer is inheritable, and no one asked for it to be preserved.
+    bundle.try_create(&c, &[]).ok();
+    drop(writer);
+    let mut one = [0; 1];
+    assert_eq!(rustix::io::read(&reader, &mut one).unwrap(), 0, "init holds the caller's pipe");
+}

@@ -1,0 +1,165 @@
+//! The security invariants of docs/architecture.md and the CVEs behind them: each test breaks if one is lost.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use rt_tests::{Bundle, Container, need_host};
+use serde_json::json;
+
+/// A container must not get at the host through a descriptor that rt leaks (CVE-2024-21626).
+#[test]
+fn no_working_directory_outside_the_container() {
+    need_host!();
+    for fd in 3..24 {
+        let cwd = format!("/proc/self/fd/{fd}");
+        let done = Bundle::new(&["pwd"]).with(|c| c["process"]["cwd"] = cwd.clone().into()).run();
+        assert_ne!(done.code, 0, "{cwd}: {done:?}");
+    }
+    let c = Bundle::new(&["sleep", "1000"]).start();
+    for fd in 3..24 {
+        let cwd = format!("/proc/self/fd/{fd}");
+        assert_ne!(c.exec_with(&["--cwd", &cwd], &["pwd"]).code, 0, "{cwd}");
+    }
+}
+
+/// Nothing but the standard descriptors crosses into the program; 3 is the directory that the shell reads.
+#[test]
+fn no_descriptor_is_leaked() {
+    need_host!();
+    assert_eq!(Bundle::shell("echo /proc/self/fd/*").run().ok().replace("/proc/self/fd/", ""), "0 1 2 3\n");
+    let c = Bundle::new(&["sleep", "1000"]).start();
+    assert_eq!(c.exec(&["sh", "-c", "echo /proc/self/fd/*"]).ok().replace("/proc/self/fd/", ""), "0 1 2 3\n");
+}
+
+/// A symlinked /proc or /sys in the image would put the mount, and the masks, somewhere else
+/// (CVE-2019-19921, CVE-2023-27561).
+#[test]
+fn proc_and_sys_must_be_real_directories() {
+    need_host!();
+    for name in ["proc", "sys"] {
+        let bundle = Bundle::new(&["true"]);
+        fs::remove_dir(bundle.rootfs().join(name)).unwrap();
+        fs::create_dir(bundle.rootfs().join("elsewhere")).unwrap();
+        symlink("elsewhere", bundle.rootfs().join(name)).unwrap();
+        let done = bundle.run();
+        assert_eq!(done.code, 1, "{name}: {done:?}");
+        assert!(done.err.contains("too many levels of symbolic links"), "{name}: {done:?}");
+    }
+}
+
+/// An image whose /dev leads out of the rootfs must not make rt touch the host (CVE-2026-41579, CVE-2026-47766).
+#[test]
+fn a_symlinked_dev_stays_inside() {
+    need_host!();
+    for relative in [false, true] {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("ptmx"), "host").unwrap();
+        let bundle = Bundle::new(&["true"]).with(|c| {
+            c["mounts"].as_array_mut().unwrap().retain(|m| !m["destination"].as_str().unwrap().starts_with("/dev"));
+        });
+        fs::remove_dir(bundle.rootfs().join("dev")).unwrap();
+        let target = if relative {
+            format!("../../../..{}", outside.path().display())
+        } else {
+            outside.path().display().to_string()
+        };
+        symlink(target, bundle.rootfs().join("dev")).unwrap();
+        let _ = bundle.run();
+        let left: Vec<_> = fs::read_dir(outside.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["ptmx"], "the host's directory was changed");
+        assert_eq!(fs::read_to_string(outside.path().join("ptmx")).unwrap(), "host");
+    }
+}
+
+/// Masks come from the host's verified null device, whatever the image has at /dev/null (CVE-2025-31133).
+#[test]
+fn masking_ignores_the_images_dev_null() {
+    need_host!();
+    let bundle = Bundle::shell("cat /etc/secret; ls -l /dev/null").with(|c| {
+        c["mounts"].as_array_mut().unwrap().retain(|m| !m["destination"].as_str().unwrap().starts_with("/dev"));
+        c["linux"]["maskedPaths"] = json!(["/etc/secret"]);
+    });
+    fs::write(bundle.rootfs().join("etc/secret"), "secret").unwrap();
+    symlink("/proc/sys/kernel/core_pattern", bundle.rootfs().join("dev/null")).unwrap();
+    let done = bundle.run();
+    // The node cannot be made where the image has something else, and nothing of the image is mounted as a mask.
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.err.contains("/dev/null") && done.err.contains("file exists"), "{done:?}");
+}
+
+/// A mount destination that leads out by symlinks ends inside the rootfs (CVE-2019-18837, CVE-2021-30465).
+#[test]
+fn mount_destinations_stay_inside() {
+    need_host!();
+    let outside = tempfile::tempdir().unwrap();
+    let source = tempfile::tempdir().unwrap();
+    fs::write(source.path().join("mark"), "").unwrap();
+    let bundle = Bundle::shell("ls /escape/sub").mount("/escape/sub", "bind", source.path(), &["bind"]);
+    symlink(outside.path(), bundle.rootfs().join("escape")).unwrap();
+    assert_eq!(bundle.run().ok(), "mark\n");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0, "something was made on the host");
+    let inside = bundle.rootfs().join(outside.path().strip_prefix("/").unwrap()).join("sub");
+    assert!(inside.is_dir(), "the destination is made where the link leads inside the rootfs");
+}
+
+/// The program that waits in a created container is not rt, cannot be written, read or traced from inside
+/// (CVE-2019-5736 and the window before the program's own exec).
+#[test]
+fn the_stub_is_sealed_and_untraceable() {
+    need_host!();
+    let c = Bundle::new(&["sleep", "1000"]).create();
+    let pid = c.pid();
+    let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    assert!(exe.to_string_lossy().contains("memfd:rt-init"), "{exe:?}");
+    assert!(fs::OpenOptions::new().write(true).open(format!("/proc/{pid}/exe")).is_err());
+    // Not dumpable: its /proc files belong to root of the host, not to the container's user.
+    let bundle = Bundle::new(&["sleep", "1000"]).with(|c| c["process"]["user"] = json!({"uid": 1000, "gid": 1000}));
+    let c = bundle.create();
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!(fs::metadata(format!("/proc/{}/mem", c.pid())).unwrap().uid(), 0);
+}
+
+/// A tmpfs with a fake /proc/self/attr must not get the label, nor a fake sysctl its value
+/// (CVE-2019-16884, CVE-2025-52881).
+#[test]
+fn procfs_writes_go_to_procfs() {
+    need_host!();
+    let fake = tempfile::tempdir().unwrap();
+    fs::create_dir_all(fake.path().join("net/ipv4")).unwrap();
+    fs::write(fake.path().join("net/ipv4/ip_forward"), "fake").unwrap();
+    let bundle = Bundle::new(&["true"])
+        .mount("/proc/sys", "bind", fake.path(), &["bind"])
+        .with(|c| c["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"}));
+    let done = bundle.run();
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.err.contains("/linux/sysctl"), "{done:?}");
+    assert_eq!(fs::read_to_string(fake.path().join("net/ipv4/ip_forward")).unwrap(), "fake");
+}
+
+/// The container cannot be made with somebody else's processes in its cgroup.
+#[test]
+fn a_cgroup_in_use_is_refused() {
+    need_host!();
+    let path = format!("/rt-test-shared-{}", std::process::id());
+    let bundle = Bundle::new(&["sleep", "1000"]).with(|c| c["linux"]["cgroupsPath"] = path.clone().into());
+    let first = bundle.start();
+    let second = Container::new();
+    bundle.try_create(&second, &[]).fails(1, "container's cgroup is not empty");
+    assert_eq!(first.status(), "running");
+}
+
+/// A pid that was reused is not the container's init: start time is compared.
+#[test]
+fn a_recycled_pid_is_not_init() {
+    need_host!();
+    let c = Bundle::new(&["sleep", "1000"]).start();
+    let file = c.root().join(&c.id).join("state.json");
+    let original = fs::read_to_string(&file).unwrap();
+    let mut state: serde_json::Value = serde_json::from_str(&original).unwrap();
+    state["startTime"] = (state["startTime"].as_u64().unwrap() - 1).into();
+    fs::write(&file, state.to_string()).unwrap();
+    assert_eq!(c.status(), "stopped");
+    c.rt(&["kill", &c.id, "KILL"]).fails(1, "container not running");
+    fs::write(&file, original).unwrap();
+    assert_eq!(c.status(), "running");
+}
