@@ -1,5 +1,4 @@
 //! A bump allocator: `rt` lives for milliseconds, so nothing is given back. Large requests go to the system.
-#![cfg_attr(test, allow(dead_code))]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -18,6 +17,12 @@ pub struct Bump {
 
 // SAFETY: `used` hands out disjoint parts of `room`; nothing else touches it.
 unsafe impl Sync for Bump {}
+
+impl Default for Bump {
+    fn default() -> Self {
+        Bump::new()
+    }
+}
 
 impl Bump {
     /// An empty one.

@@ -1,23 +1,16 @@
-//! `rt`, the OCI container runtime: arguments in, text and an exit code out. What happens between is in `rt-runtime`.
-#![cfg_attr(not(test), no_main)]
+//! The binary: a bump allocator, the C library's entry, and the command.
+#![no_main]
 
-mod alloc;
-mod cli;
-mod commands;
-mod context;
-mod log;
-mod table;
+use rt_cli::alloc::Bump;
 
-#[cfg(not(test))]
 #[global_allocator]
-static ALLOCATOR: alloc::Bump = alloc::Bump::new();
+static ALLOCATOR: Bump = Bump::new();
 
 /// The C library's entry. Rust's own would cost a sixth of the start-up of a small command: it installs handlers and
 /// reads /proc for a guard page that a single-threaded program does not need.
 ///
 /// # Safety
 /// Called by the C library with its argument vector.
-#[cfg(not(test))]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn main(argc: i32, argv: *const *const std::ffi::c_char) -> i32 {
     use std::os::unix::ffi::OsStringExt;
@@ -26,5 +19,5 @@ unsafe extern "C" fn main(argc: i32, argv: *const *const std::ffi::c_char) -> i3
         let text = unsafe { std::ffi::CStr::from_ptr(*argv.add(i)) };
         std::ffi::OsString::from_vec(text.to_bytes().to_vec())
     });
-    cli::run(arguments.collect())
+    rt_cli::run(arguments.collect())
 }

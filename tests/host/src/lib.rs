@@ -96,6 +96,7 @@ const APPLETS: &[&str] = &[
     "tr",
     "seq",
     "nslookup",
+    "nc",
     "dnsdomainname",
 ];
 

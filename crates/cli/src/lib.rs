@@ -1,0 +1,10 @@
+//! The `rt` command: arguments in, text and an exit code out. What happens between is in `rt-runtime`.
+
+pub mod alloc;
+mod cli;
+mod commands;
+mod context;
+mod log;
+mod table;
+
+pub use cli::{definition, run};
