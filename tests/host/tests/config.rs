@@ -111,6 +111,20 @@ fn namespaces_are_new_unless_left_out() {
     }
 }
 
+/// A config without any namespace shares them all, mounts included; delete leaves no mount on the host.
+#[test]
+fn without_any_namespace() {
+    need_host!();
+    let bundle = Bundle::shell("readlink /proc/self/ns/mnt; pwd; ls /bin/busybox").with(|c| {
+        c["linux"] = json!({});
+        c.as_object_mut().unwrap().remove("hostname");
+    });
+    let own = fs::read_link("/proc/self/ns/mnt").unwrap();
+    assert_eq!(bundle.run().ok(), format!("{}\n/\n/bin/busybox\n", own.display()));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(&*bundle.path().to_string_lossy()), "a mount is left on the host");
+}
+
 /// Kubernetes' pods: the second container joins what the first one made.
 #[test]
 fn namespaces_are_joined_by_path() {

@@ -295,6 +295,7 @@ impl<'a> Making<'a> {
             cgroup: self.location.clone(),
             resources: linux.and_then(|l| l.resources.clone()).unwrap_or_default(),
             namespaces: self.plan.namespaces.all(),
+            mounted_on_host: !self.plan.namespaces.has(rt_sys::clone::flags::NEWNS),
             uid_mappings: self.plan.namespaces.maps.uid.clone(),
             process: defaults_for_exec(spec.process.as_ref()),
             hooks: later_hooks(spec.hooks.as_ref()),
@@ -315,6 +316,9 @@ impl Drop for Making<'_> {
         if let Some(cgroup) = &self.cgroup {
             let _ = cgroup.kill_all();
             let _ = cgroup.remove();
+        }
+        if self.launched.is_some() && !self.plan.namespaces.has(rt_sys::clone::flags::NEWNS) {
+            super::delete::unmount_rootfs(&self.plan.rootfs);
         }
         if let Some(path) = &self.options.pid_file {
             let _ = std::fs::remove_file(path);

@@ -79,6 +79,9 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
         }
         cgroup.remove()?;
     }
+    if let Some(state) = state.filter(|s| s.mounted_on_host) {
+        unmount_rootfs(&state.rootfs);
+    }
     if let Some(state) = state {
         let hooks = state.hooks.poststop.as_deref().unwrap_or_default();
         if !hooks.is_empty() {
@@ -98,6 +101,16 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
         }
     }
     container.remove()
+}
+
+/// Takes the mount that a container without a mount namespace has on the host, with all below it. Only a mount that
+/// begins at the rootfs itself is ours; EINVAL says that there is none.
+pub fn unmount_rootfs(rootfs: &std::path::Path) {
+    use rustix::mount::{UnmountFlags, unmount};
+    match unmount(rootfs, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+        Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
+        Err(e) => tracing::warn!("unmount {}: {}", rootfs.display(), rt_sys::errno::text(e)),
+    }
 }
 
 /// What the creator wrote down before it made the cgroup.

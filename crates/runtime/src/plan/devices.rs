@@ -2,7 +2,6 @@
 
 use rt_cgroups::{DeviceKind, DeviceRule, Resources};
 use rt_init::op::{self, flag};
-use rt_sys::clone::flags;
 
 use super::{Lowering, paths};
 use crate::spec::{Device, Fault, Pointer};
@@ -27,7 +26,7 @@ impl Lowering<'_> {
     pub(super) fn devices(&mut self) {
         let at = Pointer::new("/linux/devices");
         // A /dev that the caller binds in is the caller's: nothing is made in it.
-        let own_dev = self.namespaces.has(flags::NEWNS) && !self.dev_is_bound();
+        let own_dev = !self.dev_is_bound();
         let spec = self.spec;
         let listed = spec.linux.as_ref().and_then(|l| l.devices.as_deref()).unwrap_or_default();
         let mut paths_seen: Vec<String> = Vec::new();

@@ -40,7 +40,9 @@ impl Lowering<'_> {
         let path = self.text(&rootfs.to_string_lossy(), Pointer::new("/root/path"));
         let at = Pointer::new("/root/path");
         if !self.namespaces.has(flags::NEWNS) {
+            // All mounts go below this one, which `delete` takes away from the host with all that is on it.
             self.push(op::Op::Root { path, idmap: slot::NONE }, at);
+            self.push(op::Op::RootAttributes { set: 0, propagation: propagation::PRIVATE, recursive: 1 }, at);
             return;
         }
         let (value, recursive) = self.propagation();
@@ -58,11 +60,6 @@ impl Lowering<'_> {
     pub(super) fn mounts(&mut self) {
         let spec = self.spec;
         let mounts = spec.mounts.as_deref().unwrap_or_default();
-        if !mounts.is_empty() && !self.namespaces.has(flags::NEWNS) {
-            let why = "need a mount namespace in /linux/namespaces: without one they would be made on the host";
-            self.wrong(Pointer::new("/mounts"), Fault::Rule(why));
-            return;
-        }
         for (i, mount) in mounts.iter().enumerate() {
             self.mount(i, mount);
         }
@@ -181,10 +178,10 @@ impl Lowering<'_> {
         let Some(source) = mount.source.as_deref().filter(|s| !s.is_empty()) else {
             return self.wrong(source_at, Fault::Missing);
         };
-        if let Some((word, _)) = options.data.iter().find(|(k, _)| !VFS_WORDS.contains(&k.as_str())) {
-            let fault =
-                Fault::Value { value: word.clone(), why: "is an option of a filesystem, but this is a bind mount" };
-            self.wrong(Pointer::index("/mounts/{}/options", i), fault);
+        // mount(2) ignores them, too, and configs of old engines have them.
+        for (word, _) in options.data.iter().filter(|(k, _)| !VFS_WORDS.contains(&k.as_str())) {
+            let why = "is an option of a filesystem, and is ignored on a bind mount";
+            self.warn(Pointer::index("/mounts/{}/options", i), Fault::Value { value: word.clone(), why });
         }
         let source = paths::absolute(self.request.bundle, source);
         let mut flags = 0;
@@ -263,7 +260,7 @@ impl Lowering<'_> {
     /// `process.cwd` is made if the image lacks it, as by all peers.
     pub(super) fn working_directory_exists(&mut self) {
         let Some(cwd) = self.spec.process.as_ref().and_then(|p| p.cwd.as_deref()) else { return };
-        if !cwd.starts_with('/') || !self.namespaces.has(flags::NEWNS) {
+        if !cwd.starts_with('/') {
             return;
         }
         let at = Pointer::new("/process/cwd");
@@ -311,9 +308,7 @@ impl Lowering<'_> {
         let (value, recursive) = self.propagation();
         let explicit = self.linux().and_then(|l| l.rootfs_propagation.as_deref()).is_some_and(|p| !p.is_empty());
         let read_only = self.spec.root.as_ref().and_then(|r| r.readonly).unwrap_or(false);
-        if read_only && !self.namespaces.has(flags::NEWNS) {
-            self.wrong(Pointer::new("/root/readonly"), Fault::Rule("needs a mount namespace in /linux/namespaces"));
-        } else if read_only || explicit {
+        if read_only || explicit {
             let set = if read_only { attr::RDONLY } else { 0 };
             let value = if explicit && self.namespaces.has(flags::NEWNS) { value } else { 0 };
             let op = op::Op::RootAttributes { set, propagation: value, recursive: u32::from(recursive) };

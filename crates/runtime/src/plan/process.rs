@@ -151,7 +151,7 @@ impl Lowering<'_> {
             self.wrong(Pointer::new("/process/consoleSize"), fault);
         }
         let uid = process.user.as_ref().and_then(|u| u.uid).unwrap_or(0);
-        let console = u32::from(console && self.namespaces.has(flags::NEWNS));
+        let console = u32::from(console);
         self.push(op::Op::Terminal { socket: slot::CONSOLE, columns, rows, console, uid }, at);
     }
 

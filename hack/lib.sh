@@ -1,0 +1,45 @@
+# What the scripts share: finding the tools a fresh Debian machine lacks. Sourced, not run.
+
+# need PACKAGE...: installs what is missing, and says which package could not be had.
+need() {
+    local missing=()
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "$(basename "$0"): needs ${missing[*]}; install them, or run this as root" >&2
+        exit 1
+    fi
+    local log
+    log=$(mktemp)
+    # Services that the packages would start are started by the tests, each privately.
+    if ! { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        echo "$(basename "$0"): could not install ${missing[*]}" >&2
+        exit 1
+    fi
+    rm -f "$log"
+}
+
+# need_rust: a toolchain with the static target.
+need_rust() {
+    need gcc libc6-dev git ca-certificates
+    if ! command -v cargo >/dev/null; then
+        need rustup
+        rustup default stable >/dev/null 2>&1 || { echo "$(basename "$0"): rustup could not fetch a toolchain" >&2; exit 1; }
+    fi
+    # rust-toolchain.toml names the target, but a toolchain that was there before may lack it.
+    if command -v rustup >/dev/null && ! rustup target list --installed | grep -qx x86_64-unknown-linux-musl; then
+        rustup target add x86_64-unknown-linux-musl >/dev/null 2>&1 || {
+            echo "$(basename "$0"): rustup could not fetch the target x86_64-unknown-linux-musl" >&2
+            exit 1
+        }
+    fi
+}
+
+# rt_binary: builds the release binary and prints its path.
+rt_binary() {
+    cargo build --release --quiet -p rt-cli >&2
+    echo "$PWD/target/x86_64-unknown-linux-musl/release/rt"
+}
