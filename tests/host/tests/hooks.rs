@@ -72,3 +72,17 @@ fn poststop_failures_are_warnings() {
     c.rt(&["delete", &c.id]).ok();
     assert!(c.leftovers().is_empty());
 }
+
+/// A hook need not read its standard input, however large the state is.
+#[test]
+fn a_hook_may_ignore_the_state() {
+    need_host!();
+    let bundle = Bundle::new(&["true"]).with(|c| {
+        c["annotations"] = json!({"large": "x".repeat(200_000)});
+        c["hooks"] = json!({"prestart": [{"path": "/bin/true"}], "createContainer": [{"path": "/bin/true"}],
+            "poststart": [{"path": "/bin/true"}]});
+    });
+    for _ in 0..10 {
+        bundle.run().ok();
+    }
+}

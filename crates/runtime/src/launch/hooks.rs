@@ -1,11 +1,13 @@
 //! Hooks of the runtime's namespace: prestart, createRuntime, poststart, poststop.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::LaunchError;
@@ -45,15 +47,12 @@ fn run_hook(hook: &Hook<'_>, run: &HookRun<'_>) -> Result<(), String> {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         command.env(name, value);
     }
-    command.current_dir(run.directory).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let text = |e: std::io::Error| {
         rustix::io::Errno::from_io_error(&e).map_or_else(|| e.to_string(), |e| rt_sys::errno::text(e).to_owned())
     };
-    let mut child = command.spawn().map_err(text)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A hook need not read its standard input.
-        let _ = stdin.write_all(run.state);
-    }
+    let stdin = state_file(run.state).map_err(text)?;
+    command.current_dir(run.directory).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().map_err(text)?;
     let timeout = hook.timeout.and_then(|t| u64::try_from(t).ok()).map(Duration::from_secs);
     let (status, output) = finish(child, timeout)?;
     if status.success() {
@@ -65,6 +64,14 @@ fn run_hook(hook: &Hook<'_>, run: &HookRun<'_>) -> Result<(), String> {
     );
     let said = output.trim_end();
     Err(if said.is_empty() { how } else { format!("{how}: {said}") })
+}
+
+/// The state as a file: a hook need not read it, and none is too large for a pipe.
+fn state_file(state: &[u8]) -> std::io::Result<Stdio> {
+    let mut file = File::from(memfd_create("state", MemfdFlags::CLOEXEC)?);
+    file.write_all(state)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(file.into())
 }
 
 /// Reads both outputs while the hook runs, so that it cannot block on them, and kills it at the time-out.
