@@ -6,10 +6,19 @@ const PADDING: usize = 3;
 
 /// Lays `rows` out: every column as wide as its widest cell and the padding, the last one as it is.
 pub fn layout(rows: &[Vec<String>]) -> String {
+    spaced(rows, MIN_WIDTH, PADDING)
+}
+
+/// The same with narrow columns, for tables that no other program reads.
+pub fn narrow(rows: &[Vec<String>]) -> String {
+    spaced(rows, 0, 2)
+}
+
+fn spaced(rows: &[Vec<String>], min_width: usize, padding: usize) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let widest = rows.iter().filter_map(|r| r.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
-        (widest + PADDING).max(MIN_WIDTH)
+        (widest + padding).max(min_width)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();

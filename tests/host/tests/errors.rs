@@ -233,3 +233,35 @@ fn features_is_json_and_nothing_else() {
     assert!(features["mountOptions"].as_array().unwrap().contains(&"rro".into()));
     assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
 }
+
+/// `check` tells everything at once, of the config and of the host, needs no root, and creates nothing.
+#[test]
+fn check_tells_all_and_plan_shows_the_ops() {
+    need_host!();
+    let bundle = Bundle::new(&["nosuch"]).mount("/m", "bind", "/no/such", &["bind"]).with(|c| {
+        c["linux"]["namespaces"][0]["type"] = "bogus".into();
+        c["process"]["cwd"] = "x".into();
+        c["mounts"][0]["type"] = "nofs".into();
+    });
+    bundle.write();
+    let c = Container::new();
+    let path = bundle.path().to_str().unwrap();
+    let done = c.rt(&["check", "--json", path]);
+    assert_eq!(done.code, 1, "{done:?}");
+    let report: Value = serde_json::from_str(&done.out).unwrap();
+    let fields: Vec<&str> =
+        report["findings"].as_array().unwrap().iter().map(|f| f["field"].as_str().unwrap()).collect();
+    for field in ["/linux/namespaces/0/type", "/process/cwd", "/mounts/0/type", "/mounts/7/source", "/process/args/0"] {
+        assert!(fields.contains(&field), "{field}: {fields:?}");
+    }
+    assert_eq!(fs::read_dir(c.root()).unwrap().count(), 0);
+    let good = Bundle::new(&["true"]);
+    good.write();
+    let path = good.path().to_str().unwrap();
+    assert_eq!(c.rt(&["check", path]).code, 0);
+    let plan: Value = serde_json::from_str(c.rt(&["plan", "--json", path]).ok()).unwrap();
+    let ops: Vec<&str> = plan.as_array().unwrap().iter().map(|o| o["op"].as_str().unwrap()).collect();
+    assert_eq!(ops.last(), Some(&"Exec"));
+    assert!(ops.contains(&"PivotRoot"));
+    assert_eq!(fs::read_dir(c.root()).unwrap().count(), 0);
+}

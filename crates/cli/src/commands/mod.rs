@@ -1,5 +1,6 @@
 //! One file per command: its arguments, and what it prints.
 
+mod check;
 mod create;
 mod delete;
 mod events;
@@ -8,6 +9,7 @@ mod features;
 mod kill;
 mod list;
 mod pause;
+mod plan;
 mod ps;
 mod run;
 mod spec;
@@ -26,7 +28,7 @@ use crate::context::Context;
 /// All commands.
 pub const NAMES: &[&str] = &[
     "create", "start", "run", "exec", "state", "kill", "delete", "list", "ps", "pause", "resume", "update", "events",
-    "spec", "features",
+    "spec", "features", "plan", "check",
 ];
 
 /// The definition of one command; its arguments are built only when it is the one called.
@@ -46,6 +48,8 @@ pub fn definition(name: &'static str) -> Command {
         "update" => ("Change the resource limits of a container", update::arguments),
         "events" => ("Print statistics and OOM events of a container", events::arguments),
         "spec" => ("Write a config.json to start from", spec::arguments),
+        "plan" => ("Print what create would do, op by op, without doing it", plan::arguments),
+        "check" => ("Print all that is wrong with a config, or with this host for it", plan::arguments),
         _ => ("Print what this runtime can do, as JSON", features::arguments),
     };
     Command::new(name).about(about).defer(arguments)
@@ -68,6 +72,8 @@ pub fn dispatch(name: &str, context: &Context, matches: &ArgMatches) -> Result<i
         "update" => update::run(context, matches),
         "events" => events::run(context, matches),
         "spec" => spec::run(matches),
+        "plan" => plan::run(context, matches),
+        "check" => check::run(context, matches),
         _ => features::run(),
     }
 }

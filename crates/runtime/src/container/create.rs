@@ -93,7 +93,7 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     Ok(status)
 }
 
-fn read_config(options: &CreateOptions) -> Result<Document, Error> {
+pub fn read_config(options: &CreateOptions) -> Result<Document, Error> {
     let path = options.config.clone().unwrap_or_else(|| options.bundle.join("config.json"));
     Ok(Document::read(&path)?)
 }
@@ -328,7 +328,7 @@ impl Drop for Making<'_> {
 }
 
 /// Where the cgroup goes (config-linux.md "Cgroups Path").
-fn locate(spec: &Spec<'_>, host: &Host, id: &str, options: &StoreOptions) -> Result<Location, Error> {
+pub fn locate(spec: &Spec<'_>, host: &Host, id: &str, options: &StoreOptions) -> Result<Location, Error> {
     let path = spec.linux.as_ref().and_then(|l| l.cgroups_path.as_deref()).filter(|p| !p.is_empty());
     Ok(Location::resolve(&host.layout, options.driver, path, id, options.rootless)?)
 }

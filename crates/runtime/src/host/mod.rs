@@ -1,8 +1,12 @@
-//! Facts of this host, probed once and handed to the lowering as data.
+//! Facts of this host, probed once and handed to the lowering as data; and what the host lacks for a config.
+
+mod check;
 
 use rt_cgroups::Layout;
 
 use crate::plan::Host;
+
+pub use check::{Finding, check};
 
 /// Looks at the host. Only reads.
 pub fn probe() -> Result<Host, rt_cgroups::Error> {

@@ -1,0 +1,85 @@
+//! `plan` and `check`: what create would do and what would stop it, without doing anything and without root.
+
+use super::create::{locate, read_config};
+use super::error::Error;
+use super::options::{CreateOptions, StoreOptions};
+use crate::host::{self, Finding};
+use crate::launch::what;
+use crate::plan::{Console, Plan, Request, lower};
+use crate::spec::{Problem, Spec, SpecError};
+
+/// One op, for people and programs.
+#[derive(Debug, serde::Serialize)]
+pub struct PlannedOp {
+    /// Its name.
+    pub op: &'static str,
+    /// The field of the config that it comes from.
+    pub field: String,
+    /// A few words on what it does.
+    pub what: String,
+    /// What it is given.
+    pub arguments: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The ops that create would execute, in order.
+pub fn plan(store: &StoreOptions, options: &CreateOptions) -> Result<Vec<PlannedOp>, Error> {
+    let document = read_config(options)?;
+    let spec: Spec<'_> = document.parse()?;
+    let plan = lower_for_show(&spec, store, options)?;
+    Ok(plan
+        .ops
+        .iter()
+        .map(|(op, at)| {
+            let mut arguments = serde_json::Map::new();
+            op.fields(|name, value| drop(arguments.insert(name.to_owned(), format!("{value:?}").into())));
+            PlannedOp { op: op.name(), field: at.to_string(), what: what(op), arguments }
+        })
+        .collect())
+}
+
+/// Everything that is wrong: with the config, or with this host for it.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Violations of the specification, in its order.
+    pub problems: Vec<Problem>,
+    /// Fields without effect.
+    pub warnings: Vec<Problem>,
+    /// What the host lacks.
+    pub findings: Vec<Finding>,
+}
+
+/// Checks a bundle.
+pub fn check(store: &StoreOptions, options: &CreateOptions) -> Result<Report, Error> {
+    let document = read_config(options)?;
+    let spec: Spec<'_> = document.parse()?;
+    let mut report = Report::default();
+    match lower_for_show(&spec, store, options) {
+        Ok(plan) => report.warnings = plan.warnings,
+        Err(Error::Spec(SpecError::Invalid(problems))) => report.problems = problems,
+        Err(e) => return Err(e),
+    }
+    report.findings = host::check(&spec, &host::probe()?, &options.bundle);
+    Ok(report)
+}
+
+fn lower_for_show(spec: &Spec<'_>, store: &StoreOptions, options: &CreateOptions) -> Result<Plan, Error> {
+    let mut host = host::probe()?;
+    // What would be done by a caller with all rights is shown to one with none.
+    host.root = true;
+    let location = locate(spec, &host, "ID", store)?;
+    let request = Request {
+        id: "ID",
+        bundle: &options.bundle,
+        cgroup: &location,
+        console: Console::Socket,
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        preserve_fds: options.preserve_fds,
+        listen_fds: 0,
+        listen_names: None,
+        notify_dir: None,
+        pidfd_socket: false,
+        barrier: true,
+    };
+    Ok(lower(spec, &host, &request)?)
+}

@@ -1,0 +1,288 @@
+//! What this host cannot do for a config: looked up all at once, for `rt check`. Only reads.
+
+use std::path::{Path, PathBuf};
+
+use rt_cgroups::Layout;
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+
+use crate::plan::{Host, NamespaceKind};
+use crate::spec::{Hook, Pointer, Process, Spec};
+
+/// One thing that would stop the container here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The field that needs it.
+    pub pointer: String,
+    /// What is missing.
+    pub message: String,
+}
+
+struct Check<'a> {
+    spec: &'a Spec<'a>,
+    bundle: &'a Path,
+    found: Vec<Finding>,
+}
+
+/// Compares a config with the host.
+pub fn check(spec: &Spec<'_>, host: &Host, bundle: &Path) -> Vec<Finding> {
+    let mut check = Check { spec, bundle, found: Vec::new() };
+    check.kernel();
+    check.mount_sources();
+    check.namespaces();
+    check.security_modules();
+    check.controllers(&host.layout);
+    check.ids(host.root);
+    check.hooks();
+    check.rootfs();
+    check.found
+}
+
+impl Check<'_> {
+    fn lacks(&mut self, pointer: Pointer, message: String) {
+        self.found.push(Finding { pointer: pointer.to_string(), message });
+    }
+
+    /// The floor is 5.10; some fields need more.
+    fn kernel(&mut self) {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let version = version_of(&release);
+        if version < (5, 10) {
+            self.lacks(Pointer::new("/"), format!("Linux {release} is older than 5.10, the oldest that rt works on"));
+        }
+        let words = self.spec.mounts.as_deref().unwrap_or_default().iter().enumerate();
+        let mut needs = Vec::new();
+        for (i, mount) in words {
+            let options = mount.options.as_deref().unwrap_or_default();
+            let recursive =
+                |o: &str| matches!(o, "rro" | "rrw" | "rnosuid" | "rsuid" | "rnodev" | "rdev" | "rnoexec" | "rexec");
+            let mapped = mount.uid_mappings.as_ref().is_some_and(|m| !m.is_empty());
+            if version < (5, 12) && (mapped || options.iter().any(|o| recursive(o) || o.contains("idmap"))) {
+                needs.push(i);
+            }
+        }
+        for i in needs {
+            let message = format!("recursive attributes and id-mapped mounts need Linux 5.12; this is {release}");
+            self.lacks(Pointer::index("/mounts/{}/options", i), message);
+        }
+    }
+
+    fn mount_sources(&mut self) {
+        let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        let spec = self.spec;
+        for (i, mount) in spec.mounts.as_deref().unwrap_or_default().iter().enumerate() {
+            let bind = mount.options.as_deref().unwrap_or_default().iter().any(|o| matches!(&**o, "bind" | "rbind"));
+            let source = mount.source.as_deref().unwrap_or_default();
+            if bind && !source.is_empty() {
+                let path = self.bundle.join(source);
+                if let Err(e) = openat(CWD, &path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+                    let message = format!("source {}: {}", path.display(), rt_sys::errno::text(e));
+                    self.lacks(Pointer::index("/mounts/{}/source", i), message);
+                }
+            }
+            let kind = mount.kind.as_deref().unwrap_or_default();
+            let known = filesystems.lines().any(|l| l.split_whitespace().last() == Some(kind));
+            if !bind && !known && !matches!(kind, "" | "cgroup" | "bind") {
+                let message = format!("the kernel has no filesystem type {kind:?} loaded (/proc/filesystems)");
+                self.lacks(Pointer::index("/mounts/{}/type", i), message);
+            }
+        }
+    }
+
+    fn namespaces(&mut self) {
+        let spec = self.spec;
+        let list = spec.linux.as_ref().and_then(|l| l.namespaces.as_deref()).unwrap_or_default();
+        for (i, ns) in list.iter().enumerate() {
+            let Some(kind) = NamespaceKind::ALL.iter().find(|k| Some(k.name) == ns.kind.as_deref()) else { continue };
+            if !Path::new("/proc/self/ns").join(kind.file).exists() {
+                self.lacks(
+                    Pointer::index("/linux/namespaces/{}/type", i),
+                    format!("this kernel has no {} namespaces", kind.name),
+                );
+            }
+            if let Some(path) = ns.path.as_deref().filter(|p| !p.is_empty())
+                && let Err(e) = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            {
+                self.lacks(
+                    Pointer::index("/linux/namespaces/{}/path", i),
+                    format!("{path}: {}", rt_sys::errno::text(e)),
+                );
+            }
+        }
+    }
+
+    fn security_modules(&mut self) {
+        let modules = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+        let active = |name: &str| modules.trim().split(',').any(|m| m == name);
+        let Some(process) = &self.spec.process else { return };
+        let wanted = [
+            (process.apparmor_profile.is_some(), "apparmor", "/process/apparmorProfile"),
+            (process.selinux_label.is_some(), "selinux", "/process/selinuxLabel"),
+        ];
+        for (set, name, at) in wanted {
+            if set && !active(name) {
+                self.lacks(Pointer::new(at), format!("{name} is not active on this host (/sys/kernel/security/lsm)"));
+            }
+        }
+    }
+
+    fn controllers(&mut self, layout: &Layout) {
+        let Some(resources) = self.spec.linux.as_ref().and_then(|l| l.resources.as_ref()) else { return };
+        let available = controllers_of(layout);
+        let has = |name: &str| available.iter().any(|c| c == name);
+        let wanted = [
+            (resources.memory.is_some(), "memory", "memory", "/linux/resources/memory"),
+            (resources.cpu.is_some(), "cpu", "cpu", "/linux/resources/cpu"),
+            (resources.pids.is_some(), "pids", "pids", "/linux/resources/pids"),
+            (resources.block_io.is_some(), "io", "blkio", "/linux/resources/blockIO"),
+            (!resources.hugepage_limits.is_empty(), "hugetlb", "hugetlb", "/linux/resources/hugepageLimits"),
+            (!resources.rdma.is_empty(), "rdma", "rdma", "/linux/resources/rdma"),
+        ];
+        for (set, v2, v1, at) in wanted {
+            if set && !has(v2) && !has(v1) {
+                self.lacks(Pointer::new(at), format!("this host has no {v2} controller in its cgroups"));
+            }
+        }
+    }
+
+    /// Without root only ids that /etc/subuid and /etc/subgid give can be mapped.
+    fn ids(&mut self, root: bool) {
+        let Some(linux) = self.spec.linux.as_ref().filter(|_| !root) else { return };
+        let user = rustix::process::geteuid().as_raw();
+        let own = [
+            (&linux.uid_mappings, "/etc/subuid", user, "/linux/uidMappings/{}"),
+            (&linux.gid_mappings, "/etc/subgid", rustix::process::getegid().as_raw(), "/linux/gidMappings/{}"),
+        ];
+        for (maps, file, id, at) in own {
+            let ranges = subordinate(file, user);
+            for (i, map) in maps.as_deref().unwrap_or_default().iter().enumerate() {
+                let (start, end) = (u64::from(map.host_id), u64::from(map.host_id) + u64::from(map.size));
+                let mine = map.host_id == id && map.size == 1;
+                if !mine && !ranges.iter().any(|(s, e)| *s <= start && end <= *e) {
+                    self.lacks(
+                        Pointer::index(at, i),
+                        format!("{file} does not give the ids {start} to {} to this user", end - 1),
+                    );
+                }
+            }
+        }
+    }
+
+    fn hooks(&mut self) {
+        let spec = self.spec;
+        let Some(hooks) = &spec.hooks else { return };
+        // Those of the container's own root are looked up there, when they run.
+        let lists: [(&Option<Vec<Hook<'_>>>, &'static str); 5] = [
+            (&hooks.prestart, "/hooks/prestart/{}/path"),
+            (&hooks.create_runtime, "/hooks/createRuntime/{}/path"),
+            (&hooks.create_container, "/hooks/createContainer/{}/path"),
+            (&hooks.poststart, "/hooks/poststart/{}/path"),
+            (&hooks.poststop, "/hooks/poststop/{}/path"),
+        ];
+        for (list, at) in lists {
+            for (i, hook) in list.as_deref().unwrap_or_default().iter().enumerate() {
+                let path = hook.path.as_deref().unwrap_or_default();
+                if !path.is_empty() && !Path::new(path).is_file() {
+                    self.lacks(Pointer::index(at, i), format!("{path}: no such file on the host"));
+                }
+            }
+        }
+    }
+
+    /// The rootfs and, as far as it can be seen without the mounts, the program in it.
+    fn rootfs(&mut self) {
+        let Some(path) = self.spec.root.as_ref().and_then(|r| r.path.as_deref()) else { return };
+        let path = self.bundle.join(path);
+        let root = match openat(CWD, &path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(root) => root,
+            Err(e) => {
+                return self
+                    .lacks(Pointer::new("/root/path"), format!("{}: {}", path.display(), rt_sys::errno::text(e)));
+            }
+        };
+        let Some(process) = &self.spec.process else { return };
+        let Some(program) = process.args.as_deref().and_then(<[_]>::first) else { return };
+        let covered = |candidate: &str| {
+            let mounts = self.spec.mounts.as_deref().unwrap_or_default();
+            mounts
+                .iter()
+                .any(|m| m.destination.as_deref().is_some_and(|d| candidate.starts_with(d.trim_end_matches('/'))))
+        };
+        let candidates = candidates(program, process);
+        let found = candidates.iter().any(|c| covered(c) || is_program(&root, c));
+        if !found {
+            let message = if program.contains('/') {
+                format!("{program}: no program in the rootfs")
+            } else {
+                format!("{program}: not in the directories of PATH in the rootfs")
+            };
+            self.lacks(Pointer::new("/process/args/0"), message);
+        }
+    }
+}
+
+fn candidates(program: &str, process: &Process<'_>) -> Vec<String> {
+    if program.contains('/') {
+        return vec![program.to_owned()];
+    }
+    let env = process.env.as_deref().unwrap_or_default();
+    let search = env.iter().rev().find_map(|e| e.strip_prefix("PATH=")).unwrap_or_default();
+    search.split(':').filter(|d| !d.is_empty()).map(|d| format!("{d}/{program}")).collect()
+}
+
+fn is_program(root: &rustix::fd::OwnedFd, path: &str) -> bool {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let Ok(file) = openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) else { return false };
+    fstat(&file).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile && s.st_mode & 0o111 != 0)
+}
+
+fn version_of(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+fn controllers_of(layout: &Layout) -> Vec<String> {
+    let unified = |root: &PathBuf| {
+        let text = std::fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+        text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    match layout {
+        Layout::V2 { root } => unified(root),
+        Layout::V1 { hierarchies } => hierarchies.iter().flat_map(|h| h.controllers.clone()).collect(),
+        Layout::Hybrid { hierarchies, unified: root } => {
+            hierarchies.iter().flat_map(|h| h.controllers.clone()).chain(unified(root)).collect()
+        }
+        Layout::None => Vec::new(),
+    }
+}
+
+/// The ranges of a user, by name or number (subuid(5)).
+fn subordinate(file: &str, uid: u32) -> Vec<(u64, u64)> {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|l| {
+        let mut fields = l.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    // No file, no ranges.
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.split(':');
+            let owner = fields.next()?;
+            let (start, size): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+            (Some(owner) == name.as_deref() || owner.parse() == Ok(uid)).then_some((start, start + size))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_versions() {
+        assert_eq!(version_of("6.18.44-x"), (6, 18));
+        assert_eq!(version_of("5.10.0-28-amd64"), (5, 10));
+        assert!(version_of("5.9.1") < (5, 10));
+    }
+}

@@ -1,0 +1,183 @@
+//! Lowering is pure and total: any config gives a plan or an error, the same one each time, and no op leaves the rootfs.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use rt_cgroups::{Driver, Layout, Location};
+use rt_runtime::plan::{Console, Host, Op, Plan, Request, lower};
+use rt_runtime::spec::{Document, Spec, SpecError};
+use serde_json::{Value, json};
+
+fn lowered(config: &Value) -> Result<Plan, SpecError> {
+    let document = Document::new("config.json", config.to_string().into_bytes());
+    let spec: Spec<'_> = document.parse()?;
+    let host = Host { layout: Layout::V2 { root: "/sys/fs/cgroup".into() }, root: true };
+    let cgroup = Location::resolve(&host.layout, Driver::Cgroupfs, Some("/x"), "id", false).unwrap();
+    let request = Request {
+        id: "id",
+        bundle: Path::new("/bundle"),
+        cgroup: &cgroup,
+        console: Console::Socket,
+        no_pivot: false,
+        no_new_keyring: false,
+        preserve_fds: 0,
+        listen_fds: 0,
+        listen_names: None,
+        notify_dir: None,
+        pidfd_socket: false,
+        barrier: true,
+    };
+    lower(&spec, &host, &request)
+}
+
+fn base() -> Value {
+    json!({
+        "ociVersion": "1.3.0",
+        "root": {"path": "rootfs", "readonly": true},
+        "hostname": "h",
+        "process": {"args": ["sh"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 1, "gid": 2, "additionalGids": [3]},
+            "capabilities": {"bounding": ["CAP_KILL"]}, "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}],
+            "noNewPrivileges": false, "oomScoreAdj": 5, "terminal": true,
+            "scheduler": {"policy": "SCHED_BATCH", "nice": 1}, "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 1}},
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "ro"]},
+            {"destination": "/m/../n", "type": "bind", "source": "/srv", "options": ["rbind", "rro", "rslave", "idmap=uids=0-1-2;gids=0-1-2"]},
+            {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]}
+        ],
+        "hooks": {"createContainer": [{"path": "/h", "args": ["h"], "timeout": 3}], "prestart": [{"path": "/p"}]},
+        "annotations": {"a": "b"},
+        "linux": {
+            "namespaces": [{"type": "mount"}, {"type": "uts"}, {"type": "ipc"}, {"type": "pid"}, {"type": "network", "path": "/n"}],
+            "devices": [{"path": "/dev/x", "type": "c", "major": 1, "minor": 2, "fileMode": 438}],
+            "maskedPaths": ["/proc/kcore"], "readonlyPaths": ["/proc/sys"], "sysctl": {"net.a.b": "1"},
+            "resources": {"memory": {"limit": 100000}, "pids": {"limit": 3}},
+            "seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]},
+            "personality": {"domain": "LINUX"}, "timeOffsets": {}, "rootfsPropagation": "rslave"
+        }
+    })
+}
+
+/// The ops of a whole config, by name and field: the order is the documentation.
+#[test]
+fn the_plan_of_a_whole_config() {
+    let plan = lowered(&base()).unwrap();
+    let text: Vec<String> = plan.ops.iter().map(|(op, at)| format!("{} {at}", op.name())).collect();
+    let position =
+        |wanted: &str| text.iter().position(|t| t == wanted).unwrap_or_else(|| panic!("{wanted} is not in {text:#?}"));
+    let order = [
+        "MountsPropagation /linux/rootfsPropagation",
+        "Root /root/path",
+        "Mount /mounts/0",
+        "Mount /mounts/1",
+        "Bind /mounts/2",
+        "Mount /mounts/3",
+        "Node /linux/devices/0",
+        "Terminal /process/terminal",
+        "AwaitHooks /hooks/createRuntime",
+        "Hook /hooks/createContainer/0",
+        "Sysctl /linux/sysctl",
+        "ReadOnly /linux/readonlyPaths/0",
+        "Mask /linux/maskedPaths/0",
+        "PivotRoot /root/path",
+        "RootAttributes /root/readonly",
+        "Attributes /mounts/1/options",
+        "Hostname /hostname",
+        "Limit /process/rlimits/0",
+        "Bounding /process/capabilities/bounding",
+        "User /process/user",
+        "Capabilities /process/capabilities",
+        "FindProgram /process/args/0",
+        "Ready /process",
+        "AwaitStart /process",
+        "Seccomp /linux/seccomp",
+        "Exec /process/args",
+    ];
+    assert!(order.map(position).is_sorted(), "{text:#?}");
+}
+
+/// Init keeps CAP_SYS_ADMIN only where a filter without no_new_privs needs it.
+#[test]
+fn privileges_are_held_only_for_the_filter() {
+    let held = |config: &Value| {
+        let plan = lowered(config).unwrap();
+        plan.ops
+            .iter()
+            .find_map(|(op, _)| if let Op::Capabilities { held, .. } = op { Some(*held) } else { None })
+            .unwrap()
+    };
+    let mut config = base();
+    assert_eq!(held(&config), 1 << 21);
+    config["process"]["noNewPrivileges"] = true.into();
+    assert_eq!(held(&config), 0);
+    config["process"]["noNewPrivileges"] = false.into();
+    config["linux"]["seccomp"] = Value::Null;
+    assert_eq!(held(&config), 0);
+}
+
+/// Values that mean trouble somewhere.
+fn trouble() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        Just(json!("")),
+        Just(json!("/")),
+        Just(json!("../../../etc")),
+        Just(json!("/a/../../..//b/.")),
+        Just(json!("a\u{0}b")),
+        Just(json!(-1)),
+        Just(json!(u64::MAX)),
+        Just(json!([])),
+        Just(json!({})),
+        Just(json!(["", "x", "rbind", "idmap=uids=0-0-0"])),
+        any::<i64>().prop_map(|n| json!(n)),
+        "[ -~]{0,12}".prop_map(|s| json!(s)),
+    ]
+}
+
+/// All places of a document.
+fn places(value: &Value, at: String, out: &mut Vec<String>) {
+    out.push(at.clone());
+    match value {
+        Value::Object(map) => map.iter().for_each(|(k, v)| places(v, format!("{at}/{}", k.replace('/', "~1")), out)),
+        Value::Array(list) => list.iter().enumerate().for_each(|(i, v)| places(v, format!("{at}/{i}"), out)),
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// However a config is bent: no panic, the same plan twice, and every path in the rootfs clean and absolute.
+    #[test]
+    fn lowering_is_total_pure_and_stays_inside(changes in prop::collection::vec((any::<prop::sample::Index>(), trouble()), 1..5)) {
+        let mut config = base();
+        for (index, value) in changes {
+            let mut all = Vec::new();
+            places(&config, String::new(), &mut all);
+            let place = &all[index.index(all.len())];
+            if let Some(spot) = config.pointer_mut(place) {
+                *spot = value;
+            }
+        }
+        let (first, second) = (lowered(&config), lowered(&config));
+        match (first, second) {
+            (Ok(a), Ok(b)) => {
+                prop_assert_eq!(&a.ops, &b.ops);
+                for (op, _) in &a.ops {
+                    let inside = match op {
+                        Op::Mount { target, .. } | Op::Bind { target, .. } => Some(target),
+                        Op::Mask { path } | Op::ReadOnly { path } | Op::Directory { path, .. } | Op::Node { path, .. }
+                        | Op::Symlink { path, .. } | Op::Attributes { path, .. } => Some(path),
+                        _ => None,
+                    };
+                    if let Some(path) = inside {
+                        let path = path.0.to_string_lossy();
+                        prop_assert!(path.starts_with('/') && !path.split('/').any(|p| p == ".."), "{}", path);
+                    }
+                }
+            }
+            (Err(a), Err(b)) => prop_assert_eq!(a.to_string(), b.to_string()),
+            _ => prop_assert!(false, "one plan and one error"),
+        }
+    }
+}
