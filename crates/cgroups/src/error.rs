@@ -171,6 +171,25 @@ pub enum Error {
     /// The systemd driver was asked to do what only the cgroupfs driver can.
     #[error("the systemd cgroup driver is not available")]
     SystemdUnavailable,
+    /// cgroup v1 has hierarchies that systemd does not manage.
+    #[error("the systemd cgroup driver needs cgroup v2; leave out --systemd-cgroup on this host")]
+    SystemdNeedsV2,
+    /// The connection to systemd failed.
+    #[error("{what}: {}", text(*errno))]
+    Bus {
+        /// What was being done.
+        what: &'static str,
+        /// Why it failed.
+        errno: Errno,
+    },
+    /// systemd refused a call.
+    #[error("systemd: {call}: {text}")]
+    Systemd {
+        /// The method.
+        call: &'static str,
+        /// Its words.
+        text: String,
+    },
 }
 
 impl Error {
@@ -196,6 +215,7 @@ impl Error {
             Error::Call { errno, .. }
             | Error::Write { errno, .. }
             | Error::LimitBelowUsage { errno, .. }
+            | Error::Bus { errno, .. }
             | Error::DeviceFilter { errno, .. } => Some(*errno),
             Error::FreezeTimeout { .. } => Some(Errno::TIMEDOUT),
             _ => None,

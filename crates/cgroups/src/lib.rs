@@ -28,6 +28,7 @@ mod psi;
 mod remove;
 pub mod resources;
 pub mod stats;
+pub mod systemd;
 mod unit;
 mod update;
 

@@ -59,7 +59,9 @@ impl Location {
             Driver::Disabled => return Ok(location),
             Driver::Systemd => {
                 let unit = Unit::parse(cgroups_path, id, rootless)?;
-                let path = Path::new("/").join(unit.path());
+                // Without root the units are those of the user's own manager.
+                let base = if rootless { crate::systemd::control_group()? } else { PathBuf::from("/") };
+                let path = base.join(unit.path());
                 location.unit = Some(unit);
                 path
             }

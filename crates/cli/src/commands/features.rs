@@ -42,7 +42,7 @@ pub fn run() -> Result<i32, Failure> {
         "linux": {
             "namespaces": namespaces,
             "capabilities": rt_runtime::plan::capability_names(),
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": seccomp(),
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use rt_cgroups::{Cgroup, Location};
+use rt_cgroups::{Cgroup, Driver, Entry, Location, systemd};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, renameat, symlinkat, unlinkat};
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
@@ -187,18 +187,34 @@ impl<'a> Making<'a> {
         }
         let record = serde_json::to_string(&self.location).unwrap_or_default();
         symlinkat(record.as_str(), container.dir(), CGROUP_LINK).on("record the cgroup in", &container.path)?;
+        let resources = self.spec.linux.as_ref().and_then(|l| l.resources.as_ref());
+        if let Some(score) = self.plan.oom_score_adj {
+            self.own_score = set_oom_score(score)?;
+        }
+        if self.location.driver == Driver::Systemd {
+            return self.launch_into_unit(host, descriptors, preserve);
+        }
         let cgroup = Cgroup::create(&host.layout, &self.location)?;
         let cgroup = self.cgroup.insert(cgroup);
-        if let Some(resources) = self.spec.linux.as_ref().and_then(|l| l.resources.as_ref()) {
+        if let Some(resources) = resources {
             cgroup.apply(resources)?;
         }
         cgroup.apply_devices(&self.plan.devices)?;
         let entry = cgroup.entry()?;
-        if let Some(score) = self.plan.oom_score_adj {
-            self.own_score = set_oom_score(score)?;
-        }
         self.launched = Some(launch(&self.plan, descriptors, &entry, preserve, &Place::Planned)?);
         Ok(())
+    }
+
+    /// systemd makes a unit around a process that exists; it waits until it is in there, and limited.
+    fn launch_into_unit(&mut self, host: &Host, descriptors: Descriptors, preserve: u32) -> Result<(), Error> {
+        let entry = Entry { unified: None, tasks: Vec::new() };
+        let launched = self.launched.insert(launch(&self.plan, descriptors, &entry, preserve, &Place::Held)?);
+        let id = self.container.as_ref().map_or("", |c| &c.id);
+        let resources = self.spec.linux.as_ref().and_then(|l| l.resources.clone()).unwrap_or_default();
+        let pid = rustix::process::Pid::from_raw(launched.pid).ok_or(Error::NotRunning)?;
+        let cgroup = systemd::start(&host.layout, &self.location, id, pid, &resources, &self.plan.devices)?;
+        self.cgroup = Some(cgroup);
+        Ok(launched.proceed()?)
     }
 
     fn launched(&self) -> Result<&Launched, Error> {
@@ -315,6 +331,7 @@ impl Drop for Making<'_> {
         }
         if let Some(cgroup) = &self.cgroup {
             let _ = cgroup.kill_all();
+            let _ = systemd::stop(&self.location);
             let _ = cgroup.remove();
         }
         if self.launched.is_some() && !self.plan.namespaces.has(rt_sys::clone::flags::NEWNS) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rt_cgroups::{Cgroup, Location};
+use rt_cgroups::{Cgroup, Location, systemd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::readlinkat;
@@ -77,6 +77,7 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
         if cgroup.processes().is_ok_and(|p| !p.is_empty()) {
             cgroup.kill_all()?;
         }
+        systemd::stop(&location)?;
         cgroup.remove()?;
     }
     if let Some(state) = state.filter(|s| s.mounted_on_host) {

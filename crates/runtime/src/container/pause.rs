@@ -1,6 +1,6 @@
 //! `pause`, `resume` and `update`.
 
-use rt_cgroups::{Cgroup, FreezerState, Resources};
+use rt_cgroups::{Cgroup, FreezerState, Resources, systemd};
 
 use super::error::Error;
 use super::state::Status;
@@ -41,6 +41,7 @@ pub fn update(store: &Store, id: &str, change: &Resources) -> Result<(), Error> 
         return Err(Error::NotRunning);
     }
     let cgroup = Cgroup::open(&state.cgroup)?;
+    systemd::update(&state.cgroup, change)?;
     state.resources = cgroup.update(&state.resources, change)?;
     container.save(&state)
 }

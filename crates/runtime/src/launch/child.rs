@@ -23,7 +23,7 @@ pub struct Child<'a> {
     pub joins: &'a [(BorrowedFd<'a>, u64)],
     /// The flags and the cgroup of the process that runs the stub, where joining takes a process of its own.
     pub second: Option<Second<'a>>,
-    /// Wait for a byte on `socket`: the id maps of the new user namespace are being written.
+    /// Wait for a byte on `socket`: the id maps of the new user namespace, or its cgroup, are being made.
     pub await_maps: bool,
     /// Become user and group 0 of the user namespace.
     pub become_root: bool,

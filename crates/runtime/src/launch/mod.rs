@@ -48,6 +48,9 @@ pub struct Descriptors {
 pub enum Place<'a> {
     /// New and joined namespaces, as the plan says.
     Planned,
+    /// The same, but the process waits for [`Launched::proceed`] before it does anything: somebody else puts it into
+    /// its cgroup.
+    Held,
     /// The namespaces of the process behind a pidfd: CLONE_NEW* of those that differ from ours.
     Inside(BorrowedFd<'a>, u64),
 }
@@ -184,7 +187,7 @@ fn clone_process(
     let parent = LaunchError::parent;
     let joined = open_namespaces(plan)?;
     let joins: ManuallyDrop<Vec<(BorrowedFd<'_>, u64)>> = ManuallyDrop::new(match place {
-        Place::Planned => joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag)).collect(),
+        Place::Planned | Place::Held => joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag)).collect(),
         Place::Inside(pidfd, kinds) if *kinds != 0 => vec![(*pidfd, *kinds)],
         Place::Inside(..) => Vec::new(),
     });
@@ -192,6 +195,7 @@ fn clone_process(
     // These two are init's own business, after it joined its cgroup.
     let new = plan.namespaces.new & !(flags::NEWCGROUP | flags::NEWTIME);
     let new_user = new & flags::NEWUSER != 0;
+    let held = matches!(place, Place::Held);
     // A pid namespace takes effect for children only, and a new user namespace must own what is made with it but
     // not be needed for what is joined: both take a process that joins and one that is made there.
     let two = joined_kinds & (flags::NEWPID | flags::NEWUSER) != 0 || (new_user && !joins.is_empty());
@@ -210,7 +214,7 @@ fn clone_process(
             stack: &mut second_stack,
             result: None,
         }),
-        await_maps: new_user,
+        await_maps: new_user || held,
         become_root: new_user,
         socket: wiring.socket,
         stub: wiring.stub,
@@ -235,9 +239,7 @@ fn clone_process(
     }
     if new_user {
         let mapped = maps::write_maps(pid, &plan.namespaces.maps);
-        let released = mapped.and_then(|()| {
-            send(socket, b"m", SendFlags::NOSIGNAL).map(drop).map_err(parent("release init after the id maps"))
-        });
+        let released = mapped.and_then(|()| if held { Ok(()) } else { proceed(socket) });
         if let Err(e) = released {
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
             let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
@@ -245,6 +247,11 @@ fn clone_process(
         }
     }
     Ok((pid, pidfd))
+}
+
+/// Lets the child go on to the stub.
+fn proceed(socket: &OwnedFd) -> Result<(), LaunchError> {
+    send(socket, b"m", SendFlags::NOSIGNAL).map(drop).map_err(LaunchError::parent("let init begin"))
 }
 
 fn open_namespaces(plan: &Plan) -> Result<Vec<(OwnedFd, u64)>, LaunchError> {
@@ -336,6 +343,11 @@ impl Launched {
             None if report.op == BEFORE_STUB => LaunchError::Parent { what: "execute the init stub", errno },
             None => LaunchError::Parent { what: "execute the plan", errno },
         }
+    }
+
+    /// Lets a held process begin.
+    pub fn proceed(&self) -> Result<(), LaunchError> {
+        proceed(&self.socket)
     }
 
     /// Lets the stub go on.

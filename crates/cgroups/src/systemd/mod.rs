@@ -1,0 +1,150 @@
+//! The systemd driver: the container's cgroup is that of a transient unit, which systemd makes, and takes away again.
+
+mod bus;
+mod message;
+mod properties;
+
+use std::path::PathBuf;
+
+use rustix::process::Pid;
+
+use crate::cgroup::Cgroup;
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::location::Location;
+use crate::resources::{DeviceRule, Resources};
+use crate::unit::Unit;
+use bus::{Bus, refused};
+use message::{Properties, Value, Writer};
+
+const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+
+/// The directory of the user's own manager, below the root of the hierarchy; where rootless units are.
+pub(crate) fn control_group() -> Result<PathBuf, Error> {
+    Ok(PathBuf::from(Bus::connect(true)?.property("ControlGroup")?))
+}
+
+/// Starts the unit of `location` with `pid` in it, and limits it.
+///
+/// The unit is a scope, or for a name that ends in `.slice` a slice, into whose directory the process is then moved.
+pub fn start(
+    layout: &Layout,
+    location: &Location,
+    id: &str,
+    pid: Pid,
+    resources: &Resources,
+    devices: &[DeviceRule],
+) -> Result<Cgroup, Error> {
+    let Some(unit) = &location.unit else { return Err(Error::SystemdUnavailable) };
+    if !layout.is_v2() {
+        return Err(Error::SystemdNeedsV2);
+    }
+    let mut bus = Bus::connect(location.rootless)?;
+    let properties = all_properties(unit, id, pid, resources, devices);
+    let mut tries = 0;
+    let reply = loop {
+        match start_unit(&mut bus, &unit.name, &properties)? {
+            Ok(reply) => break reply,
+            // Left over from a container that failed: systemd keeps such units until told.
+            Err(r) if r.name == UNIT_EXISTS && tries == 0 => {
+                tries += 1;
+                reset_failed(&mut bus, &unit.name)?;
+            }
+            Err(r) => return Err(refused("StartTransientUnit", &r)),
+        }
+    };
+    match bus.job_result(&reply)?.as_str() {
+        "done" => {}
+        result => {
+            let _ = reset_failed(&mut bus, &unit.name);
+            return Err(Error::Systemd { call: "StartTransientUnit", text: format!("the job ended as {result:?}") });
+        }
+    }
+    let cgroup = Cgroup::open(location)?;
+    let limited = cgroup
+        .apply(resources)
+        .and_then(|()| cgroup.apply_devices(devices))
+        .and_then(|()| if is_slice(unit) { cgroup.add_process(pid) } else { Ok(()) });
+    if let Err(e) = limited {
+        let _ = stop_unit(&mut bus, &unit.name);
+        return Err(e);
+    }
+    Ok(cgroup)
+}
+
+fn is_slice(unit: &Unit) -> bool {
+    unit.name.ends_with(".slice")
+}
+
+fn all_properties(unit: &Unit, id: &str, pid: Pid, resources: &Resources, devices: &[DeviceRule]) -> Properties {
+    let mut all: Properties = vec![("Description", Value::Text(format!("rt container {id}")))];
+    if is_slice(unit) {
+        all.push(("Wants", Value::Texts(vec![unit.slice.clone()])));
+    } else {
+        all.push(("Slice", Value::Text(unit.slice.clone())));
+        all.push(("PIDs", Value::Words(vec![pid.as_raw_nonzero().get() as u32])));
+        // The container's own cgroups below are none of systemd's business, and get all controllers.
+        all.push(("Delegate", Value::Bool(true)));
+    }
+    for accounting in ["MemoryAccounting", "CPUAccounting", "IOAccounting", "TasksAccounting"] {
+        all.push((accounting, Value::Bool(true)));
+    }
+    all.push(("DefaultDependencies", Value::Bool(false)));
+    all.extend(properties::devices(devices));
+    all.extend(properties::limits(resources));
+    all
+}
+
+fn start_unit(bus: &mut Bus, name: &str, properties: &Properties) -> Result<bus::Answer, Error> {
+    let mut body = Writer::default();
+    body.text(name);
+    body.text("replace");
+    body.properties(properties);
+    body.no_units();
+    bus.manager("StartTransientUnit", "ssa(sv)a(sa(sv))", body)
+}
+
+/// Tells systemd of changed limits, before they are written to the files.
+pub fn update(location: &Location, resources: &Resources) -> Result<(), Error> {
+    let Some(unit) = &location.unit else { return Ok(()) };
+    let properties = properties::limits(resources);
+    if properties.is_empty() {
+        return Ok(());
+    }
+    let mut bus = Bus::connect(location.rootless)?;
+    let mut body = Writer::default();
+    body.text(&unit.name);
+    // For this run of the unit only.
+    body.bool(true);
+    body.properties(&properties);
+    bus.manager("SetUnitProperties", "sba(sv)", body)?.map(drop).map_err(|r| refused("SetUnitProperties", &r))
+}
+
+/// Stops the unit and forgets its failure. One that is gone is fine.
+pub fn stop(location: &Location) -> Result<(), Error> {
+    let Some(unit) = &location.unit else { return Ok(()) };
+    let mut bus = Bus::connect(location.rootless)?;
+    stop_unit(&mut bus, &unit.name)?;
+    reset_failed(&mut bus, &unit.name)
+}
+
+fn stop_unit(bus: &mut Bus, name: &str) -> Result<(), Error> {
+    let mut body = Writer::default();
+    body.text(name);
+    body.text("replace");
+    match bus.manager("StopUnit", "ss", body)? {
+        Ok(reply) => bus.job_result(&reply).map(drop),
+        Err(r) if r.name == NO_SUCH_UNIT => Ok(()),
+        Err(r) => Err(refused("StopUnit", &r)),
+    }
+}
+
+fn reset_failed(bus: &mut Bus, name: &str) -> Result<(), Error> {
+    let mut body = Writer::default();
+    body.text(name);
+    match bus.manager("ResetFailedUnit", "s", body)? {
+        Err(r) if r.name != NO_SUCH_UNIT => Err(refused("ResetFailedUnit", &r)),
+        _ => Ok(()),
+    }
+}
