@@ -79,9 +79,10 @@ impl Bus {
         stream.set_read_timeout(Some(PATIENCE)).map_err(|e| lost("connect to systemd", &e))?;
         let mut bus = Bus { stream, serial: 0, through_bus, ended: Vec::new() };
         // Who we are the socket tells; so no id is named, which in a user namespace would be the wrong one.
-        bus.send(b"\0AUTH EXTERNAL\r\nDATA\r\n")?;
+        // All at once, and nothing behind it before the answer: systemd does not look at a call that arrives together
+        // with BEGIN until more comes.
+        bus.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
         while !bus.line()?.starts_with("OK ") {}
-        bus.send(b"BEGIN\r\n")?;
         if through_bus {
             let hello = |member, signature, body| Call {
                 destination: Some("org.freedesktop.DBus"),

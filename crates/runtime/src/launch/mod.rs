@@ -199,9 +199,9 @@ fn clone_process(
     // A pid namespace takes effect for children only, and a new user namespace must own what is made with it but
     // not be needed for what is joined: both take a process that joins and one that is made there.
     let two = joined_kinds & (flags::NEWPID | flags::NEWUSER) != 0 || (new_user && !joins.is_empty());
-    // With another user's rights the cgroup might not be writable any more.
+    // With another user's rights, or seen from another cgroup namespace, the cgroup cannot be entered any more.
     let cgroup = entry.unified.as_ref().map(AsRawFd::as_raw_fd);
-    let cgroup_first = !two || joined_kinds & flags::NEWUSER != 0;
+    let cgroup_first = !two || joined_kinds & (flags::NEWUSER | flags::NEWCGROUP) != 0;
     // Like the arguments, all that the child reads stays for good.
     let mut stack = ManuallyDrop::new(vec![0_u8; STACK]);
     let mut second_stack = ManuallyDrop::new(vec![0_u8; if two { STACK } else { 0 }]);
