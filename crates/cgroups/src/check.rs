@@ -113,10 +113,9 @@ fn memory(found: &mut Findings, limits: &Memory) {
     }
     found.v1_only("/memory/swappiness", limits.swappiness.is_some());
     found.v1_only("/memory/disableOOMKiller", limits.disable_oom_killer == Some(true));
-    for (pointer, value) in [("/memory/kernel", limits.kernel), ("/memory/kernelTCP", limits.kernel_tcp)] {
-        if nonzero(value).is_some() {
-            found.warning(pointer, "kernels no longer limit kernel memory, it is ignored");
-        }
+    found.v1_only("/memory/kernelTCP", nonzero(limits.kernel_tcp).is_some());
+    if nonzero(limits.kernel).is_some() {
+        found.warning("/memory/kernel", "kernels no longer limit kernel memory, it is ignored");
     }
 }
 

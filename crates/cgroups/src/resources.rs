@@ -113,7 +113,7 @@ pub struct Memory {
     /// Kernel memory; no supported kernel limits it any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<i64>,
-    /// Kernel memory for TCP; no supported kernel limits it any more.
+    /// Kernel memory for TCP (cgroup v1 only).
     #[serde(rename = "kernelTCP", skip_serializing_if = "Option::is_none")]
     pub kernel_tcp: Option<i64>,
     /// Tendency to swap, 0 to 100 (cgroup v1 only).

@@ -15,7 +15,10 @@ const UNLIMITED: &str = "-1";
 
 /// True when there is something to set on v1.
 pub(crate) fn wanted_v1(limits: &Memory) -> bool {
-    wanted_v2(limits) || limits.swappiness.is_some() || limits.disable_oom_killer.is_some()
+    wanted_v2(limits)
+        || limits.swappiness.is_some()
+        || limits.disable_oom_killer.is_some()
+        || limits.kernel_tcp.is_some()
 }
 
 /// True when there is something to set on v2.
@@ -29,6 +32,9 @@ pub(crate) fn set_v1(knobs: Knobs<'_>, limits: &Memory) -> Result<(), Error> {
     set_limits_v1(knobs, limits)?;
     if let Some(reservation) = limits.reservation {
         knobs.set("/memory/reservation", "memory.soft_limit_in_bytes", reservation)?;
+    }
+    if let Some(limit) = limits.kernel_tcp {
+        knobs.set("/memory/kernelTCP", "memory.kmem.tcp.limit_in_bytes", limit)?;
     }
     if limits.disable_oom_killer.is_some() {
         knobs.set("/memory/disableOOMKiller", "memory.oom_control", 1)?;

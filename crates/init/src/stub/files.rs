@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use rt_init::op::flag;
 use rt_init::report::Step;
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mkdirat, mknodat, openat, statat,
     symlinkat,
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::fail::{At, Fail};
 use crate::mounts::{attach, clone_tree};
-use crate::rootfs::{Root, with_name};
+use crate::rootfs::Root;
 
 /// `Op::Directory`.
 pub fn directory(root: &Root, path: &CStr, mode: u32, uid: u32, gid: u32, flags: u32) -> Result<(), Fail> {
@@ -23,25 +23,23 @@ pub fn directory(root: &Root, path: &CStr, mode: u32, uid: u32, gid: u32, flags:
     if mode == 0o755 && uid == 0 && gid == 0 {
         return root.make_directory(path).at(Step::Create).map(drop);
     }
-    let (parent, name) = root.make_parent(path).at(Step::Create)?;
-    with_name(name, |name| match mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
+    root.in_parent(path, |parent, name| match mkdirat(parent, name, Mode::from_raw_mode(mode)) {
         Err(Errno::EXIST) => Ok(()),
         Err(e) => Err(e),
-        Ok(()) => own(&parent, name, uid, gid),
+        Ok(()) => own(parent, name, uid, gid),
     })
     .at(Step::Create)
 }
 
 /// `Op::Node`: mknod(2) below an opened directory; a node that is already the right one stays (a /dev of the rootfs).
 pub fn node(root: &Root, path: &CStr, mode: u32, device: (u32, u32), uid: u32, gid: u32) -> Result<(), Fail> {
-    let (parent, name) = root.make_parent(path).at(Step::Create)?;
     let kind = FileType::from_raw_mode(mode);
     let permissions = Mode::from_raw_mode(mode & 0o7777);
     let rdev = if kind == FileType::Fifo { 0 } else { makedev(device.0, device.1) };
-    with_name(name, |name| {
-        match mknodat(&parent, name, kind, permissions, rdev) {
+    root.in_parent(path, |parent, name| {
+        match mknodat(parent, name, kind, permissions, rdev) {
             Err(Errno::EXIST) => {
-                let stat = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
                 let same =
                     FileType::from_raw_mode(stat.st_mode) == kind && (kind == FileType::Fifo || stat.st_rdev == rdev);
                 if !same {
@@ -50,7 +48,7 @@ pub fn node(root: &Root, path: &CStr, mode: u32, device: (u32, u32), uid: u32, g
             }
             made => made?,
         }
-        own(&parent, name, uid, gid)
+        own(parent, name, uid, gid)
     })
     .or_else(|errno| match errno {
         // A user namespace may not make devices: the host's node of the same name is bound instead.
@@ -73,8 +71,7 @@ fn bind_node(root: &Root, path: &CStr, kind: FileType, rdev: u64) -> Result<(), 
 
 /// `Op::Symlink`.
 pub fn symlink(root: &Root, path: &CStr, target: &CStr, flags: u32) -> Result<(), Fail> {
-    let (parent, name) = root.make_parent(path).at(Step::Create)?;
-    match with_name(name, |name| symlinkat(target, &parent, name)) {
+    match root.in_parent(path, |parent, name| symlinkat(target, parent, name)) {
         Err(Errno::EXIST) => Ok(()),
         Err(_) if flags & flag::OPTIONAL != 0 => Ok(()),
         other => other.at(Step::Create),
@@ -82,12 +79,12 @@ pub fn symlink(root: &Root, path: &CStr, target: &CStr, flags: u32) -> Result<()
 }
 
 /// Sets the owner of a file just made; never through a symlink. Its mode is right: init has no umask.
-fn own(parent: impl AsFd, name: &CStr, uid: u32, gid: u32) -> Result<(), Errno> {
+fn own(parent: BorrowedFd<'_>, name: &CStr, uid: u32, gid: u32) -> Result<(), Errno> {
     if (uid, gid) == (0, 0) {
         return Ok(());
     }
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat(&parent, name, flags, Mode::empty())?;
+    let file = openat(parent, name, flags, Mode::empty())?;
     if FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::Symlink {
         return Err(Errno::LOOP);
     }

@@ -19,7 +19,7 @@ use rustix::process::{chdir, chroot, fchdir, pivot_root};
 
 use crate::copy::copy_tree;
 use crate::fail::{At, Fail};
-use crate::rootfs::{Root, with_name};
+use crate::rootfs::Root;
 
 /// What mount ops share: the root, and mounts that several ops use.
 #[derive(Default)]
@@ -74,14 +74,14 @@ impl Mounts {
             map_ids(tree.as_fd(), idmap, false).at(Step::Idmap)?;
         }
         attach(tree.as_fd(), place.as_fd()).at(Step::Attach)?;
-        self.root = Some(Root(tree));
+        self.root = Some(Root::new(tree));
         Ok(())
     }
 
     /// Takes an already entered root (exec, or a container without a mount namespace).
     pub fn use_directory(&mut self, path: &CStr) -> Result<(), Errno> {
         let fd = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        self.root = Some(Root(fd));
+        self.root = Some(Root::new(fd));
         Ok(())
     }
 
@@ -102,6 +102,7 @@ impl Mounts {
 
     /// `Op::Mount`.
     pub fn filesystem(&mut self, fs: &Filesystem<'_>) -> Result<(), Fail> {
+        self.root()?.mounted_at(fs.target);
         let target = self.target(fs.target, fs.flags)?;
         if fs.flags & flag::LEGACY != 0 {
             return self.legacy(fs, target.as_fd());
@@ -156,6 +157,7 @@ impl Mounts {
 
     /// `Op::Bind`.
     pub fn bind(&mut self, bind: &Bind<'_>) -> Result<(), Fail> {
+        self.root()?.mounted_at(bind.target);
         if bind.flags & flag::COPY_SYMLINK != 0 && self.copy_symlink(bind)? {
             return Ok(());
         }
@@ -207,8 +209,7 @@ impl Mounts {
         // SAFETY: the kernel wrote `len` bytes and the line above the one after them.
         let text = unsafe { core::slice::from_raw_parts(text.as_ptr(), len + 1) };
         let text = CStr::from_bytes_with_nul(text).map_err(|_| Fail::new(Step::Source, Errno::INVAL))?;
-        let (parent, name) = self.root()?.make_parent(bind.target).at(Step::Create)?;
-        match with_name(name, |name| symlinkat(text, &parent, name)) {
+        match self.root()?.in_parent(bind.target, |parent, name| symlinkat(text, parent, name)) {
             Ok(()) | Err(Errno::EXIST) => Ok(true),
             Err(e) => Err(Fail::new(Step::Create, e)),
         }
@@ -254,7 +255,7 @@ impl Mounts {
     /// `Op::PivotRoot`: new and old root stacked on `/`, then the old one, on top, is dropped (pivot_root(2) NOTES).
     pub fn pivot_root(&mut self, slave_first: bool) -> Result<(), Fail> {
         let old = openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        fchdir(&self.root()?.0)?;
+        fchdir(&self.root()?.mount)?;
         pivot_root(c".", c".").at(Step::Attach)?;
         fchdir(&old)?;
         if slave_first {
@@ -275,8 +276,8 @@ impl Mounts {
         }
         let slash = openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let root = self.root()?;
-        fchdir(&root.0)?;
-        attach(root.0.as_fd(), slash.as_fd()).at(Step::Attach)?;
+        fchdir(&root.mount)?;
+        attach(root.mount.as_fd(), slash.as_fd()).at(Step::Attach)?;
         chroot(c".")?;
         chdir(c"/")?;
         Ok(())
@@ -284,7 +285,7 @@ impl Mounts {
 
     /// `Op::RootAttributes`, after the root was entered.
     pub fn root_attributes(&mut self, set: u64, propagation: u64, recursive: bool) -> Result<(), Fail> {
-        let root = self.root()?.0.as_fd();
+        let root = self.root()?.mount.as_fd();
         change(root, false, &Attributes { set, ..Attributes::default() }).at(Step::Attributes)?;
         propagate(root, propagation, recursive).at(Step::Propagation)
     }

@@ -1,6 +1,7 @@
 //! Paths inside the hostile rootfs: every one is resolved by the kernel below a descriptor (openat2, RESOLVE_IN_ROOT),
 //! and what was resolved is used as a descriptor, never as a path again.
 
+use core::cell::Cell;
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,7 +9,19 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinka
 use rustix::io::Errno;
 
 /// The container's root mount.
-pub struct Root(pub OwnedFd);
+pub struct Root {
+    /// The mount's own root.
+    pub mount: OwnedFd,
+    /// /dev, kept open because a dozen ops in a row make something in it.
+    dev: Cell<Option<OwnedFd>>,
+}
+
+const DEV: &[u8] = b"/dev/";
+
+/// The name in /dev that `path` is, if it is one directly in it.
+fn in_dev(path: &CStr) -> Option<&[u8]> {
+    path.to_bytes().strip_prefix(DEV).filter(|name| !name.is_empty() && !name.contains(&b'/'))
+}
 
 /// Longest path the kernel takes.
 const PATH_MAX: usize = 4096;
@@ -44,13 +57,25 @@ impl PathBuffer {
 }
 
 /// Calls `f` with `part` as a C string.
-pub fn with_name<T>(part: &[u8], f: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
+fn with_name<T>(part: &[u8], f: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
     let mut name = [0_u8; 256];
     name.get_mut(..part.len()).filter(|_| part.len() < 256).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(part);
     f(CStr::from_bytes_until_nul(&name).map_err(|_| Errno::INVAL)?)
 }
 
 impl Root {
+    /// The root at `mount`.
+    pub fn new(mount: OwnedFd) -> Root {
+        Root { mount, dev: Cell::new(None) }
+    }
+
+    /// Forgets /dev if a mount at `target` may have covered it.
+    pub fn mounted_at(&self, target: &CStr) {
+        if !target.to_bytes().starts_with(DEV) {
+            self.dev.set(None);
+        }
+    }
+
     /// Opens `path`; symlinks are followed as the container would follow them.
     pub fn open(&self, path: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
         self.open_with(path, flags, ResolveFlags::empty())
@@ -66,7 +91,7 @@ impl Root {
         // EAGAIN: a rename raced with a `..`; the kernel asks to try again (openat2(2)).
         let mut tries = 0;
         loop {
-            match openat2(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            match openat2(&self.mount, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
                 Err(Errno::AGAIN) if tries < 128 => tries += 1,
                 other => return other,
             }
@@ -76,13 +101,42 @@ impl Root {
     /// Opens the directory `path`, making what is missing of it with mode 0755.
     pub fn make_directory(&self, path: &CStr) -> Result<OwnedFd, Errno> {
         match self.open(path, OFlags::PATH | OFlags::DIRECTORY) {
-            Err(Errno::NOENT) => self.make_missing(path.to_bytes(), MAX_LINKS),
-            other => other,
+            Err(Errno::NOENT) => {}
+            other => return other,
         }
+        // In a /dev that is known nothing has to be walked.
+        if in_dev(path).is_some()
+            && let Ok(made) = self.in_parent(path, |dir, name| {
+                mkdirat(dir, name, Mode::from_raw_mode(0o755))?;
+                openat(dir, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+            })
+        {
+            return Ok(made);
+        }
+        self.make_missing(path.to_bytes(), MAX_LINKS)
+    }
+
+    /// Calls `f` with the directory that holds the last component of `path`, made if need be, and with that component.
+    pub fn in_parent<T>(
+        &self,
+        path: &CStr,
+        f: impl FnOnce(BorrowedFd<'_>, &CStr) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        if let Some(name) = in_dev(path) {
+            let dev = match self.dev.take() {
+                Some(dev) => dev,
+                None => self.make_directory(c"/dev")?,
+            };
+            let result = with_name(name, |name| f(dev.as_fd(), name));
+            self.dev.set(Some(dev));
+            return result;
+        }
+        let (parent, name) = self.make_parent(path)?;
+        with_name(name, |name| f(parent.as_fd(), name))
     }
 
     /// Opens the directory that holds the last component of `path`, making it if need be, and gives that component.
-    pub fn make_parent<'p>(&self, path: &'p CStr) -> Result<(OwnedFd, &'p [u8]), Errno> {
+    fn make_parent<'p>(&self, path: &'p CStr) -> Result<(OwnedFd, &'p [u8]), Errno> {
         let bytes = path.to_bytes();
         let cut = bytes.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
         let (parent, name) = bytes.split_at(cut);
@@ -100,16 +154,15 @@ impl Root {
             Err(Errno::NOENT) => {}
             other => return other,
         }
-        let (parent, name) = self.make_parent(path)?;
-        with_name(name, |name| {
+        self.in_parent(path, |parent, name| {
             let create = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match openat(&parent, name, OFlags::RDONLY | create, Mode::from_raw_mode(0o755)) {
+            match openat(parent, name, OFlags::RDONLY | create, Mode::from_raw_mode(0o755)) {
                 Ok(_) => {}
                 // Made by a concurrent user of a shared volume, or a dangling symlink: the second open tells.
                 Err(Errno::EXIST) => {}
                 Err(e) => return Err(e),
             }
-            openat(&parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+            openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
         })
     }
 

@@ -201,7 +201,7 @@ impl Init {
             Op::PivotRoot { slave_first } => self.mounts.pivot_root(slave_first != 0)?,
             Op::MoveRoot {} => self.mounts.move_root()?,
             Op::Chroot {} => {
-                fchdir(&self.mounts.root()?.0)?;
+                fchdir(&self.mounts.root()?.mount)?;
                 chroot(c".")?;
                 chdir(c"/")?;
             }

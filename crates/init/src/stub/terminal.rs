@@ -1,7 +1,5 @@
 //! The container's terminal: opened in its own devpts, by descriptor (CVE-2025-52565).
 
-use core::ffi::CStr;
-
 use rt_init::report::Step;
 use rt_sys::socket::send_fd;
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -14,7 +12,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::fail::{At, Fail};
 use crate::mounts::{attach, clone_tree};
-use crate::rootfs::{Root, with_name};
+use crate::rootfs::Root;
 
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 
@@ -66,14 +64,15 @@ fn pts_name<'b>(master: BorrowedFd<'_>, space: &'b mut [u8; 32]) -> &'b [u8] {
 
 /// Puts the terminal on /dev/console. The file is made without following what the image may have put there.
 fn bind_console(root: &Root, slave: BorrowedFd<'_>) -> Result<(), Fail> {
-    let (dev, name) = root.make_parent(c"/dev/console").at(Step::Create)?;
-    let open = |name: &CStr, flags: OFlags| {
-        openat(&dev, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))
-    };
-    let target =
-        with_name(name, |name| match open(name, OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NONBLOCK) {
-            Ok(_) | Err(Errno::EXIST) => open(name, OFlags::PATH),
-            Err(e) => Err(e),
+    let target = root
+        .in_parent(c"/dev/console", |dev, name| {
+            let open = |flags: OFlags| {
+                openat(dev, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))
+            };
+            match open(OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NONBLOCK) {
+                Ok(_) | Err(Errno::EXIST) => open(OFlags::PATH),
+                Err(e) => Err(e),
+            }
         })
         .at(Step::Create)?;
     if FileType::from_raw_mode(fstat(&target).at(Step::Target)?.st_mode) == FileType::Symlink {
