@@ -147,6 +147,12 @@ fn a_day_with_docker() {
         d.run(&["--security-opt", "seccomp=unconfined", "bb", "grep", "Seccomp:", "/proc/self/status"]).ok(),
         "Seccomp:\t0\n"
     );
+    let profile = d.dir.path().join("profile.json");
+    let rules =
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO"}]}"#;
+    fs::write(&profile, rules).unwrap();
+    let custom = format!("seccomp={}", profile.display());
+    assert!(d.run(&["--security-opt", &custom, "bb", "mkdir", "/tmp/x"]).err.contains("Operation not permitted"));
     assert!(d.run(&["--read-only", "bb", "touch", "/x"]).err.contains("Read-only"));
     assert!(d.run(&["--tmpfs", "/t:size=1m", "bb", "mount"]).ok().contains("size=1024k"));
     let volume = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ mod pause;
 mod plan;
 mod ps;
 mod run;
+mod seccomp;
 mod spec;
 mod start;
 mod state;
@@ -28,7 +29,7 @@ use crate::context::Context;
 /// All commands.
 pub const NAMES: &[&str] = &[
     "create", "start", "run", "exec", "state", "kill", "delete", "list", "ps", "pause", "resume", "update", "events",
-    "spec", "features", "plan", "check",
+    "spec", "features", "plan", "check", "seccomp",
 ];
 
 /// The definition of one command; its arguments are built only when it is the one called.
@@ -49,6 +50,7 @@ pub fn definition(name: &'static str) -> Command {
         "events" => ("Print statistics and OOM events of a container", events::arguments),
         "spec" => ("Write a config.json to start from", spec::arguments),
         "plan" => ("Print what create would do, op by op, without doing it", plan::arguments),
+        "seccomp" => ("Explain seccomp profiles", seccomp::arguments),
         "check" => ("Print all that is wrong with a config, or with this host for it", plan::arguments),
         _ => ("Print what this runtime can do, as JSON", features::arguments),
     };
@@ -74,6 +76,7 @@ pub fn dispatch(name: &str, context: &Context, matches: &ArgMatches) -> Result<i
         "spec" => spec::run(matches),
         "plan" => plan::run(context, matches),
         "check" => check::run(context, matches),
+        "seccomp" => seccomp::run(matches),
         _ => features::run(),
     }
 }

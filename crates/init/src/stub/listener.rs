@@ -13,7 +13,6 @@ use rt_sys::socket::send_fd;
 use rustix::event::{Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::process::getpid;
 
 use crate::fail::{At, Fail};
 
@@ -28,12 +27,11 @@ struct Shared<'a> {
     done: AtomicI32,
 }
 
-/// Attaches `program` and sends the listener over `socket` with the state message, into which init's pid goes.
-pub fn attach_with_listener(program: &[u8], flags: u32, socket: OwnedFd, head: &[u8], tail: &[u8]) -> Result<(), Fail> {
+/// Attaches `program` and sends the listener over `socket` with the state message, given in parts.
+pub fn attach_with_listener(program: &[u8], flags: u32, socket: OwnedFd, parts: [&[u8]; 3]) -> Result<(), Fail> {
     let mut message = [0; 16384];
-    let pid = rustix::path::DecInt::new(getpid().as_raw_nonzero().get());
     let mut len = 0;
-    for part in [head, pid.as_bytes(), tail] {
+    for part in parts {
         message.get_mut(len..len + part.len()).ok_or(Errno::MSGSIZE).at(Step::Send)?.copy_from_slice(part);
         len += part.len();
     }

@@ -25,6 +25,8 @@ struct Init {
     label: Option<OwnedFd>,
     program: Option<Program>,
     entered: bool,
+    /// Init's pid as its creator sees it, in decimal.
+    outer_pid: ([u8; 15], usize),
     /// Where reports go: first `rt create`, after the barrier `rt start`.
     peer: Option<OwnedFd>,
 }
@@ -38,7 +40,14 @@ pub fn run(plan: OwnedFd, peer: OwnedFd) -> ! {
     let _ = process::set_signal_mask(start::ENDING);
     // Modes of what is made here are meant as they are.
     process::umask(0);
-    let mut init = Init { mounts: Mounts::default(), label: None, program: None, entered: false, peer: Some(peer) };
+    let mut init = Init {
+        mounts: Mounts::default(),
+        label: None,
+        program: None,
+        entered: false,
+        outer_pid: ([0; 15], 0),
+        peer: Some(peer),
+    };
     let bytes = match map(&plan) {
         Ok(bytes) => bytes,
         Err(e) => init.give_up(0, Fail::new(Step::LoadPlan, e)),
@@ -87,15 +96,19 @@ impl Init {
         exit(255)
     }
 
-    /// Reports `kind` and waits for the parent's byte; a parent that is gone ends init.
-    fn meet(&self, kind: Kind, op: u32) -> Result<(), Fail> {
+    /// Reports `kind` and waits for the parent's answer, a byte and init's pid; a parent that is gone ends init.
+    fn meet(&mut self, kind: Kind, op: u32) -> Result<(), Fail> {
         self.report(kind, op, Step::Only, 0, b"");
-        let mut go = [0_u8; 1];
+        let mut answer = [0_u8; 16];
         let peer = self.peer.as_ref().ok_or(Errno::PIPE)?;
         loop {
-            match recv(peer, &mut go[..], RecvFlags::empty()) {
+            match recv(peer, &mut answer[..], RecvFlags::empty()) {
                 Err(Errno::INTR) => {}
-                Ok((1, _)) => return Ok(()),
+                Ok((n @ 1.., _)) => {
+                    self.outer_pid.0.copy_from_slice(&answer[1..]);
+                    self.outer_pid.1 = n.min(answer.len()) - 1;
+                    return Ok(());
+                }
                 _ => exit(255),
             }
         }
@@ -324,7 +337,8 @@ impl Init {
             rt_sys::seccomp::attach(program, flags)?;
             return Ok(());
         }
-        crate::listener::attach_with_listener(program, flags, owned(listener), head, tail)
+        let (pid, len) = &self.outer_pid;
+        crate::listener::attach_with_listener(program, flags, owned(listener), [head, &pid[..*len], tail])
     }
 }
 

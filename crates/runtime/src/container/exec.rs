@@ -152,7 +152,10 @@ fn launch_in(
     let launched =
         launch(&plan, descriptors, &entry, options.preserve_fds, &Place::Inside(init.as_fd(), state.namespaces));
     let launched = launched?;
-    let result = launched.set_limits(&plan.limits).and_then(|()| launched.event());
+    let result = launched.set_limits(&plan.limits).and_then(|()| match launched.event()? {
+        Event::Ready => launched.release().and_then(|()| launched.event()),
+        event => Ok(event),
+    });
     // Not before the process has a memory of its own: the kernel changes the score of all that share it.
     if let Some(score) = own_score {
         let _ = write_oom_score(&score);

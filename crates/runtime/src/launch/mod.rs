@@ -350,9 +350,10 @@ impl Launched {
         proceed(&self.socket)
     }
 
-    /// Lets the stub go on.
+    /// Lets the stub go on, and tells it its pid as we see it.
     pub fn release(&self) -> Result<(), LaunchError> {
-        send(&self.socket, b"g", SendFlags::NOSIGNAL).map(drop).map_err(LaunchError::parent("release init"))
+        let go = format!("g{}", self.pid);
+        send(&self.socket, go.as_bytes(), SendFlags::NOSIGNAL).map(drop).map_err(LaunchError::parent("release init"))
     }
 
     /// Sets resource limits that only the parent may set.

@@ -250,6 +250,9 @@ impl Lowering<'_> {
                 self.push(op::Op::AwaitStart { socket: slot::START }, at);
             }
             self.start_container_hooks();
+        } else if matches!(filter, Filter::Program { notify: true, .. }) {
+            // The agent is told the pid, which only the parent knows.
+            self.push(op::Op::Ready {}, at);
         }
         self.write_label(process);
         if let Filter::Program { bytes, flags, notify } = filter {
