@@ -114,12 +114,24 @@ impl Cgroup {
     /// What a process needs to enter by itself.
     pub fn entry(&self) -> Result<Entry, Error> {
         let mut entry = Entry { unified: None, tasks: Vec::with_capacity(self.hierarchies.len()) };
+        // A user who could not make the cgroup has containers without.
+        let absent = |error: &Error| self.access == Access::Rootless && error.is_missing();
         if let Some(dir) = &self.unified {
-            entry.unified =
-                Some(rustix::io::fcntl_dupfd_cloexec(dir.fd()?, 3).map_err(|errno| dir.call("dup", errno))?);
+            match dir.fd() {
+                Ok(fd) => {
+                    let copy = rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|errno| dir.call("dup", errno))?;
+                    entry.unified = Some(copy);
+                }
+                Err(error) if absent(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
         for joined in &self.hierarchies {
-            entry.tasks.push(joined.dir.open("tasks", OFlags::WRONLY)?);
+            match joined.dir.open("tasks", OFlags::WRONLY) {
+                Ok(tasks) => entry.tasks.push(tasks),
+                Err(error) if absent(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(entry)
     }
