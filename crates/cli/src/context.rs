@@ -23,14 +23,14 @@ impl Context {
             _ if matches.get_flag("systemd-cgroup") => Driver::Systemd,
             _ => Driver::Cgroupfs,
         };
-        let rootless = match matches.get_one::<String>("rootless").map(String::as_str) {
-            Some("true") => true,
-            Some("false") => false,
+        let (rootless, own_directory) = match matches.get_one::<String>("rootless").map(String::as_str) {
+            Some("true") => (true, true),
+            Some("false") => (false, false),
             _ => without_root(),
         };
         let root = matches
             .get_one::<OsString>("root")
-            .map_or_else(|| default_root(rootless), |root| absolute(Path::new(root)));
+            .map_or_else(|| default_root(own_directory), |root| absolute(Path::new(root)));
         Context { store: StoreOptions { root, driver, rootless } }
     }
 
@@ -40,13 +40,14 @@ impl Context {
     }
 }
 
-/// Another user than root, or root of a user namespace that somebody else owns (runc's rule: USER says so).
-fn without_root() -> bool {
+/// Whether no right to manage cgroups is assumed, and whether state goes to the user's own directory: both for another
+/// user than root and in a user namespace, the latter unless USER says root (runc's rules).
+fn without_root() -> (bool, bool) {
     if !rustix::process::geteuid().is_root() {
-        return true;
+        return (true, true);
     }
-    let user = std::env::var("USER").unwrap_or_default();
-    !user.is_empty() && user != "root" && in_user_namespace()
+    let inside = in_user_namespace();
+    (inside, inside && std::env::var_os("USER").is_none_or(|user| user != "root"))
 }
 
 /// The initial user namespace maps all ids to themselves.
@@ -56,8 +57,8 @@ fn in_user_namespace() -> bool {
     !map.is_empty() && fields != ["0", "0", "4294967295"]
 }
 
-fn default_root(rootless: bool) -> PathBuf {
-    match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| rootless && !dir.is_empty()) {
+fn default_root(own_directory: bool) -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| own_directory && !dir.is_empty()) {
         Some(dir) => Path::new(&dir).join("rt"),
         None => PathBuf::from("/run/rt"),
     }

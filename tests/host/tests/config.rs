@@ -169,6 +169,25 @@ fn a_user_namespace_maps_root_away() {
     assert_eq!(fs::metadata(bundle.rootfs().join("tmp/x")).unwrap().uid(), 100000);
 }
 
+/// Sources that only the host's root can reach are mounted all the same.
+#[test]
+fn a_user_namespace_gets_mounts_that_its_root_cannot_reach() {
+    need_host!();
+    let secret = tempfile::tempdir().unwrap();
+    fs::set_permissions(secret.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(secret.path().join("file"), "inside\n").unwrap();
+    let bundle =
+        Bundle::new(&["cat", "/file"]).mount("/file", "bind", secret.path().join("file"), &["bind", "ro"]).with(|c| {
+            c["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+            c["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 100000, "size": 65536}]);
+            c["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 100000, "size": 65536}]);
+        });
+    for dir in [bundle.path().to_owned(), bundle.rootfs()] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    assert_eq!(bundle.run().ok(), "inside\n");
+}
+
 /// Podman's pods with user namespaces: the second container joins the first one's user namespace.
 #[test]
 fn a_user_namespace_is_joined_by_path() {

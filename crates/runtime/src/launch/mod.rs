@@ -11,13 +11,14 @@ use std::ffi::{CString, c_char};
 use std::mem::ManuallyDrop;
 
 use rt_cgroups::Entry;
-use rt_init::op::encode;
+use rt_init::op::{encode, flag};
 use rt_init::report::{HEAD, Kind, MAX_DETAIL, Report, Step};
 use rt_init::wire::Sink;
 use rt_sys::clone::{flags, spawn};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, prlimit, waitid,
@@ -99,7 +100,8 @@ pub fn launch(
     // Init may wait long at its barrier: what the caller left open and did not ask for must end at the stub, not with it.
     rt_sys::process::close_range(3 + preserve, u32::MAX, true).map_err(parent("mark descriptors close-on-exec"))?;
     let idmaps = plan.idmaps.iter().map(maps::user_namespace).collect::<Result<Vec<_>, _>>()?;
-    let ops = final_ops(plan, &descriptors, entry, &idmaps, preserve)?;
+    let trees = bind_sources(plan, place);
+    let ops = final_ops(plan, &descriptors, entry, &idmaps, &trees, preserve)?;
     let mut bytes = Bytes(Vec::with_capacity(16 * 1024));
     encode(ops.iter().map(|(op, _)| op).collect::<Vec<_>>().into_iter(), &mut bytes);
     let plan_fd = stub::data(&bytes.0).map_err(parent("make a memfd for the plan"))?;
@@ -140,6 +142,7 @@ fn final_ops(
     descriptors: &Descriptors,
     entry: &Entry,
     idmaps: &[OwnedFd],
+    trees: &[(usize, OwnedFd)],
     preserve: u32,
 ) -> Result<Vec<(Op, Pointer)>, LaunchError> {
     let mut ops = Vec::with_capacity(plan.ops.len() + entry.tasks.len() + 1);
@@ -161,8 +164,14 @@ fn final_ops(
         inherit(fd.as_fd())?;
         Ok(fd.as_raw_fd())
     };
-    for (op, at) in &plan.ops {
+    for (index, (op, at)) in plan.ops.iter().enumerate() {
         let mut op = op.clone();
+        if let Op::Bind { tree, .. } = &mut op
+            && let Some((_, fd)) = trees.iter().find(|(of, _)| *of == index)
+        {
+            inherit(fd.as_fd())?;
+            *tree = fd.as_raw_fd();
+        }
         match &mut op {
             Op::Terminal { socket: fd, .. }
             | Op::AwaitStart { socket: fd }
@@ -175,6 +184,25 @@ fn final_ops(
         ops.push((op, *at));
     }
     Ok(ops)
+}
+
+/// The sources of bind mounts that root of a user namespace might not reach: opened with our rights, as detached copies.
+/// What cannot be opened is left to init, which has the words for it.
+fn bind_sources(plan: &Plan, place: &Place<'_>) -> Vec<(usize, OwnedFd)> {
+    if !plan.namespaces.has(flags::NEWUSER) || matches!(place, Place::Inside(..)) {
+        return Vec::new();
+    }
+    let open = |source: &CString, own: u32| {
+        let mut how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        how.set(OpenTreeFlags::AT_RECURSIVE, own & flag::RECURSIVE != 0);
+        how.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, own & flag::SOURCE_NOFOLLOW != 0);
+        open_tree(CWD, source.as_c_str(), how).ok()
+    };
+    let binds = plan.ops.iter().enumerate().filter_map(|(index, (op, _))| match op {
+        Op::Bind { source, flags, .. } if flags & flag::COPY_SYMLINK == 0 => Some((index, open(&source.0, *flags)?)),
+        _ => None,
+    });
+    binds.collect()
 }
 
 fn clone_process(
