@@ -182,6 +182,16 @@ pub enum Error {
         /// Why it failed.
         errno: Errno,
     },
+    /// An annotation is no property.
+    #[error("annotation {key}: {value:?} {why}")]
+    Annotation {
+        /// The annotation.
+        key: String,
+        /// Its value.
+        value: String,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// systemd refused a call.
     #[error("systemd: {call}: {text}")]
     Systemd {

@@ -1,6 +1,6 @@
 //! Freezing and thawing all processes of a container.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -12,8 +12,8 @@ use crate::events;
 /// How long processes get to reach a point where they can be frozen.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Tries to freeze on cgroup v1, and after how many of them the cgroup is thawed in between.
-const TRIES_V1: u32 = 1000;
+/// Tries to freeze on cgroup v1 without a pause, and after how many tries the cgroup is thawed in between.
+const TRIES_V1_AT_ONCE: u32 = 20;
 const TRIES_V1_PER_THAW: u32 = 50;
 
 /// Whether a container runs.
@@ -80,17 +80,23 @@ fn freeze_v2(dir: &Dir) -> Result<(), Error> {
 /// The kernel freezes the processes it finds, and misses those that appear meanwhile: then it says FREEZING and has to
 /// be told again. When telling it again does not help, letting everything run for a moment does.
 fn freeze_v1(dir: &Dir) -> Result<(), Error> {
-    for attempt in 1..=TRIES_V1 {
+    let end = Instant::now() + PATIENCE;
+    for attempt in 1_u32.. {
         dir.write("freezer.state", "FROZEN")?;
         match dir.read("freezer.state")?.trim() {
             "FROZEN" => return Ok(()),
             "FREEZING" => {}
             other => return Err(dir.malformed("freezer.state", other)),
         }
-        if attempt % TRIES_V1_PER_THAW == 0 {
+        if Instant::now() > end {
+            break;
+        }
+        if attempt.is_multiple_of(TRIES_V1_PER_THAW) {
             dir.write("freezer.state", "THAWED")?;
-            // There is nothing to poll on v1.
-            std::thread::sleep(Duration::from_millis(10));
+        }
+        // There is nothing to poll on v1; a process that waits for the disk, or for a processor, needs a while.
+        if attempt > TRIES_V1_AT_ONCE {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
     dir.write("freezer.state", "THAWED")?;

@@ -198,7 +198,7 @@ fn as_runc_reads(arguments: Vec<OsString>) -> Vec<OsString> {
     };
     add(&definition, &mut longs);
     if let Some(name) = command {
-        add(&commands::definition(name), &mut longs);
+        add(&commands::built(name), &mut longs);
     }
     let mut own = true;
     let mut positionals = 0;
@@ -302,6 +302,6 @@ mod tests {
         assert!(matches.subcommand_matches("delete").unwrap().get_flag("force"));
         let matches = definition().try_get_matches_from(["rt", "exec", "c", "ls", "--force", "-l"]).unwrap();
         let args: Vec<_> = matches.subcommand_matches("exec").unwrap().get_many::<OsString>("args").unwrap().collect();
-        assert_eq!(args, ["ls", "--force", "-l"]);
+        assert_eq!(args, ["c", "ls", "--force", "-l"]);
     }
 }

@@ -10,6 +10,12 @@ pub enum Value {
     Bool(bool),
     /// `t`
     Number(u64),
+    /// `u`
+    Word(u32),
+    /// `i`
+    Int(i32),
+    /// `x`
+    Long(i64),
     /// `au`
     Words(Vec<u32>),
     /// `ay`
@@ -26,6 +32,9 @@ impl Value {
             Value::Text(_) => "s",
             Value::Bool(_) => "b",
             Value::Number(_) => "t",
+            Value::Word(_) => "u",
+            Value::Int(_) => "i",
+            Value::Long(_) => "x",
             Value::Words(_) => "au",
             Value::Bytes(_) => "ay",
             Value::Texts(_) => "as",
@@ -96,7 +105,10 @@ impl Writer {
             Value::Text(text) => self.text(text),
             Value::Bool(value) => self.bool(*value),
             Value::Number(n) => self.number(*n),
-            Value::Words(words) => self.array(4, words, |w, n| w.word(*n)),
+            Value::Word(n) => self.word(*n),
+            Value::Int(n) => self.word(*n as u32),
+            Value::Long(n) => self.number(*n as u64),
+            Value::Words(words) => self.words(words),
             Value::Bytes(bytes) => self.array(1, bytes, |w, b| w.bytes.push(*b)),
             Value::Texts(texts) => self.array(4, texts, |w, t| w.text(t)),
             Value::Pairs(pairs) => self.array(8, pairs, |w, (a, b)| {
@@ -107,11 +119,17 @@ impl Writer {
     }
 
     /// `a(sv)`
-    pub fn properties(&mut self, properties: &Properties) {
+    pub fn properties<N: AsRef<str>>(&mut self, properties: &[(N, Value)]) {
         self.array(8, properties, |w, (name, value)| {
+            let name = name.as_ref();
             w.text(name);
             w.variant(value);
         });
+    }
+
+    /// `au`
+    pub fn words(&mut self, words: &[u32]) {
+        self.array(4, words, |w, n| w.word(*n));
     }
 
     /// `a(sa(sv))` without elements: auxiliary units.
@@ -259,7 +277,7 @@ mod tests {
         let mut body = Writer::default();
         body.text("a.scope");
         body.text("replace");
-        body.properties(&vec![
+        body.properties(&[
             ("PIDs", Value::Words(vec![7])),
             ("Delegate", Value::Bool(true)),
             ("MemoryMax", Value::Number(1 << 40)),

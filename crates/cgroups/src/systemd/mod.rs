@@ -1,9 +1,11 @@
 //! The systemd driver: the container's cgroup is that of a transient unit, which systemd makes, and takes away again.
 
+mod annotations;
 mod bus;
 mod message;
 mod properties;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rustix::process::Pid;
@@ -25,23 +27,28 @@ pub(crate) fn control_group() -> Result<PathBuf, Error> {
     Ok(PathBuf::from(Bus::connect(true)?.property("ControlGroup")?))
 }
 
+/// What a unit is to be like.
+pub struct Wanted<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// Its limits.
+    pub resources: &'a Resources,
+    /// Its device rules.
+    pub devices: &'a [DeviceRule],
+    /// Its annotations; those that begin with `org.systemd.property.` become properties.
+    pub annotations: &'a BTreeMap<String, String>,
+}
+
 /// Starts the unit of `location` with `pid` in it, and limits it.
 ///
 /// The unit is a scope, or for a name that ends in `.slice` a slice, into whose directory the process is then moved.
-pub fn start(
-    layout: &Layout,
-    location: &Location,
-    id: &str,
-    pid: Pid,
-    resources: &Resources,
-    devices: &[DeviceRule],
-) -> Result<Cgroup, Error> {
+pub fn start(layout: &Layout, location: &Location, pid: Pid, wanted: &Wanted<'_>) -> Result<Cgroup, Error> {
     let Some(unit) = &location.unit else { return Err(Error::SystemdUnavailable) };
     if !layout.is_v2() {
         return Err(Error::SystemdNeedsV2);
     }
     let mut bus = Bus::connect(location.rootless)?;
-    let properties = all_properties(unit, id, pid, resources, devices);
+    let properties = all_properties(unit, pid, wanted)?;
     let mut tries = 0;
     let reply = loop {
         match start_unit(&mut bus, &unit.name, &properties)? {
@@ -63,8 +70,8 @@ pub fn start(
     }
     let cgroup = Cgroup::open(location)?;
     let limited = cgroup
-        .apply(resources)
-        .and_then(|()| cgroup.apply_devices(devices))
+        .apply(wanted.resources)
+        .and_then(|()| cgroup.apply_devices(wanted.devices))
         .and_then(|()| if is_slice(unit) { cgroup.add_process(pid) } else { Ok(()) });
     if let Err(e) = limited {
         let _ = stop_unit(&mut bus, &unit.name);
@@ -77,8 +84,8 @@ fn is_slice(unit: &Unit) -> bool {
     unit.name.ends_with(".slice")
 }
 
-fn all_properties(unit: &Unit, id: &str, pid: Pid, resources: &Resources, devices: &[DeviceRule]) -> Properties {
-    let mut all: Properties = vec![("Description", Value::Text(format!("rt container {id}")))];
+fn all_properties(unit: &Unit, pid: Pid, wanted: &Wanted<'_>) -> Result<Vec<(String, Value)>, Error> {
+    let mut all: Properties = vec![("Description", Value::Text(format!("rt container {}", wanted.id)))];
     if is_slice(unit) {
         all.push(("Wants", Value::Texts(vec![unit.slice.clone()])));
     } else {
@@ -91,18 +98,33 @@ fn all_properties(unit: &Unit, id: &str, pid: Pid, resources: &Resources, device
         all.push((accounting, Value::Bool(true)));
     }
     all.push(("DefaultDependencies", Value::Bool(false)));
-    all.extend(properties::devices(devices));
-    all.extend(properties::limits(resources));
-    all
+    all.extend(properties::devices(wanted.devices));
+    all.extend(properties::limits(wanted.resources));
+    let mut all: Vec<_> = all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    all.extend(annotations::properties(wanted.annotations)?);
+    Ok(all)
 }
 
-fn start_unit(bus: &mut Bus, name: &str, properties: &Properties) -> Result<bus::Answer, Error> {
+fn start_unit(bus: &mut Bus, name: &str, properties: &[(String, Value)]) -> Result<bus::Answer, Error> {
     let mut body = Writer::default();
     body.text(name);
     body.text("replace");
     body.properties(properties);
     body.no_units();
     bus.manager("StartTransientUnit", "ssa(sv)a(sa(sv))", body)
+}
+
+/// Moves `pid` into the unit, or into the cgroup `below` it.
+pub fn attach(location: &Location, below: &str, pid: Pid) -> Result<(), Error> {
+    let Some(unit) = &location.unit else { return Err(Error::SystemdUnavailable) };
+    let mut bus = Bus::connect(location.rootless)?;
+    let mut body = Writer::default();
+    body.text(&unit.name);
+    let below = below.trim_matches('/');
+    body.text(&if below.is_empty() { String::new() } else { format!("/{below}") });
+    body.words(&[pid.as_raw_nonzero().get() as u32]);
+    let answer = bus.manager("AttachProcessesToUnit", "ssau", body)?;
+    answer.map(drop).map_err(|r| refused("AttachProcessesToUnit", &r))
 }
 
 /// Tells systemd of changed limits, before they are written to the files.

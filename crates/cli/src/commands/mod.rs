@@ -34,7 +34,18 @@ pub const NAMES: &[&str] = &[
 
 /// The definition of one command; its arguments are built only when it is the one called.
 pub fn definition(name: &'static str) -> Command {
-    let (about, arguments): (&'static str, fn(Command) -> Command) = match name {
+    let (about, arguments) = parts(name);
+    Command::new(name).about(about).defer(arguments)
+}
+
+/// The definition with its arguments.
+pub fn built(name: &'static str) -> Command {
+    let (about, arguments) = parts(name);
+    arguments(Command::new(name).about(about))
+}
+
+fn parts(name: &str) -> (&'static str, fn(Command) -> Command) {
+    match name {
         "create" => ("Create a container; its program waits for start", create::arguments),
         "start" => ("Start the program of a created container", start::arguments),
         "run" => ("Create a container and start its program", run::arguments),
@@ -53,8 +64,7 @@ pub fn definition(name: &'static str) -> Command {
         "seccomp" => ("Explain seccomp profiles", seccomp::arguments),
         "check" => ("Print all that is wrong with a config, or with this host for it", plan::arguments),
         _ => ("Print what this runtime can do, as JSON", features::arguments),
-    };
-    Command::new(name).about(about).defer(arguments)
+    }
 }
 
 /// Runs a command and returns the exit code.

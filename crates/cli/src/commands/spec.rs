@@ -109,7 +109,7 @@ fn rootless(config: &mut Value) {
                     "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]
                 });
             }
-            if let Some(options) = mount["options"].as_array_mut() {
+            if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
                 options.retain(|o| !o.as_str().is_some_and(|o| o.starts_with("gid=") || o.starts_with("uid=")));
             }
         }

@@ -20,7 +20,7 @@ use super::state::State;
 use super::store::{CGROUP_LINK, Container, SECCOMP_FILE, Store};
 use super::time;
 use crate::host;
-use crate::launch::{Descriptors, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks};
+use crate::launch::{Descriptors, Entering, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks};
 use crate::plan::{Console, Host, Plan, Request, lower};
 use crate::spec::{Document, Hooks, Problem, Process, Spec, Text};
 
@@ -201,18 +201,22 @@ impl<'a> Making<'a> {
         }
         cgroup.apply_devices(&self.plan.devices)?;
         let entry = cgroup.entry()?;
-        self.launched = Some(launch(&self.plan, descriptors, &entry, preserve, &Place::Planned)?);
+        self.launched = Some(launch(&self.plan, descriptors, &entry, preserve, &Place::Planned, Entering::ByEntry)?);
         Ok(())
     }
 
     /// systemd makes a unit around a process that exists; it waits until it is in there, and limited.
     fn launch_into_unit(&mut self, host: &Host, descriptors: Descriptors, preserve: u32) -> Result<(), Error> {
         let entry = Entry { unified: None, tasks: Vec::new() };
-        let launched = self.launched.insert(launch(&self.plan, descriptors, &entry, preserve, &Place::Held)?);
+        let launched =
+            self.launched.insert(launch(&self.plan, descriptors, &entry, preserve, &Place::Planned, Entering::Held)?);
         let id = self.container.as_ref().map_or("", |c| &c.id);
         let resources = self.spec.linux.as_ref().and_then(|l| l.resources.clone()).unwrap_or_default();
         let pid = rustix::process::Pid::from_raw(launched.pid).ok_or(Error::NotRunning)?;
-        let cgroup = systemd::start(&host.layout, &self.location, id, pid, &resources, &self.plan.devices)?;
+        let annotations = owned_annotations(self.spec);
+        let wanted =
+            systemd::Wanted { id, resources: &resources, devices: &self.plan.devices, annotations: &annotations };
+        let cgroup = systemd::start(&host.layout, &self.location, pid, &wanted)?;
         self.cgroup = Some(cgroup);
         Ok(launched.proceed()?)
     }
@@ -302,12 +306,7 @@ impl<'a> Making<'a> {
             bundle: self.options.bundle.clone(),
             rootfs: self.plan.rootfs.clone(),
             owner: rustix::process::getuid().as_raw(),
-            annotations: spec
-                .annotations
-                .iter()
-                .flatten()
-                .map(|(k, v)| (k.to_string(), v.to_string()))
-                .collect::<BTreeMap<_, _>>(),
+            annotations: owned_annotations(spec),
             cgroup: self.location.clone(),
             resources: linux.and_then(|l| l.resources.clone()).unwrap_or_default(),
             namespaces: self.plan.namespaces.all(),
@@ -342,6 +341,10 @@ impl Drop for Making<'_> {
         }
         let _ = container.remove();
     }
+}
+
+fn owned_annotations(spec: &Spec<'_>) -> BTreeMap<String, String> {
+    spec.annotations.iter().flatten().map(|(k, v)| (k.to_string(), v.to_string())).collect()
 }
 
 /// Where the cgroup goes (config-linux.md "Cgroups Path").

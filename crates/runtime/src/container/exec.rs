@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rt_cgroups::Cgroup;
+use rt_cgroups::{Cgroup, Driver, Entry, systemd};
 use rustix::fd::{AsFd, OwnedFd};
 
 use super::create::{check_preserved, set_oom_score, write_oom_score, write_pid_file};
@@ -12,7 +12,7 @@ use super::sockets::{connect_to, console_pair};
 use super::state::{State, Status};
 use super::store::{Container, SECCOMP_FILE, Store};
 use crate::host;
-use crate::launch::{Descriptors, Event, Place, launch};
+use crate::launch::{Descriptors, Entering, Event, Launched, Place, launch};
 use crate::plan::{Console, ExecRequest, Request, lower_exec};
 use crate::seccomp::Profile;
 use crate::spec::{Capabilities, Document, Linux, Process, Spec, Text, User};
@@ -141,17 +141,25 @@ fn launch_in(
         pidfd: options.pidfd_socket.as_deref().map(|p| connect_to("connect to the pidfd socket", p)).transpose()?,
     };
     let signals = (!options.detach).then(|| foreground::Signals::take(!options.no_subreaper)).transpose()?;
+    // A user may move no processes between cgroups that only share a parent of root's: systemd does it for its units.
+    let by_systemd = state.cgroup.driver == Driver::Systemd && state.cgroup.rootless;
     let entry = match &options.cgroup {
+        _ if by_systemd => Entry { unified: None, tasks: Vec::new() },
         Some(below) => {
             let (controller, path) = below.split_once(':').map_or((None, below.as_str()), |(c, p)| (Some(c), p));
             cgroup.descend(controller, path)?.entry()?
         }
         None => cgroup.entry()?,
     };
+    let entering = if by_systemd { Entering::Held } else { Entering::ByEntry };
     let own_score = plan.oom_score_adj.map(set_oom_score).transpose()?.flatten();
-    let launched =
-        launch(&plan, descriptors, &entry, options.preserve_fds, &Place::Inside(init.as_fd(), state.namespaces));
+    let place = Place::Inside(init.as_fd(), state.namespaces);
+    let launched = launch(&plan, descriptors, &entry, options.preserve_fds, &place, entering);
     let launched = launched?;
+    if by_systemd && let Err(e) = attach(&launched, state, options) {
+        launched.abort();
+        return Err(e);
+    }
     let result = launched.set_limits(&plan.limits).and_then(|()| match launched.event()? {
         Event::Ready => launched.release().and_then(|()| launched.event()),
         event => Ok(event),
@@ -182,6 +190,13 @@ fn launch_in(
         Some(signals) => foreground::wait(&launched.pidfd, signals, ours),
         None => Ok(Ending::Detached),
     }
+}
+
+/// Has systemd put a held process into the container's unit, and lets it begin.
+fn attach(launched: &Launched, state: &State, options: &ExecOptions) -> Result<(), Error> {
+    let pid = rustix::process::Pid::from_raw(launched.pid).ok_or(Error::NotRunning)?;
+    systemd::attach(&state.cgroup, options.cgroup.as_deref().unwrap_or_default(), pid)?;
+    Ok(launched.proceed()?)
 }
 
 /// The process as the options change it, with the container's defaults for what it leaves open.

@@ -49,11 +49,17 @@ pub struct Descriptors {
 pub enum Place<'a> {
     /// New and joined namespaces, as the plan says.
     Planned,
-    /// The same, but the process waits for [`Launched::proceed`] before it does anything: somebody else puts it into
-    /// its cgroup.
-    Held,
     /// The namespaces of the process behind a pidfd: CLONE_NEW* of those that differ from ours.
     Inside(BorrowedFd<'a>, u64),
+}
+
+/// Who puts the process into its cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entering {
+    /// The launch, by what [`Entry`] has.
+    ByEntry,
+    /// Somebody else, while the process waits for [`Launched::proceed`] before it does anything.
+    Held,
 }
 
 /// A process that executes the stub.
@@ -95,6 +101,7 @@ pub fn launch(
     entry: &Entry,
     preserve: u32,
     place: &Place<'_>,
+    entering: Entering,
 ) -> Result<Launched, LaunchError> {
     let parent = LaunchError::parent;
     // Init may wait long at its barrier: what the caller left open and did not ask for must end at the stub, not with it.
@@ -117,7 +124,7 @@ pub fn launch(
     // The runtime is a short-lived process.
     let (_arguments, argv) = (ManuallyDrop::new(arguments), ManuallyDrop::new(argv));
     let wiring = Wiring { socket: theirs.as_fd(), stub: stub_fd.as_fd(), argv: argv.as_ptr() };
-    let (pid, pidfd) = clone_process(plan, entry, place, &wiring, &socket)?;
+    let (pid, pidfd) = clone_process(plan, entry, place, entering == Entering::Held, &wiring, &socket)?;
     drop((theirs, descriptors, plan_fd, stub_fd));
     Ok(Launched { pid, pidfd, socket, ops })
 }
@@ -209,13 +216,14 @@ fn clone_process(
     plan: &Plan,
     entry: &Entry,
     place: &Place<'_>,
+    held: bool,
     wiring: &Wiring<'_>,
     socket: &OwnedFd,
 ) -> Result<(i32, OwnedFd), LaunchError> {
     let parent = LaunchError::parent;
     let joined = open_namespaces(plan)?;
     let joins: ManuallyDrop<Vec<(BorrowedFd<'_>, u64)>> = ManuallyDrop::new(match place {
-        Place::Planned | Place::Held => joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag)).collect(),
+        Place::Planned => joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag)).collect(),
         Place::Inside(pidfd, kinds) if *kinds != 0 => vec![(*pidfd, *kinds)],
         Place::Inside(..) => Vec::new(),
     });
@@ -223,7 +231,6 @@ fn clone_process(
     // These two are init's own business, after it joined its cgroup.
     let new = plan.namespaces.new & !(flags::NEWCGROUP | flags::NEWTIME);
     let new_user = new & flags::NEWUSER != 0;
-    let held = matches!(place, Place::Held);
     // A pid namespace takes effect for children only, and a new user namespace must own what is made with it but
     // not be needed for what is joined: both take a process that joins and one that is made there.
     let two = joined_kinds & (flags::NEWPID | flags::NEWUSER) != 0 || (new_user && !joins.is_empty());
