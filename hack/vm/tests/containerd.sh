@@ -1,0 +1,82 @@
+# containerd's ctr with rt as the binary of its runc shim, with and without --runc-systemd-cgroup.
+
+setup() {
+  systemctl start containerd.service
+  # The smallest image there can be, in the format of "docker save".
+  python3 - "$work/image.tar" <<'EOF'
+import hashlib, io, json, sys, tarfile
+layer = io.BytesIO()
+with tarfile.open(fileobj=layer, mode="w") as tar:
+    tar.add("/srv/bb", arcname=".")
+config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
+    "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer.getvalue()).hexdigest()]}}).encode()
+manifest = json.dumps([{"Config": "config.json", "RepoTags": ["test.invalid/bb:1"], "Layers": ["layer.tar"]}]).encode()
+with tarfile.open(sys.argv[1], "w") as tar:
+    for name, data in ("layer.tar", layer.getvalue()), ("config.json", config), ("manifest.json", manifest):
+        info = tarfile.TarInfo(name); info.size = len(data); tar.addfile(info, io.BytesIO(data))
+EOF
+  ctr image import "$work/image.tar" > /dev/null
+}
+teardown() { systemctl stop containerd.service; }
+cleanup() {
+  local c
+  for c in $(ctr container ls -q); do ctr task rm -f "$c" > /dev/null 2>&1 || :; ctr container rm "$c" > /dev/null; done
+}
+
+# run OPTION... -- ID CMD...
+run() {
+  local options=() cgroup; while [[ $1 != -- ]]; do options+=("$1"); shift; done; shift
+  cgroup=/rt-ctr/$1
+  if [[ $variant == systemd ]]; then options+=(--runc-systemd-cgroup) cgroup=system.slice:rt-ctr:$1; fi
+  ctr run --runc-binary /usr/local/bin/rt --cgroup "$cgroup" "${options[@]}" test.invalid/bb:1 "$@"
+}
+up() {
+  local options=() name; while [[ $1 != -- ]]; do options+=("$1"); shift; done
+  name=$2
+  run -d "${options[@]}" "$@"
+  pid=$(ctr task ls | awk -v n="$name" '$1 == n { print $2 }')
+  cg=$(cgroup_of "$pid")
+}
+
+test_run() {
+  status 42 run --rm -- r sh -c 'echo out; exit 42'
+  eq "$out" out output
+  eq "$(ctr container ls -q)" "" "containers left"
+}
+
+test_limits() {
+  up --memory-limit 67108864 --cpus 0.5 -- lim sleep 1000
+  limit "$cg" memory.max 67108864
+  limit "$cg" cpu.max "50000 100000"
+  case $variant in
+    systemd) property rt-ctr-lim.scope MemoryMax 67108864; property rt-ctr-lim.scope CPUQuotaPerSecUSec 500ms ;;
+    cgroupfs) eq "$cg" /sys/fs/cgroup/rt-ctr/lim cgroup ;;
+  esac
+}
+
+test_exec_signals_metrics() {
+  up -- ex sh -c 'trap "exit 3" TERM; while :; do sleep 0.1; done'
+  status 8 ctr task exec --exec-id e1 ex sh -c 'echo inside; exit 8'
+  eq "$out" inside "output of exec"
+  has "$(ctr task ps ex)" "$pid" ps
+  has "$(ctr task metrics ex)" 'memory.usage' metrics
+  ctr task pause ex
+  limit "$cg" cgroup.freeze 1
+  eq "$(ctr task ls | awk '$1 == "ex" { print $3 }')" PAUSED status
+  ctr task resume ex
+  ctr task kill -s TERM ex
+  soon eval 'ctr task ls | grep -q STOPPED'
+  has "$(ctr task rm ex 2>&1)" 'exit code 3' "exit status"
+  [[ ! -e $cg ]]
+}
+
+# The shim asks for memory.events of the cgroup that the runtime made.
+test_oom() {
+  status 137 run --rm --memory-limit 33554432 -- oom dd if=/dev/zero of=/dev/null bs=100M count=1
+}
+
+test_checkpoint() {
+  up -- chk sh -c 'while :; do sleep 0.2; done'
+  ctr task checkpoint --exit --image-path "$T/image" chk || fail "$(cat "$T"/image/*.log)"
+  soon eval 'ctr task ls | grep -q STOPPED'
+}

@@ -1,0 +1,184 @@
+# Docker with rt as its default runtime, set up as the manual says: daemon.json and the units of the distribution.
+# Variants: the cgroup driver. The whole list runs under systemd's, the part that meets cgroups under cgroupfs.
+# --network none spares the emulated processor a bridge and its firewall rules; one test has both.
+
+setup() {
+  mkdir -p /etc/docker
+  cat > /etc/docker/daemon.json <<EOF
+{"runtimes": {"rt": {"path": "/usr/local/bin/rt"}}, "default-runtime": "rt", "exec-opts": ["native.cgroupdriver=$variant"]}
+EOF
+  rm -rf /run/systemd/system/docker.service.d
+  systemctl start docker.service
+  docker image inspect bb > /dev/null 2>&1 || tar -C $bb -c . | docker import - bb
+}
+teardown() { systemctl stop docker.service docker.socket containerd.service; }
+cleanup() {
+  local all; all=$(docker ps -aq)
+  [[ -z $all ]] || docker rm -f $all > /dev/null
+}
+
+run() { docker run --rm --network none "$@"; }
+# up NAME OPTION... -- CMD...: a running container; sets $pid and $cg.
+up() {
+  local name=$1 options=(); shift
+  while [[ $1 != -- ]]; do options+=("$1"); shift; done; shift
+  docker run -d --name "$name" --network none "${options[@]}" bb "$@" > /dev/null
+  pid=$(docker inspect -f '{{.State.Pid}}' "$name")
+  cg=$(cgroup_of "$pid")
+}
+inspect() { docker inspect -f "{{.$2}}" "$1"; }
+
+test_info() {
+  eq "$(docker info -f '{{.DefaultRuntime}} {{.CgroupDriver}} {{.CgroupVersion}}')" "rt $variant 2" info
+  [[ $(docker info 2>&1) != *WARNING*runtime* ]]
+}
+
+# Output, input, exit status, and the two statuses that Docker makes of the runtime's error text.
+test_run() {
+  status 42 run -i bb sh -c 'echo out; exit 42'
+  eq "$out" out output
+  eq "$(echo hello | run -i bb cat)" hello "input"
+}
+test_run_errors() {
+  only systemd
+  status 127 run bb /no/such/program
+  status 126 run bb /etc/passwd
+  status 125 docker run --rm --runtime nobody bb true
+}
+
+test_detached() {
+  up det -- sh -c 'trap "echo bye; exit 5" TERM; echo ready; while :; do sleep 0.1; done'
+  soon eval 'docker logs det | grep -q ready'
+  eq "$(docker exec det sh -c 'echo inside; cat /proc/1/comm' | tr '\n' ' ')" "inside sh " exec
+  status 9 docker exec -u 1000 -w /tmp -e A=b det sh -c '[ "$(id -u) $(pwd) $A" = "1000 /tmp b" ] && exit 9'
+  status '126|127' docker exec det /no/such/program
+  docker stop det > /dev/null
+  eq "$(inspect det State.ExitCode)" 5 "exit status"
+  has "$(docker logs det)" bye logs
+  docker start det > /dev/null
+  eq "$(inspect det State.Status)" running "after a second start"
+  docker rm -f det > /dev/null
+  [[ ! -e $cg ]]
+}
+
+# --memory, --cpus, --pids-limit: in the cgroup, and in systemd's unit.
+test_limits() {
+  up lim --memory 64m --memory-reservation 32m --cpus 0.5 --cpu-shares 1024 --pids-limit 50 --cpuset-cpus 0 -- sleep 1000
+  limit "$cg" memory.max 67108864
+  limit "$cg" memory.low 33554432
+  limit "$cg" cpu.max "50000 100000"
+  limit "$cg" cpu.weight "39|100"
+  limit "$cg" pids.max 50
+  limit "$cg" cpuset.cpus 0
+  case $variant in
+    systemd)
+      eq "$(unit_of $pid)" "docker-$(inspect lim Id).scope" unit
+      property "$(unit_of $pid)" MemoryMax 67108864
+      property "$(unit_of $pid)" CPUQuotaPerSecUSec 500ms
+      property "$(unit_of $pid)" TasksMax 50
+      ;;
+    cgroupfs) eq "$cg" "/sys/fs/cgroup/docker/$(inspect lim Id)" cgroup ;;
+  esac
+}
+
+test_update() {
+  up upd --memory 64m -- sleep 1000
+  docker update --memory 48m --memory-swap 48m --cpus 0.25 --pids-limit 40 upd > /dev/null
+  limit "$cg" memory.max 50331648
+  limit "$cg" cpu.max "25000 100000"
+  limit "$cg" pids.max 40
+  [[ $variant != systemd ]] || property "$(unit_of $pid)" MemoryMax 50331648
+}
+
+test_oom() {
+  status 137 docker run --name oom --network none --memory 32m --memory-swap 32m bb dd if=/dev/zero of=/dev/null bs=100M count=1
+  eq "$(inspect oom State.OOMKilled)" true OOMKilled
+}
+
+test_pause_kill_top() {
+  up pk -- sh -c 'trap "exit 6" USR1; while :; do sleep 0.1; done'
+  has "$(docker top pk)" "trap" top
+  docker pause pk > /dev/null
+  limit "$cg" cgroup.freeze 1
+  eq "$(inspect pk State.Status)" paused status
+  docker unpause pk > /dev/null
+  docker kill -s USR1 pk > /dev/null
+  eq "$(docker wait pk)" 6 "exit status"
+}
+
+test_mounts() {
+  only systemd
+  mkdir "$T/volume"; echo data > "$T/volume/file"
+  run -v "$T/volume:/data" bb sh -c 'grep -q data /data/file && echo new > /data/new'
+  eq "$(cat "$T/volume/new")" new "file made inside"
+  fails run -v "$T/volume:/data:ro" bb touch /data/x
+  has "$out" "Read-only file system" "writing to a read-only volume"
+  run --read-only --tmpfs /tmp:size=1m -v named:/vol bb sh -c 'touch /tmp/x /vol/x && ! touch /x'
+  docker volume rm named > /dev/null
+}
+
+test_capabilities() {
+  only systemd
+  eq "$(run --cap-drop ALL bb grep CapEff /proc/self/status | cut -f2)" 0000000000000000 "no capabilities"
+  eq "$(run --cap-drop ALL --cap-add NET_ADMIN bb grep CapEff /proc/self/status | cut -f2)" 0000000000001000 "one capability"
+  eq "$(run bb grep -E 'CapEff|CapInh' /proc/self/status | cut -f2 | tr '\n' ' ')" "0000000000000000 00000000a80425fb " "the usual ones"
+  eq "$(run -u 1000 bb grep CapEff /proc/self/status | cut -f2)" 0000000000000000 "an ordinary user's"
+}
+
+# The default profile is in force, and can be left out.
+test_seccomp() {
+  only systemd
+  eq "$(run bb grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status | cut -f2 | tr '\n' ' ')" "0 2 " "Seccomp"
+  fails run bb unshare -U true
+  has "$out" "Operation not permitted" "unshare"
+  eq "$(run --security-opt seccomp=unconfined --security-opt no-new-privileges bb grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status | cut -f2 | tr '\n' ' ')" "1 0 " "unconfined"
+}
+
+# Docker loads its own AppArmor profile, and asks for it by name.
+test_apparmor() {
+  only systemd
+  eq "$(run bb cat /proc/self/attr/current)" "docker-default (enforce)" "profile"
+  eq "$(run --security-opt apparmor=unconfined bb cat /proc/self/attr/current)" unconfined "profile"
+}
+
+test_user_and_names() {
+  only systemd
+  eq "$(run -u 1000:1000 --group-add 7 --hostname box -e A=b --init --shm-size 3m --ulimit nofile=77:88 --sysctl net.ipv4.ip_forward=1 bb \
+    sh -c 'echo "$(id -u):$(id -g):$(id -G) $(hostname) $A $(cat /proc/1/comm) $(ulimit -n) $(ulimit -Hn) $(cat /proc/sys/net/ipv4/ip_forward)"; df -m /dev/shm | tail -1 | tr -s " " | cut -d" " -f2' | tr '\n' ' ')" \
+    "1000:1000:1000 7 box b docker-init 77 88 1 3 " "what the program sees"
+}
+
+test_terminal() {
+  only systemd
+  eq "$(docker run --rm -t --network none bb tty | tr -d '\r')" /dev/pts/0 terminal
+  up term -- sleep 1000
+  eq "$(python3 -c 'import pty, sys; pty.spawn(["docker", "exec", "-t", "term", "tty"])' | tr -d '\r')" /dev/pts/0 "terminal of exec"
+}
+
+# With the right to everything: what needs CAP_SYS_RESOURCE and friends.
+test_privileged() {
+  only systemd
+  run --privileged bb sh -c 'mkdir /m && mount -t tmpfs x /m && [ -e /dev/loop-control ]'
+  up pv -- sleep 1000
+  eq "$(docker exec --privileged pv grep CapEff /proc/self/status | cut -f2)" "$(grep CapEff /proc/self/status | cut -f2)" "capabilities of a privileged exec"
+}
+
+test_device_and_namespaces() {
+  only systemd
+  run --device /dev/fuse bb sh -c 'test -c /dev/fuse && : < /dev/fuse'
+  up shared --ipc shareable -- sh -c 'echo a > /dev/shm/f; while :; do sleep 0.5; done'
+  soon docker exec shared test -s /dev/shm/f
+  eq "$(run --pid container:shared --ipc container:shared bb sh -c 'cat /proc/1/comm /dev/shm/f' | tr '\n' ' ')" "sh a " "shared namespaces"
+  eq "$(run --pid host --cgroupns host bb cat /proc/1/comm)" systemd "the host's processes"
+  run --cgroupns private bb grep -qx 0::/ /proc/self/cgroup
+}
+
+# A bridge, an address, a name; the runtime's hook (libnetwork) has made them.
+test_network() {
+  only systemd
+  docker network create net > /dev/null
+  docker run -d --name web --network net bb httpd -f -h /etc > /dev/null
+  soon docker run --rm --network net bb wget -qO /dev/null "http://web/passwd"
+  docker rm -f web > /dev/null
+  docker network rm net > /dev/null
+}

@@ -1,0 +1,356 @@
+# rt called by hand, as root, under both cgroup drivers (variants cgroupfs and systemd).
+. "$here/oci-lib.sh"
+
+# The smallest promise: output, standard input and exit status of the program come through.
+test_run() {
+  bundle run . sh -c 'read line; echo "got $line"; echo err >&2; exit 42'
+  local got=0
+  echo hello | rt run --bundle "$T/run" run > "$T/stdout" 2> "$T/stderr" || got=$?
+  eq $got 42 "exit status"
+  eq "$(cat "$T/stdout")" "got hello" stdout
+  eq "$(cat "$T/stderr")" err stderr
+  fails rt state run
+}
+
+# create, start, kill, delete, each seen in `state`, in the way in which engines call them.
+test_lifecycle() {
+  bundle life . sh -c 'trap "exit 3" TERM; while :; do sleep 0.1; done'
+  create life
+  state_is life created
+  eq "$(rt state life | jq -r .pid)" "$pid" pid
+  rt start life
+  state_is life running
+  fails rt start life
+  fails rt delete life
+  rt kill life TERM
+  soon stopped life
+  rt delete life
+  fails rt state life
+  [[ ! -e $cg ]] || fail "$cg is still there"
+}
+
+# A created container that nobody starts goes without force.
+test_delete_created() {
+  bundle never . true
+  create never
+  rt delete never
+  fails rt state never
+  [[ ! -d /proc/$pid ]] || fail "init ($pid) is still there"
+}
+
+# Deleting a running container by force takes every process of it along.
+test_delete_force() {
+  up forced '.linux.namespaces |= map(select(.type != "pid"))' sh -c 'sleep 1000 & sleep 1001 & wait'
+  soon test "$(wc -l < "$cg/cgroup.procs")" -ge 1
+  rt delete --force forced
+  [[ ! -e $cg ]] || fail "$cg is still there"
+  fails pgrep -f 'sleep 100[01]'
+  rt delete --force forced
+}
+
+# exec: its status, user, environment and directory; in the container's cgroup.
+test_exec() {
+  up ex . sleep 1000
+  status 7 rt exec ex sh -c 'exit 7'
+  eq "$(rt exec --user 1000:1000 --env A=b --cwd /tmp ex sh -c 'echo "$(id -u):$(id -g) $A $(pwd)"')" "1000:1000 b /tmp" exec
+  status 255 rt exec ex /no/such/program
+  has "$out" "no such file or directory" "message"
+  rt exec --detach --pid-file "$T/exec.pid" ex sleep 1001
+  grep -qx "$(cat "$T/exec.pid")" "$cg/cgroup.procs" || fail "the exec'd process is not in $cg but in $(cgroup_of "$(cat "$T/exec.pid")")"
+  fails rt exec nobody true
+}
+
+# exec with a file and a pid-file: what shims and conmon do.
+test_exec_process_file() {
+  up exf . sleep 1000
+  jq '.process | .args = ["sh", "-c", "echo $X; exit 9"] | .env += ["X=from the file"]' "$T/exf/config.json" > "$T/process.json"
+  status 9 rt exec --process "$T/process.json" --pid-file "$T/exec.pid" exf
+  eq "$out" "from the file" output
+}
+
+# Each memory limit, as the kernel has it and as systemd believes it to be.
+test_memory() {
+  up mem '.linux.resources.memory = {limit: 67108864, swap: 134217728, reservation: 33554432}' sleep 1000
+  limit "$cg" memory.max 67108864
+  limit "$cg" memory.low 33554432
+  [[ ! -e $cg/memory.swap.max ]] || limit "$cg" memory.swap.max 67108864
+  [[ $variant != systemd ]] || { property "$(unit_of $pid)" MemoryMax 67108864; property "$(unit_of $pid)" MemoryLow 33554432; }
+}
+
+# Quota and shares; two formulas for shares are in use, the old and the one that keeps 1024 at 100.
+test_cpu() {
+  up cpu '.linux.resources.cpu = {shares: 1024, quota: 50000, period: 100000}' sleep 1000
+  limit "$cg" cpu.max "50000 100000"
+  limit "$cg" cpu.weight "39|100"
+  [[ $variant != systemd ]] || { property "$(unit_of $pid)" CPUQuotaPerSecUSec 500ms; property "$(unit_of $pid)" CPUWeight "39|100"; }
+}
+
+test_cpuset() {
+  up set '.linux.resources.cpu = {cpus: "0", mems: "0"}' sleep 1000
+  limit "$cg" cpuset.cpus 0
+  limit "$cg" cpuset.mems 0
+  [[ $variant != systemd ]] || property "$(unit_of $pid)" AllowedCPUs 0
+}
+
+test_pids() {
+  up pids '.linux.resources.pids = {limit: 20}' sleep 1000
+  limit "$cg" pids.max 20
+  [[ $variant != systemd ]] || property "$(unit_of $pid)" TasksMax 20
+}
+
+# linux.resources.unified: files of cgroup v2 by their names.
+test_unified() {
+  up uni '.linux.resources.unified = {"memory.high": "50331648", "memory.max": "67108864", "pids.max": "33"}' sleep 1000
+  limit "$cg" memory.high 50331648
+  limit "$cg" memory.max 67108864
+  limit "$cg" pids.max 33
+}
+
+# The limit holds before the program's first instruction, not a moment later.
+test_limits_at_first_instruction() {
+  bundle first '.linux.resources.memory = {limit: 67108864} | .linux.resources.pids = {limit: 21}
+    | .mounts += [{destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["ro"]}]' \
+    sh -c 'cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /proc/self/cgroup'
+  status 0 rt run --bundle "$T/first" first
+  eq "$(echo $out)" "67108864 21 0::/" "limits as the program sees them"
+}
+
+# A program that wants more than its memory limit dies; its container, and the machine, do not.
+test_oom_kill() {
+  up oom '.linux.resources.memory = {limit: 33554432, swap: 33554432}' sleep 1000
+  status 137 rt exec oom dd if=/dev/zero of=/dev/null bs=100M count=1
+  has "$(cat "$cg/memory.events")" '^oom_kill [1-9]' memory.events
+  sleep 1
+  state_is oom running
+}
+
+# An init killed for want of memory ends the container with 137.
+test_oom_kill_init() {
+  bundle oominit '.linux.resources.memory = {limit: 33554432, swap: 33554432}' dd if=/dev/zero of=/dev/null bs=100M count=1
+  status 137 rt run --bundle "$T/oominit" oominit
+}
+
+# A fork bomb meets the limit, and can be removed.
+test_fork_bomb() {
+  up bomb '.linux.resources.pids = {limit: 20}' sh -c 'b() { b | b & }; b; sleep 1000'
+  soon grep -q '^max [1-9]' "$cg/pids.events"
+  (($(cat "$cg/pids.peak" 2> /dev/null || cat "$cg/pids.current") <= 20)) || fail "more than 20 processes"
+  rt delete --force bomb
+  [[ ! -e $cg ]] || fail "$cg is still there"
+}
+
+# update by flags: the kernel's files and systemd's properties both change.
+test_update() {
+  up upd '.linux.resources.memory = {limit: 67108864} | .linux.resources.pids = {limit: 20}' sleep 1000
+  rt update --memory 50331648 --memory-swap 50331648 --pids-limit 30 --cpu-quota 25000 --cpu-period 50000 upd
+  limit "$cg" memory.max 50331648
+  limit "$cg" pids.max 30
+  limit "$cg" cpu.max "25000 50000"
+  if [[ $variant == systemd ]]; then
+    property "$(unit_of $pid)" MemoryMax 50331648
+    property "$(unit_of $pid)" TasksMax 30
+    property "$(unit_of $pid)" CPUQuotaPerSecUSec 500ms
+  fi
+}
+
+# update as containerd and Podman do it, from JSON; what is not named stays as it was.
+test_update_json() {
+  up updj '.linux.resources.memory = {limit: 67108864} | .linux.resources.pids = {limit: 20}' sleep 1000
+  echo '{"memory": {"limit": 41943040}}' | rt update --resources - updj
+  limit "$cg" memory.max 41943040
+  limit "$cg" pids.max 20
+  echo '{"cpu": {"shares": 2, "quota": 30000, "period": 100000}}' > "$T/resources.json"
+  rt update --resources "$T/resources.json" updj
+  limit "$cg" cpu.max "30000 100000"
+  limit "$cg" cpu.weight 1
+  limit "$cg" memory.max 41943040
+}
+
+# A paused container does nothing at all, and goes on after that.
+test_pause() {
+  up pause . sh -c 'while :; do echo x; sleep 0.1; done'
+  soon test -s "$T/pause.log"
+  rt pause pause
+  state_is pause paused
+  limit "$cg" cgroup.freeze 1
+  fails rt exec pause true
+  local before after
+  before=$(stat -c %s "$T/pause.log"); sleep 1; after=$(stat -c %s "$T/pause.log")
+  eq "$after" "$before" "bytes written while paused"
+  rt resume pause
+  state_is pause running
+  soon test "$(stat -c %s "$T/pause.log")" -gt 0
+}
+
+# A container can be killed and removed while it is paused.
+test_delete_paused() {
+  up pd . sleep 1000
+  rt pause pd
+  rt delete --force pd
+  [[ ! -e $cg ]] || fail "$cg is still there"
+}
+
+# Opens the device loop-control, which no container has by itself, without any capability of its own being in the way.
+try_loop='mknod /mnt/d c 10 237; (: < /mnt/d) 2>&1 && echo opened; head -c1 /dev/zero | wc -c'
+own_dev='.process.capabilities[] += ["CAP_MKNOD"] | .mounts += [{destination: "/mnt", type: "tmpfs", source: "tmpfs", options: ["dev"]}]'
+
+# Without a rule a device cannot be opened, with one it can; the ones every container has always can.
+test_devices() {
+  bundle dev "$own_dev"' | .linux.resources.devices = [{allow: false, access: "rwm"}]' sh -c "$try_loop"
+  rt run --bundle "$T/dev" dev > "$T/out" 2>&1
+  eq "$(grep -c "Operation not permitted" "$T/out") $(tail -1 "$T/out")" "1 1" "without a rule: refused, and bytes of /dev/zero"
+  bundle dev "$own_dev"' | .linux.resources.devices = [{allow: false, access: "rwm"}, {allow: true, type: "c", major: 10, minor: 237, access: "rwm"}]' sh -c "$try_loop"
+  rt run --bundle "$T/dev" dev > "$T/out" 2>&1
+  eq "$(echo $(cat "$T/out"))" "opened 1" "with a rule: opened, and bytes of /dev/zero"
+}
+
+# systemd re-applies what it knows when it reloads; it must know everything. (Lost device filters were a CVE elsewhere.)
+test_daemon_reload() {
+  only systemd
+  up reload "$own_dev"' | .linux.resources = {memory: {limit: 67108864}, pids: {limit: 20}, cpu: {quota: 50000, period: 100000}, devices: [{allow: false, access: "rwm"}]}' sleep 1000
+  systemctl daemon-reload
+  limit "$cg" memory.max 67108864
+  limit "$cg" pids.max 20
+  limit "$cg" cpu.max "50000 100000"
+  eq "$(rt exec reload sh -c "$try_loop" | grep -c "Operation not permitted")" 1 "device refused after a reload"
+}
+
+# The cgroup is where the config wants it, and systemd knows it as a scope that is delegated to us.
+test_placement() {
+  up place . sleep 1000
+  case $variant in
+    cgroupfs) eq "$cg" /sys/fs/cgroup/rt-test/place "cgroup" ;;
+    systemd)
+      eq "$cg" /sys/fs/cgroup/system.slice/rt-test-place.scope cgroup
+      property rt-test-place.scope ActiveState active
+      property rt-test-place.scope Slice system.slice
+      property rt-test-place.scope Delegate yes
+      ;;
+  esac
+}
+
+# slice:prefix:name with a slice inside another one, as kubelet names them.
+test_nested_slice() {
+  only systemd
+  bundle nest '.linux.cgroupsPath = "rttest-pod.slice:cri:nest" | .linux.resources.memory = {limit: 67108864}' sleep 1000
+  create nest
+  eq "$cg" /sys/fs/cgroup/rttest.slice/rttest-pod.slice/cri-nest.scope cgroup
+  limit "$cg" memory.max 67108864
+  rt delete --force nest
+  systemctl stop rttest-pod.slice rttest.slice
+}
+
+# Properties of the unit by annotation, as the engines' users set them.
+test_systemd_property() {
+  only systemd
+  up prop '.annotations = {"org.systemd.property.TimeoutStopUSec": "uint64 123456789", "org.systemd.property.CollectMode": "'"'inactive-or-failed'"'"}' sleep 1000
+  property rt-test-prop.scope CollectMode inactive-or-failed
+  property rt-test-prop.scope TimeoutStopUSec "2min 3.456789s"
+}
+
+# systemd ends the scope, say at shutdown: the container is stopped, and can be deleted.
+test_stopped_by_systemd() {
+  only systemd
+  up sd . sh -c 'trap "exit 0" TERM; while :; do sleep 0.1; done'
+  systemctl stop rt-test-sd.scope
+  soon stopped sd
+  rt delete sd
+}
+
+# The unit's name is free again at once: no failed unit of an earlier container is in the way.
+test_same_name_again() {
+  local i
+  for i in 1 2 3; do
+    bundle again . false
+    status 1 rt run --bundle "$T/again" again
+  done
+}
+
+# No cgroupsPath: rt chooses, and never takes the caller's own cgroup.
+test_no_path() {
+  bundle nopath 'del(.linux.cgroupsPath) | .linux.resources.memory = {limit: 67108864}' sleep 1000
+  create nopath
+  limit "$cg" memory.max 67108864
+  [[ $cg != "$(cgroup_of $$)" ]] || fail "it is the caller's: $cg"
+}
+
+# A cgroup with processes in it belongs to somebody.
+test_refuses_a_used_cgroup() {
+  only cgroupfs
+  mkdir -p /sys/fs/cgroup/rt-test/used
+  sleep 1000 & local sleeper=$!
+  echo $sleeper > /sys/fs/cgroup/rt-test/used/cgroup.procs
+  bundle used . true
+  status 1 rt create --bundle "$T/used" used # (runc before 1.2 only warns)
+  has "$out" "not empty" message
+}
+
+# kill with a signal by name and by number; kill of all without a PID namespace.
+test_kill() {
+  up k . sh -c 'trap "echo usr1" USR1; trap "echo hup" 1; while :; do sleep 0.1; done'
+  sleep 0.5
+  rt kill k SIGUSR1
+  soon grep -q usr1 "$T/k.log"
+  rt kill k 1
+  soon grep -q hup "$T/k.log"
+  rt kill k KILL
+  soon stopped k
+  fails rt kill k TERM
+}
+
+test_ps_list_stats() {
+  up see '.linux.resources.memory = {limit: 67108864}' sh -c 'sleep 1000 & sleep 1001'
+  eq "$(rt list --quiet)" see list
+  eq "$(rt list --format json | jq -r '.[0].id + " " + .[0].status')" "see running" "list --format json"
+  has "$(rt ps --format json see)" "$pid" "ps --format json"
+  has "$(rt ps see)" "sleep 1001" ps
+  eq "$(rt events --stats see | jq '.data.memory.usage.limit')" 67108864 "memory limit in events --stats"
+  (($(rt events --stats see | jq '.data.cpu.usage.total') > 0)) || fail "no processor time in events --stats"
+}
+
+# What the development host may not do: raise hard limits, and lower oom_score_adj.
+test_privileged_process() {
+  bundle priv '.process.rlimits = [{type: "RLIMIT_NOFILE", hard: 2000000, soft: 1500000}] | .process.oomScoreAdj = -500' \
+    sh -c 'ulimit -Hn; ulimit -Sn; cat /proc/self/oom_score_adj'
+  echo 2000000 > /proc/sys/fs/nr_open
+  status 0 rt run --bundle "$T/priv" priv
+  eq "$(echo $out)" "2000000 1500000 -500" "limits"
+}
+
+# On a host whose mounts are shared (systemd makes them so), nothing mounted inside gets out, and with rslave what is mounted outside gets in.
+test_mount_propagation() {
+  local before; before=$(wc -l < /proc/self/mountinfo)
+  mkdir -p /run/vm-tests/prop
+  trap 'umount -q /run/vm-tests/prop/in; rm -r /run/vm-tests/prop' EXIT
+  up mounts '.linux.rootfsPropagation = "rslave" | .mounts += [{destination: "/mnt", type: "none", source: "/run/vm-tests/prop", options: ["rbind", "rslave"]}]' sleep 1000
+  eq "$(wc -l < /proc/self/mountinfo)" "$before" "mounts of the host"
+  mkdir -p /run/vm-tests/prop/in
+  mount -t tmpfs late /run/vm-tests/prop/in
+  has "$(rt exec mounts cat /proc/self/mountinfo)" " /mnt/in " "mounts inside"
+}
+
+# A user namespace of its own: the ids, and that its root cannot change the limits that it can see.
+test_user_namespace() {
+  chmod 755 /run/vm-tests
+  bundle userns '.linux.namespaces += [{type: "user"}] | .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}] | .linux.gidMappings = .linux.uidMappings
+    | .linux.resources.memory = {limit: 67108864}' sleep 1000
+  create userns
+  rt start userns
+  eq "$(echo $(cat /proc/$pid/uid_map))" "0 100000 65536" uid_map
+  limit "$cg" memory.max 67108864
+  eq "$(rt exec userns id -u)" 0 "user inside"
+  eq "$(stat -c %u /proc/$pid)" 100000 "user outside"
+}
+
+# Saved to a directory and started again from it, by CRIU.
+test_checkpoint() {
+  bundle chk . sh -c 'i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; sleep 0.2; done'
+  rt create --bundle "$T/chk" chk < /dev/null > /dev/null 2>&1
+  rt start chk
+  soon eval 'rt exec chk grep -qx [5-9] /dev/shm/n'
+  rt checkpoint --image-path "$T/image" chk || fail "$(grep -h Error "$T"/image/*.log)"
+  fails rt state chk
+  rt restore --detach --image-path "$T/image" --bundle "$T/chk" --pid-file "$T/chk.pid" chk < /dev/null > /dev/null 2>&1
+  state_is chk running
+  (($(rt exec chk cat /dev/shm/n) >= 5)) || fail "it began anew"
+}
