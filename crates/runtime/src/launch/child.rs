@@ -21,6 +21,8 @@ pub const BEFORE_STUB: u32 = u32::MAX;
 pub struct Child<'a> {
     /// Namespaces to join: descriptors and CLONE_NEW* (a pidfd takes several at once).
     pub joins: &'a [(BorrowedFd<'a>, u64)],
+    /// The cgroup namespace that the second process joins when it is in its cgroup.
+    pub last_cgroup_namespace: Option<BorrowedFd<'a>>,
     /// The flags and the cgroup of the process that runs the stub, where joining takes a process of its own.
     pub second: Option<Second<'a>>,
     /// Wait for a byte on `socket`: the id maps of the new user namespace, or its cgroup, are being made.
@@ -101,6 +103,11 @@ fn run_stub(child: &Child<'_>) -> ! {
                 _ => exit(255),
             }
         }
+    }
+    if let Some(fd) = child.last_cgroup_namespace
+        && let Err(errno) = set_namespace(fd, flags::NEWCGROUP)
+    {
+        fail(child, Step::Source, errno);
     }
     if child.become_root
         && let Err(errno) = become_root()

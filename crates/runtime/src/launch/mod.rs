@@ -234,15 +234,25 @@ fn clone_process(
     // A pid namespace takes effect for children only, and a new user namespace must own what is made with it but
     // not be needed for what is joined: both take a process that joins and one that is made there.
     let two = joined_kinds & (flags::NEWPID | flags::NEWUSER) != 0 || (new_user && !joins.is_empty());
-    // With another user's rights, or seen from another cgroup namespace, the cgroup cannot be entered any more.
+    // With another user's rights the cgroup might not be writable any more.
     let cgroup = entry.unified.as_ref().map(AsRawFd::as_raw_fd);
-    let cgroup_first = !two || joined_kinds & (flags::NEWUSER | flags::NEWCGROUP) != 0;
+    let cgroup_first = !two || joined_kinds & flags::NEWUSER != 0;
     // Like the arguments, all that the child reads stays for good.
+    // Seen from another cgroup namespace, the cgroup cannot be entered any more; so that one is joined last. The process
+    // that joins must not be in the cgroup itself: its limits would reach this memory.
+    let last = if two && !cgroup_first {
+        joins.iter().find(|(_, k)| k & flags::NEWCGROUP != 0).map(|(fd, _)| *fd)
+    } else {
+        None
+    };
+    let first_joins = joins.iter().map(|(fd, k)| (*fd, if last.is_some() { k & !flags::NEWCGROUP } else { *k }));
+    let joins = ManuallyDrop::new(first_joins.filter(|(_, k)| *k != 0).collect::<Vec<_>>());
     let mut stack = ManuallyDrop::new(vec![0_u8; STACK]);
     let mut second_stack = ManuallyDrop::new(vec![0_u8; if two { STACK } else { 0 }]);
     let base = flags::VM | flags::CLEAR_SIGHAND;
     let mut child = ManuallyDrop::new(Box::new(Child {
         joins: &joins,
+        last_cgroup_namespace: last,
         second: two.then_some(Second {
             flags: base | flags::PARENT | new,
             cgroup: cgroup.filter(|_| !cgroup_first),
