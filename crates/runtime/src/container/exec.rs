@@ -121,7 +121,7 @@ fn launch_in(
         barrier: false,
     };
     let program = if state.seccomp { Some(container.read(SECCOMP_FILE)?) } else { None };
-    let exec = ExecRequest { request, namespaces: state.namespaces, seccomp: program.as_deref(), no_setgroups: false };
+    let exec = ExecRequest { request, namespaces: state.namespaces, seccomp: program.as_deref() };
     let agent = state.seccomp_agent.as_ref();
     let linux = agent.map(|(path, metadata)| Linux {
         seccomp: Some(Profile {

@@ -167,7 +167,7 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
     low.protected_paths();
     low.change_root();
     low.names();
-    let prepared = low.process(&rootfs);
+    let prepared = low.process();
     let resources = spec.linux.as_ref().and_then(|l| l.resources.as_ref());
     if let Some(resources) = resources {
         low.resources(resources);

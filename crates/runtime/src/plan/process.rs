@@ -59,8 +59,6 @@ pub struct ExecRequest<'a> {
     pub namespaces: u64,
     /// The encoded seccomp program of the container.
     pub seccomp: Option<&'a [u8]>,
-    /// The container lies in a user namespace that denies setgroups.
-    pub no_setgroups: bool,
 }
 
 /// Lowers a process to be executed in an existing container.
@@ -156,7 +154,7 @@ impl Lowering<'_> {
     }
 
     /// All of `process` for a container's init.
-    pub(super) fn process(&mut self, _rootfs: &std::path::Path) -> Prepared {
+    pub(super) fn process(&mut self) -> Prepared {
         let spec = self.spec;
         self.personality();
         self.memory_policy();
