@@ -1,0 +1,40 @@
+"""usage: order.py PROGRAM TRACE... > ORDER: from the addresses that each command touched to the names of the functions,
+those of most commands first. Hashes of the compiler in a name become "*" where the rest of the name says enough, so that the
+list outlives a new compiler."""
+
+import bisect
+import collections
+import re
+import subprocess
+import sys
+
+
+def lasting(name):
+    name = re.sub(r"17h[0-9a-f]{16}E$", "17h*E", name)
+    return re.sub(r"Cs[0-9A-Za-z]+_", "Cs*_", name)
+
+
+def main():
+    program, traces = sys.argv[1], sys.argv[2:]
+    listing = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
+    names = collections.defaultdict(list)
+    for line in listing.splitlines():
+        parts = line.split()
+        if len(parts) == 3 and parts[1] in "tTwW":
+            names[int(parts[0], 16)].append(parts[2])
+    starts = sorted(names)
+    instances = collections.Counter(lasting(name) for group in names.values() for name in group)
+
+    users = collections.defaultdict(set)
+    for trace in traces:
+        for line in open(trace):
+            at = bisect.bisect_right(starts, int(line, 16)) - 1
+            if at >= 0:
+                users[starts[at]].add(trace)
+    print("# Written by hack/order.")
+    for start in sorted(users, key=lambda start: (-len(users[start]), sorted(users[start]), start)):
+        for name in names[start]:
+            print(lasting(name) if instances[lasting(name)] == 1 else name)
+
+
+main()
