@@ -2,6 +2,7 @@
 // program was loaded, of every instruction that ran, each once. Threads and vfork-like children are followed until they execute
 // another program.
 #define _GNU_SOURCE
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -20,15 +21,23 @@ static uint64_t base;
 
 static void die(const char *what) { perror(what); exit(1); }
 
-// The lowest mapping of the program.
-static uint64_t loaded_at(pid_t pid) {
+// Where the kernel put the program: the entry point it was given against the one in its file.
+static uint64_t loaded_at(pid_t pid, const char *program) {
   char path[64];
-  snprintf(path, sizeof path, "/proc/%d/maps", pid);
-  FILE *maps = fopen(path, "r");
-  unsigned long start;
-  if (!maps || fscanf(maps, "%lx", &start) != 1) die(path);
-  fclose(maps);
-  return start;
+  Elf64_auxv_t aux;
+  Elf64_Ehdr head;
+  snprintf(path, sizeof path, "/proc/%d/auxv", pid);
+  FILE *auxv = fopen(path, "r"), *file = fopen(program, "r");
+  if (!auxv || !file || fread(&head, sizeof head, 1, file) != 1) die(program);
+  fclose(file);
+  while (fread(&aux, sizeof aux, 1, auxv) == 1) {
+    if (aux.a_type == AT_ENTRY) {
+      fclose(auxv);
+      return aux.a_un.a_val - head.e_entry;
+    }
+  }
+  die(path);
+  return 0;
 }
 
 int main(int argc, char **argv) {
@@ -42,7 +51,7 @@ int main(int argc, char **argv) {
   int status;
   waitpid(main_child, &status, 0);
   if (!WIFSTOPPED(status)) return 1;
-  base = loaded_at(main_child);
+  base = loaded_at(main_child, argv[2]);
   ptrace(PTRACE_SETOPTIONS, main_child, 0, PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC);
   ptrace(PTRACE_SINGLESTEP, main_child, 0, 0);
   int code = 1;

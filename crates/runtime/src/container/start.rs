@@ -79,5 +79,5 @@ fn open_barrier(container: &super::store::Container, state: &State) -> Result<()
 /// did start; only its name tells the two apart.
 fn ended_before_exec(state: &State) -> bool {
     super::process::Stat::read(state.pid)
-        .is_some_and(|s| s.start_time == state.start_time && s.is_dead() && s.comm == super::store::WAITING_NAME)
+        .is_some_and(|s| s.start_time == state.start_time && s.is_dead() && s.comm == crate::launch::WAITING_NAME)
 }

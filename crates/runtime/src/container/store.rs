@@ -16,11 +16,10 @@ use rustix::io::Errno;
 use super::error::{Context, Error};
 use super::options::StoreOptions;
 use super::state::{State, Status};
-
-/// The name under which the stub shows in /proc/PID/comm while it waits.
-pub const WAITING_NAME: &str = "rt:init";
+use crate::launch::WAITING_NAME;
 
 pub const STATE_FILE: &str = "state.json";
+const STAGED_FILE: &str = ".state.json";
 pub const START_SOCKET: &str = "start.sock";
 pub const SECCOMP_FILE: &str = "seccomp.bpf";
 /// A symlink whose target is the cgroup's location: the first thing written, so that no crash can leave a cgroup unknown.
@@ -161,28 +160,35 @@ impl Container {
 
     /// Replaces the state. A reader sees the old one or the new one.
     pub fn save(&self, state: &State) -> Result<(), Error> {
+        self.stage(state)?;
+        self.publish()
+    }
+
+    /// Writes the state to where nobody reads it yet.
+    pub fn stage(&self, state: &State) -> Result<(), Error> {
         let bytes = serde_json::to_vec(state).map_err(|e| Error::Damaged {
             id: self.id.clone(),
             path: self.path.join(STATE_FILE),
             message: e.to_string(),
         })?;
-        self.write(STATE_FILE, &bytes)
+        self.write(STAGED_FILE, &bytes)
     }
 
-    /// Writes a file of the directory, whole or not at all.
+    /// Makes the staged state the state.
+    pub fn publish(&self) -> Result<(), Error> {
+        renameat(&self.dir, STAGED_FILE, &self.dir, STATE_FILE).on("write", self.path.join(STATE_FILE))
+    }
+
+    /// Writes a file of the directory that nobody reads yet.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path.join(name);
-        let temporary = format!(".{name}");
         let create = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-        let file = openat(&self.dir, temporary.as_str(), create, Mode::from_raw_mode(0o600)).on("create", &path)?;
-        let mut file = std::fs::File::from(file);
-        let written = file.write_all(bytes).on("write", &path);
-        let renamed =
-            written.and_then(|()| renameat(&self.dir, temporary.as_str(), &self.dir, name).on("write", &path));
-        if renamed.is_err() {
-            let _ = unlinkat(&self.dir, temporary.as_str(), AtFlags::empty());
+        let file = openat(&self.dir, name, create, Mode::from_raw_mode(0o600)).on("create", &path)?;
+        let written = std::fs::File::from(file).write_all(bytes).on("write", &path);
+        if written.is_err() {
+            let _ = unlinkat(&self.dir, name, AtFlags::empty());
         }
-        renamed
+        written
     }
 
     /// Reads a file of the directory.

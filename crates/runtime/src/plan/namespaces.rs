@@ -70,6 +70,12 @@ impl Namespaces {
         self.join.iter().any(|j| j.kind.flag == flag)
     }
 
+    /// CLONE_NEW* of what the runtime makes while init is at work already. A network namespace takes the kernel longer than all
+    /// else that is new; one of a user namespace has to be made in there.
+    pub fn made_meanwhile(&self) -> u64 {
+        if self.has(flags::NEWUSER) { 0 } else { self.new & flags::NEWNET }
+    }
+
     /// CLONE_NEW* of all kinds that the container does not share with the runtime.
     pub fn all(&self) -> u64 {
         self.join.iter().fold(self.new, |all, j| all | j.kind.flag)
@@ -186,14 +192,23 @@ impl Lowering<'_> {
                 self.push(op::Op::TimeOffsets { text }, Pointer::new("/linux/timeOffsets"));
             }
         }
-        if new & flags::NEWNET != 0 {
-            self.push(op::Op::LoopbackUp {}, at);
-        }
         if !self.request.no_new_keyring {
             let name = self.text(&format!("_ses.{}", self.request.id), at);
             let label = self.spec.process.as_ref().and_then(|p| p.selinux_label.as_deref()).unwrap_or_default();
             let label = self.text(label, Pointer::new("/process/selinuxLabel"));
             self.push(op::Op::SessionKeyring { name, label }, Pointer::new("/process"));
+        }
+    }
+
+    /// The network namespace, as late as it can be: before the first op that means the container's network.
+    pub(super) fn network(&mut self) {
+        let at = Pointer::new("/linux/namespaces");
+        if self.namespaces.made_meanwhile() & flags::NEWNET != 0 {
+            let first = self.ops.iter().position(|(op, _)| sees_network(op)).unwrap_or(self.ops.len());
+            self.ops.insert(first, (op::Op::JoinNetwork {}, at));
+        }
+        if self.namespaces.new & flags::NEWNET != 0 {
+            self.push(op::Op::LoopbackUp {}, at);
         }
     }
 
@@ -211,4 +226,11 @@ impl Lowering<'_> {
             self.push(if host { op::Op::Hostname { name } } else { op::Op::Domainname { name } }, at);
         }
     }
+}
+
+/// Of what comes before the hooks, mounts may belong to the network namespace of whoever makes them, such as sysfs and network
+/// filesystems.
+fn sees_network(op: &super::Op) -> bool {
+    const BLIND: [&[u8]; 6] = [b"proc", b"tmpfs", b"devpts", b"mqueue", b"cgroup", b"cgroup2"];
+    matches!(op, op::Op::Mount { fstype, .. } if !BLIND.contains(&fstype.0.to_bytes()))
 }
