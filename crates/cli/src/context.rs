@@ -1,11 +1,10 @@
 //! What every command gets: the global options, in effect.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::ArgMatches;
 use rt_runtime::container::{Driver, Store, StoreOptions};
 
+use crate::arguments::Arguments;
 use crate::cli::Failure;
 
 /// The global options.
@@ -16,21 +15,19 @@ pub struct Context {
 
 impl Context {
     /// Reads them from the parsed command line.
-    pub fn new(matches: &ArgMatches) -> Context {
-        let driver = match matches.get_one::<String>("cgroup-manager").map(String::as_str) {
+    pub fn new(arguments: &Arguments) -> Context {
+        let driver = match arguments.text("cgroup-manager") {
             Some("systemd") => Driver::Systemd,
             Some("disabled") => Driver::Disabled,
-            _ if matches.get_flag("systemd-cgroup") => Driver::Systemd,
+            _ if arguments.flag("systemd-cgroup") => Driver::Systemd,
             _ => Driver::Cgroupfs,
         };
-        let (rootless, own_directory) = match matches.get_one::<String>("rootless").map(String::as_str) {
+        let (rootless, own_directory) = match arguments.text("rootless") {
             Some("true") => (true, true),
             Some("false") => (false, false),
             _ => without_root(),
         };
-        let root = matches
-            .get_one::<OsString>("root")
-            .map_or_else(|| default_root(own_directory), |root| absolute(Path::new(root)));
+        let root = arguments.path("root").unwrap_or_else(|| default_root(own_directory));
         Context { store: StoreOptions { root, driver, rootless } }
     }
 
@@ -67,9 +64,4 @@ fn default_root(own_directory: bool) -> PathBuf {
 /// `path` as seen from the working directory.
 pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// An option that is a path, made absolute.
-pub fn path_option(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
-    matches.get_one::<OsString>(name).map(|p| absolute(Path::new(p)))
 }

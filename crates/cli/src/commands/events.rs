@@ -2,27 +2,32 @@
 
 use std::time::Duration;
 
-use clap::{ArgMatches, Command};
 use rt_cgroups::Cgroup;
 use rt_runtime::container::{self, Status};
 use serde_json::json;
 
-use super::{flag, id, id_of, text};
+use super::ID;
+use crate::arguments::Arguments;
 use crate::cli::{Failure, print};
 use crate::context::Context;
+use crate::grammar::{Grammar, flag, text};
 
 /// Arguments of `events`.
-pub fn arguments(command: Command) -> Command {
-    command
-        .arg(id())
-        .arg(text("interval", "DURATION", "Time between two statistics, such as 500ms, 5s, 1m").default_value("5s"))
-        .arg(flag("stats", "Print the statistics once"))
-}
+pub const GRAMMAR: Grammar = Grammar {
+    name: "events",
+    about: "Print statistics and OOM events of a container",
+    options: &[&[
+        text("interval", "DURATION", "Time between two statistics, such as 500ms, 5s, 1m").default("5s"),
+        flag("stats", "Print the statistics once"),
+    ]],
+    words: &[ID],
+    rest: None,
+};
 
 /// `rt events`.
-pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
-    let id = id_of(matches);
-    let interval = matches.get_one::<String>("interval").map_or("5s", String::as_str);
+pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    let id = arguments.id();
+    let interval = arguments.text("interval").unwrap_or("5s");
     let why = || Failure::usage(format!("--interval: {interval:?} is no duration above 0; write 500ms, 5s or 1m"));
     let interval = duration(interval).filter(|d| !d.is_zero()).ok_or_else(why)?;
     let store = context.store()?;
@@ -36,7 +41,7 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
     loop {
         let stats = cgroup.stats().map_err(container::Error::from)?;
         line(&json!({"type": "stats", "id": id, "data": stats}))?;
-        if matches.get_flag("stats") {
+        if arguments.flag("stats") {
             return Ok(0);
         }
         std::thread::sleep(interval);
