@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rt_runtime::container::{Driver, Store, StoreOptions};
+use rustix::fs::readlink;
 
 use crate::arguments::Arguments;
 use crate::cli::Failure;
@@ -47,8 +48,14 @@ fn without_root() -> (bool, bool) {
     (inside, inside && std::env::var_os("USER").is_none_or(|user| user != "root"))
 }
 
-/// The initial user namespace maps all ids to themselves.
+/// The inode number of the initial user namespace on every kernel (USER_NS_INIT_INO of nsfs.h).
+const INITIAL: &[u8] = b"user:[4026531837]";
+
+/// Whether ids here are not those of the host. A user namespace that maps all ids to themselves counts for none.
 fn in_user_namespace() -> bool {
+    if readlink(c"/proc/self/ns/user", Vec::new()).is_ok_and(|name| name.to_bytes() == INITIAL) {
+        return false;
+    }
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let fields: Vec<&str> = map.split_whitespace().collect();
     !map.is_empty() && fields != ["0", "0", "4294967295"]

@@ -75,12 +75,6 @@ impl Drop for Signals {
 pub fn wait(pidfd: &OwnedFd, signals: Signals, console: Option<OwnedFd>) -> Result<Ending, Error> {
     let mut terminal = console.map(|socket| Terminal::attach(&socket)).transpose()?;
     loop {
-        if let Some(ending) = reap(pidfd)? {
-            if let Some(terminal) = &mut terminal {
-                terminal.drain();
-            }
-            return Ok(ending);
-        }
         let mut fds = vec![PollFd::new(&signals.fd, PollFlags::IN), PollFd::new(pidfd, PollFlags::IN)];
         if let Some(terminal) = &terminal {
             terminal.interests(&mut fds);
@@ -96,6 +90,14 @@ pub fn wait(pidfd: &OwnedFd, signals: Signals, console: Option<OwnedFd>) -> Resu
         }
         if let Some(terminal) = &mut terminal {
             terminal.relay(&ready[2..]);
+        }
+        if ready[1]
+            && let Some(ending) = reap(pidfd)?
+        {
+            if let Some(terminal) = &mut terminal {
+                terminal.drain();
+            }
+            return Ok(ending);
         }
     }
 }

@@ -4,12 +4,13 @@
 
 use std::fs::DirBuilder;
 use std::io::Write;
+use std::mem::MaybeUninit;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, renameat, statat, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RawDir, flock, fstat, mkdirat, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -150,9 +151,9 @@ impl Container {
     pub fn state(&self) -> Result<State, Error> {
         let path = self.path.join(STATE_FILE);
         // The state borrows from its file, and lives as long as the command that reads it: its bytes are not given back.
-        let bytes: &'static [u8] = match std::fs::read(&path).map(Vec::leak) {
+        let bytes: &'static [u8] = match rt_sys::file::read(&path).map(Vec::leak) {
             // Being created, or left by a creator that was killed.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(Error::DoesNotExist),
+            Err(Errno::NOENT) => return Err(Error::DoesNotExist),
             other => other.on("read", &path)?,
         };
         serde_json::from_slice(bytes).map_err(|e| Error::Damaged { id: self.id.clone(), path, message: e.to_string() })
@@ -194,7 +195,7 @@ impl Container {
     /// Reads a file of the directory.
     pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
         let path = self.path.join(name);
-        std::fs::read(&path).on("read", path)
+        rt_sys::file::read(&path).on("read", path)
     }
 
     /// Removes a file of the directory; one that is absent is fine.
@@ -207,10 +208,29 @@ impl Container {
 
     /// Removes the directory with all that is in it.
     pub fn remove(&self) -> Result<(), Error> {
-        match std::fs::remove_dir_all(&self.path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).on("remove", &self.path),
+        self.remove_files().on("remove", &self.path)?;
+        match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
+            // Somebody has put something in meanwhile, or it holds directories.
+            Err(Errno::NOTEMPTY) => std::fs::remove_dir_all(&self.path).on("remove", &self.path),
+            Err(errno) if errno != Errno::NOENT => Err(errno).on("remove", &self.path),
             _ => Ok(()),
         }
+    }
+
+    fn remove_files(&self) -> Result<(), Errno> {
+        let mut space = [MaybeUninit::uninit(); 2048];
+        let mut entries = RawDir::new(&self.dir, &mut space);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                continue;
+            }
+            match unlinkat(&self.dir, entry.file_name(), AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
     }
 
     /// The status, from the kernel: no file is believed about a process. Freezing is asked for by `paused`.
