@@ -1,6 +1,6 @@
 """usage: order.py PROGRAM TRACE... > ORDER: from the addresses that each command touched to the names of the functions,
-those of most commands first. Hashes of the compiler in a name become "*" where the rest of the name says enough, so that the
-list outlives a new compiler."""
+those of most commands first. What a new compiler or dependency changes in a name becomes "*", so that the list outlives
+both."""
 
 import bisect
 import collections
@@ -10,8 +10,9 @@ import sys
 
 
 def lasting(name):
-    name = re.sub(r"17h[0-9a-f]{16}E$", "17h*E", name)
-    return re.sub(r"Cs[0-9A-Za-z]+_", "Cs*_", name)
+    # The disambiguator of a crate, and references to places behind it, whose distance depends on its length
+    # (the "v0" mangling of The rustc Book, "Symbol Mangling").
+    return re.sub(r"B[0-9A-Za-z]*_", "B*_", re.sub(r"Cs[0-9A-Za-z]+_", "Cs*_", name)) if name.startswith("_R") else name
 
 
 def main():
@@ -34,7 +35,7 @@ def main():
     print("# Written by hack/order.")
     for start in sorted(users, key=lambda start: (-len(users[start]), sorted(users[start]), start)):
         for name in names[start]:
-            print(lasting(name) if instances[lasting(name)] == 1 else name)
+            print(lasting(name) if instances[lasting(name)] <= 4 else name)
 
 
 main()
