@@ -5,6 +5,7 @@ mod arguments;
 mod cli;
 mod commands;
 mod context;
+mod duration;
 mod grammar;
 mod log;
 mod table;

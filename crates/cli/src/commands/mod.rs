@@ -16,6 +16,7 @@ mod seccomp;
 mod spec;
 mod start;
 mod state;
+mod stats;
 mod update;
 pub mod version;
 
@@ -42,6 +43,7 @@ pub const ALL: &[(&Grammar, Run)] = &[
     (&pause::RESUME, pause::resume),
     (&update::GRAMMAR, update::run),
     (&events::GRAMMAR, events::run),
+    (&stats::GRAMMAR, stats::run),
     (&spec::GRAMMAR, spec::run),
     (&features::GRAMMAR, features::run),
     (&plan::GRAMMAR, plan::run),

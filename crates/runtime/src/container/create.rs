@@ -93,6 +93,9 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     }
     let Some(signals) = signals else { return Ok(Ending::Detached) };
     let status = foreground::wait(&launched.pidfd, signals, ours)?;
+    if let Ok(cgroup) = Cgroup::open(&state.cgroup) {
+        foreground::explain(status, &cgroup);
+    }
     if options.keep {
         return Ok(status);
     }
@@ -293,8 +296,9 @@ impl<'a> Making<'a> {
 
     /// Init is gone without a word: the kernel or somebody else killed it.
     fn died(&self) -> Error {
-        if self.cgroup.as_ref().and_then(|c| c.oom_kills().ok()).is_some_and(|n| n > 0) {
-            return Error::OomKilled;
+        let reached = self.cgroup.as_ref().map(Cgroup::reached).unwrap_or_default();
+        if reached.0.iter().any(|hit| hit.resource == "memory") {
+            return Error::OomKilled(reached);
         }
         let how = match self.launched.as_ref().and_then(Launched::abort) {
             Some(status) => match (status.exit_status(), status.terminating_signal()) {

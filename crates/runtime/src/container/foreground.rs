@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use rt_cgroups::Cgroup;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, read, write};
 use rustix::process::{WaitId, WaitIdOptions};
@@ -98,6 +99,16 @@ pub fn wait(pidfd: &OwnedFd, signals: Signals, console: Option<OwnedFd>) -> Resu
                 terminal.drain();
             }
             return Ok(ending);
+        }
+    }
+}
+
+/// Warns of limits that a killed process may have died of.
+pub fn explain(ending: Ending, cgroup: &Cgroup) {
+    if ending == Ending::Killed(Signal::SIGKILL as i32) {
+        let reached = cgroup.reached();
+        if !reached.0.is_empty() {
+            tracing::warn!("killed{reached}");
         }
     }
 }

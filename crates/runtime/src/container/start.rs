@@ -19,7 +19,7 @@ pub fn start(store: &Store, id: &str) -> Result<(), Error> {
     let state = container.state()?;
     match container.status(&state, || false) {
         Status::Created => {}
-        Status::Stopped => return Err(Error::StartStopped),
+        Status::Stopped => return Err(stopped(&state)),
         Status::Running | Status::Paused => return Err(Error::StartRunning),
     }
     match open_barrier(&container, &state) {
@@ -44,11 +44,15 @@ pub fn start(store: &Store, id: &str) -> Result<(), Error> {
     Ok(())
 }
 
+fn stopped(state: &State) -> Error {
+    Error::StartStopped(state.reached())
+}
+
 fn open_barrier(container: &super::store::Container, state: &State) -> Result<(), Error> {
     let socket = match connect_to_init(container) {
         // The listener is closed by exec: a starter that died just then had already succeeded.
         Err(Errno::CONNREFUSED) if state.init().is_some() => return Err(Error::StartRunning),
-        Err(Errno::CONNREFUSED | Errno::NOENT) => return Err(Error::StartStopped),
+        Err(Errno::CONNREFUSED | Errno::NOENT) => return Err(stopped(state)),
         other => other.doing("connect to the container's init")?,
     };
     send(&socket, b"s", SendFlags::NOSIGNAL).doing("start the container")?;
@@ -56,12 +60,12 @@ fn open_barrier(container: &super::store::Container, state: &State) -> Result<()
     loop {
         let n = match recv(&socket, &mut message[..], RecvFlags::empty()) {
             Err(Errno::INTR) => continue,
-            Err(Errno::CONNRESET) => return Err(Error::StartStopped),
+            Err(Errno::CONNRESET) => return Err(stopped(state)),
             other => other.doing("wait for the container's init")?.0,
         };
         let Some((report, detail)) = message.get(..n).filter(|m| !m.is_empty()).and_then(Report::decode) else {
             // Closed without a report: by exec, or by init's death before it.
-            return if ended_before_exec(state) { Err(Error::StartStopped) } else { Ok(()) };
+            return if ended_before_exec(state) { Err(stopped(state)) } else { Ok(()) };
         };
         if report.kind == Kind::Failed {
             let late = state.late_ops.iter().find(|op| op.index == report.op);
