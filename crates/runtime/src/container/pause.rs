@@ -41,7 +41,14 @@ pub fn update(store: &Store, id: &str, change: &Resources) -> Result<(), Error> 
         return Err(Error::NotRunning);
     }
     let cgroup = Cgroup::open(&state.cgroup)?;
-    systemd::update(&state.cgroup, change)?;
-    state.resources = cgroup.update(&state.resources, change)?;
+    // The kernel first: what it refuses systemd must not come to believe.
+    let resources = cgroup.update(&state.resources, change)?;
+    if let Err(e) = systemd::update(&state.cgroup, change) {
+        let _ = cgroup.update(&resources, &state.resources);
+        return Err(e.into());
+    }
+    // systemd has written what it understands of it, rounded its own way.
+    cgroup.update(&state.resources, change)?;
+    state.resources = resources;
     container.save(&state)
 }
