@@ -40,7 +40,7 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
             return Ok(0);
         }
         std::thread::sleep(interval);
-        if state.init().is_none() {
+        if state.init()?.is_none() {
             return Ok(0);
         }
         let now = cgroup.oom_kills().unwrap_or(ooms);

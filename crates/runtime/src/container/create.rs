@@ -274,7 +274,7 @@ impl<'a> Making<'a> {
     fn finish(mut self) -> Result<(Container, State, Launched), Error> {
         let launched = self.launched()?;
         let container = self.container.as_ref().ok_or(Error::DoesNotExist)?;
-        let state = self.state(&container.id, launched);
+        let state = self.state(&container.id, launched)?;
         container.save(&state)?;
         if let Some(path) = &self.options.pid_file {
             write_pid_file(path, launched.pid)?;
@@ -290,18 +290,21 @@ impl<'a> Making<'a> {
         }
     }
 
-    fn state(&self, id: &str, launched: &Launched) -> State {
+    fn state(&self, id: &str, launched: &Launched) -> Result<State, Error> {
+        let Some(stat) = Stat::read(launched.pid).doing("look at the container's init")? else {
+            return Err(self.died());
+        };
         let spec = self.spec;
         let linux = spec.linux.as_ref();
         let agent = self.plan.seccomp_agent.clone().map(|path| {
             let metadata = linux.and_then(|l| l.seccomp.as_ref()).and_then(|s| s.listener_metadata.clone());
             (path, metadata.unwrap_or_default())
         });
-        State {
+        Ok(State {
             oci_version: spec.oci_version.as_deref().unwrap_or(OCI_VERSION).to_owned(),
             id: id.to_owned(),
             pid: launched.pid,
-            start_time: Stat::read(launched.pid).map_or(0, |s| s.start_time),
+            start_time: stat.start_time,
             created: time::now(),
             bundle: self.options.bundle.clone(),
             rootfs: self.plan.rootfs.clone(),
@@ -317,7 +320,7 @@ impl<'a> Making<'a> {
             seccomp: self.plan.seccomp.is_some(),
             seccomp_agent: agent,
             late_ops: launched.late_ops(),
-        }
+        })
     }
 }
 

@@ -34,7 +34,7 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
         Err(e) => return Err(e),
     };
     let cgroup = Cgroup::open(&state.cgroup)?;
-    let status = container.status(&state, || false);
+    let status = container.status(&state, || false)?;
     match status {
         Status::Stopped => {}
         Status::Created => kill_and_wait(&state)?,
@@ -52,7 +52,7 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
 }
 
 fn kill_and_wait(state: &State) -> Result<(), Error> {
-    let Some(init) = state.init() else { return Ok(()) };
+    let Some(init) = state.init()? else { return Ok(()) };
     let _ = pidfd_send_signal(&init, Signal::KILL);
     await_end(&init)
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use rt_cgroups::{Location, Resources};
 use serde::{Deserialize, Serialize};
 
+use super::error::{Context, Error};
 use super::process::{Stat, open};
 use crate::launch::LateOp;
 use crate::spec::{Hooks, IdMapping, Process};
@@ -86,14 +87,17 @@ impl Status {
     }
 }
 
+const LOOK: &str = "look at the container's init";
+
 impl State {
     /// A handle to init, if it lives.
-    pub fn init(&self) -> Option<rustix::fd::OwnedFd> {
-        open(self.pid, self.start_time)
+    pub fn init(&self) -> Result<Option<rustix::fd::OwnedFd>, Error> {
+        open(self.pid, self.start_time).doing(LOOK)
     }
 
     /// What /proc says of init, if it is still the same process.
-    pub fn init_stat(&self) -> Option<Stat> {
-        Stat::read(self.pid).filter(|s| s.start_time == self.start_time && !s.is_dead())
+    pub fn init_stat(&self) -> Result<Option<Stat>, Error> {
+        let stat = Stat::read(self.pid).doing(LOOK)?;
+        Ok(stat.filter(|s| s.start_time == self.start_time && !s.is_dead()))
     }
 }
