@@ -13,6 +13,7 @@ use super::delete::destroy;
 use super::document::{OCI_VERSION, hook_state_for, hook_state_of};
 use super::error::{Context, Error};
 use super::foreground::{self, Ending};
+use super::host_mount::HostMount;
 use super::options::{CreateOptions, StoreOptions};
 use super::process::Stat;
 use super::sockets::{connect_to, console_pair, listen_for_start};
@@ -187,6 +188,9 @@ impl<'a> Making<'a> {
         }
         let record = serde_json::to_string(&self.location).unwrap_or_default();
         symlinkat(record.as_str(), container.dir(), CGROUP_LINK).on("record the cgroup in", &container.path)?;
+        if !self.plan.namespaces.has(rt_sys::clone::flags::NEWNS) {
+            HostMount::record(container, &self.plan.rootfs)?;
+        }
         let resources = self.spec.linux.as_ref().and_then(|l| l.resources.as_ref());
         if let Some(score) = self.plan.oom_score_adj {
             self.own_score = set_oom_score(score)?;
@@ -313,7 +317,6 @@ impl<'a> Making<'a> {
             cgroup: self.location.clone(),
             resources: linux.and_then(|l| l.resources.clone()).unwrap_or_default(),
             namespaces: self.plan.namespaces.all(),
-            mounted_on_host: !self.plan.namespaces.has(rt_sys::clone::flags::NEWNS),
             uid_mappings: self.plan.namespaces.maps.uid.clone(),
             process: defaults_for_exec(spec.process.as_ref()),
             hooks: later_hooks(spec.hooks.as_ref()),
@@ -336,8 +339,8 @@ impl Drop for Making<'_> {
             let _ = systemd::stop(&self.location);
             let _ = cgroup.remove();
         }
-        if self.launched.is_some() && !self.plan.namespaces.has(rt_sys::clone::flags::NEWNS) {
-            super::delete::unmount_rootfs(&self.plan.rootfs);
+        if let Some(mount) = HostMount::recorded(container) {
+            mount.remove();
         }
         if let Some(path) = &self.options.pid_file {
             let _ = std::fs::remove_file(path);

@@ -10,6 +10,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::document::hook_state_of;
 use super::error::Error;
+use super::host_mount::HostMount;
 use super::state::{State, Status};
 use super::store::{CGROUP_LINK, Container, Store};
 use crate::launch::{HookRun, run_hooks};
@@ -80,8 +81,8 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
         systemd::stop(&location)?;
         cgroup.remove()?;
     }
-    if let Some(state) = state.filter(|s| s.mounted_on_host) {
-        unmount_rootfs(&state.rootfs);
+    if let Some(mount) = HostMount::recorded(container) {
+        mount.remove();
     }
     if let Some(state) = state {
         let hooks = state.hooks.poststop.as_deref().unwrap_or_default();
@@ -102,16 +103,6 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
         }
     }
     container.remove()
-}
-
-/// Takes the mount that a container without a mount namespace has on the host, with all below it. Only a mount that
-/// begins at the rootfs itself is ours; EINVAL says that there is none.
-pub fn unmount_rootfs(rootfs: &std::path::Path) {
-    use rustix::mount::{UnmountFlags, unmount};
-    match unmount(rootfs, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-        Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
-        Err(e) => tracing::warn!("unmount {}: {}", rootfs.display(), rt_sys::errno::text(e)),
-    }
 }
 
 /// What the creator wrote down before it made the cgroup.

@@ -41,9 +41,6 @@ pub struct State {
     pub resources: Resources,
     /// CLONE_NEW* of the namespaces it does not share with the runtime.
     pub namespaces: u64,
-    /// It has no mount namespace: its rootfs is a mount on the host.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub mounted_on_host: bool,
     /// The user map, for those who execute processes in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uid_mappings: Vec<IdMapping>,

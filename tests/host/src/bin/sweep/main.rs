@@ -12,6 +12,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use rt_tests::{Bundle, cgroup_dir};
 use tracer::{Strike, Traced, Whose, trace};
 use verbs::{Runtime, VERBS, Verb};
@@ -24,6 +26,8 @@ Without --init it strikes the runtime itself, else the processes that it makes; 
 
 /// The errors that a call may fail with, one after another.
 const ERRORS: [Errno; 6] = [Errno::EIO, Errno::ENOMEM, Errno::EPERM, Errno::ENOSPC, Errno::EINTR, Errno::ENOSYS];
+
+const NO: Option<&str> = None;
 
 struct Options {
     runtime: String,
@@ -71,9 +75,17 @@ fn main() -> ExitCode {
         eprintln!("sweep: cannot become the parent of orphans");
         return ExitCode::FAILURE;
     }
+    // What containers without a mount namespace mount is seen here, and nowhere else.
+    let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+    if let Err(e) = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| mount(NO, "/", NO, private, NO)) {
+        eprintln!("sweep: cannot make a mount namespace: {e}");
+        return ExitCode::FAILURE;
+    }
     let chosen = VERBS.iter().filter(|v| options.verbs.is_empty() || options.verbs.iter().any(|name| name == v.name));
     let (mut points, mut bad) = (0, 0);
-    for verb in chosen.filter(|v| options.whose == Whose::Runtime || ["create", "run", "exec"].contains(&v.name)) {
+    for verb in chosen
+        .filter(|v| options.whose == Whose::Runtime || ["create", "create-on-host", "run", "exec"].contains(&v.name))
+    {
         let tally = Sweep::new(&options).verb(verb);
         println!("{:<14} {:>6} points {:>5} with a problem", verb.name, tally.points, tally.problems.len());
         for (problem, places) in tally.grouped() {
@@ -108,9 +120,9 @@ impl Tally {
 struct Sweep<'a> {
     options: &'a Options,
     runtime: Runtime,
-    dir: tempfile::TempDir,
-    /// Kept as long as they are used.
-    _bundles: [Bundle; 2],
+    /// These are kept as long as they are used.
+    _dir: tempfile::TempDir,
+    _bundles: [Bundle; 3],
 }
 
 impl<'a> Sweep<'a> {
@@ -119,16 +131,23 @@ impl<'a> Sweep<'a> {
         let bundle = |args: &[&str]| {
             let bundle = Bundle::new(args).with(|c| {
                 c["ociVersion"] = "1.0.2".into();
-                c["linux"]["resources"] = serde_json::json!({"memory": {"limit": LIMIT}, "pids": {"limit": 50}});
+                for (controller, _, limit) in limits() {
+                    c["linux"]["resources"][controller]["limit"] = limit.into();
+                }
                 c["linux"]["seccomp"] = rt_tests::seccomp::refuse_mkdir("SCMP_ACT_ERRNO");
                 for hook in ["createRuntime", "poststart", "poststop"] {
-                    c["hooks"][hook] = serde_json::json!([{"path": "/bin/true"}]);
+                    c["hooks"][hook] = serde_json::json!([{"path": "/bin/cat", "args": ["cat"]}]);
                 }
             });
             bundle.write();
             bundle
         };
-        let bundles = [bundle(&["true"]), bundle(&["sleep", "1000"])];
+        let mut bundles = [bundle(&["true"]), bundle(&["sleep", "1000"]), bundle(&["sleep", "1000"])];
+        let on_host = &mut bundles[2].config;
+        on_host["linux"]["namespaces"].as_array_mut().expect("a list").retain(|n| n["type"] != "mount");
+        on_host["mounts"] = serde_json::json!([{"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}]);
+        (on_host["linux"]["maskedPaths"], on_host["linux"]["readonlyPaths"]) = Default::default();
+        bundles[2].write();
         let path = |bundle: &Bundle| bundle.path().display().to_string();
         let runtime = Runtime {
             program: options.runtime.clone(),
@@ -136,9 +155,15 @@ impl<'a> Sweep<'a> {
             id: format!("rt-sweep-{}", std::process::id()),
             short: path(&bundles[0]),
             long: path(&bundles[1]),
+            on_host: path(&bundles[2]),
+            limits: dir.path().join("limits").display().to_string(),
         };
         std::fs::create_dir(&runtime.root).expect("a state directory");
-        Sweep { options, runtime, dir, _bundles: bundles }
+        let higher =
+            limits().map(|(controller, _, limit)| (controller.to_owned(), serde_json::json!({"limit": limit * 2})));
+        let higher = serde_json::Value::Object(higher.collect());
+        std::fs::write(&runtime.limits, higher.to_string()).expect("a file with limits");
+        Sweep { options, runtime, _dir: dir, _bundles: bundles }
     }
 
     fn verb(&self, verb: &Verb) -> Tally {
@@ -151,8 +176,13 @@ impl<'a> Sweep<'a> {
                 return tally;
             }
         };
-        let strikes: Vec<Strike> = if self.options.fail { ERRORS.map(Strike::Fail).into() } else { vec![Strike::Kill] };
-        for at in (self.options.from..=calls).step_by(self.options.every as usize) {
+        let steps = (self.options.from..=calls).step_by(self.options.every as usize);
+        for (i, at) in steps.enumerate() {
+            let strikes = match self.options {
+                Options { fail: false, .. } => vec![Strike::Kill],
+                Options { every: 1, .. } => ERRORS.map(Strike::Fail).into(),
+                _ => vec![Strike::Fail(ERRORS[i % ERRORS.len()])],
+            };
             for strike in &strikes {
                 let (traced, problems) = self.point(verb, at, *strike, &before);
                 tally.points += 1;
@@ -170,9 +200,9 @@ impl<'a> Sweep<'a> {
     }
 
     fn look(&self) -> World {
-        let [short, long] =
-            [&self.runtime.short, &self.runtime.long].map(|b| World::look(&self.runtime.id, Path::new(b)));
-        World::look(&self.runtime.id, self.dir.path()).with(short).with(long)
+        let of = |dir: &str| World::look(&self.runtime.id, Path::new(dir));
+        let Runtime { root, short, long, on_host, .. } = &self.runtime;
+        of(root).with(of(short)).with(of(long)).with(of(on_host))
     }
 
     /// One strike, and what is wrong after it.
@@ -205,7 +235,7 @@ impl<'a> Sweep<'a> {
             0 => Vec::new(),
             // musl's start-up: without a thread pointer there is no C library to tell of it with. No kernel refuses that.
             139 if name(traced.struck) == "arch_prctl" => Vec::new(),
-            128.. => vec![format!("died of signal {}", traced.code - 128)],
+            129..=192 => vec![format!("died of signal {}", traced.code - 128)],
             _ if lines == 0 => vec!["failed without a word".into()],
             _ if lines > 1 => vec![format!("failed with {lines} lines")],
             _ => Vec::new(),
@@ -226,13 +256,11 @@ impl<'a> Sweep<'a> {
         if pid == 0 || !std::fs::exists(format!("/proc/{pid}/cgroup")).unwrap_or(false) {
             return vec![format!("success, but the container is {}", state["status"])];
         }
-        let limits =
-            [("memory", ["memory.limit_in_bytes", "memory.max"], LIMIT), ("pids", ["pids.max", "pids.max"], 50)];
-        let limits = limits.into_iter().filter(|(controller, files, limit)| {
+        let missed = limits().filter(|(controller, files, limit)| {
             let dir = cgroup_dir(pid, controller);
             files.iter().all(|file| std::fs::read_to_string(dir.join(file)).unwrap_or_default() != format!("{limit}\n"))
         });
-        limits.map(|(controller, ..)| format!("success, but {controller} is not limited")).collect()
+        missed.map(|(controller, ..)| format!("success, but {controller} is not limited")).collect()
     }
 
     /// Deletes by force, and runs another of the same id: what is wrong with that.
@@ -265,7 +293,14 @@ impl<'a> Sweep<'a> {
     }
 }
 
-const LIMIT: u64 = 64 << 20;
+/// The limits that the containers have, as far as there are controllers: the file on cgroup v1, the file on v2, the value.
+fn limits() -> impl Iterator<Item = (&'static str, [&'static str; 2], u64)> {
+    let all = [("memory", ["memory.limit_in_bytes", "memory.max"], 64 << 20), ("pids", ["pids.max", "pids.max"], 50)];
+    let unified = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    all.into_iter().filter(move |(controller, ..)| {
+        unified.split_whitespace().any(|c| c == *controller) || Path::new("/sys/fs/cgroup").join(controller).exists()
+    })
+}
 
 /// A system call's name.
 fn name(number: Option<u64>) -> String {

@@ -8,7 +8,7 @@ pub struct Verb {
     /// What it is called here.
     pub name: &'static str,
     /// What is done before, a command line each; `ID` stands for the container, `BUNDLE` and `LONG` for bundles whose program
-    /// ends at once, and sleeps.
+    /// ends at once, and sleeps; `HOST` for one without a mount namespace; `LIMITS` for a file with new limits.
     before: &'static [&'static str],
     command: &'static str,
     /// What lets init go on, where it waits.
@@ -23,6 +23,7 @@ const START: &str = "start ID";
 /// All of them.
 pub const VERBS: &[Verb] = &[
     Verb { name: "create", before: &[], command: CREATE, then: Some(START), lives: true },
+    Verb { name: "create-on-host", before: &[], command: "create --bundle HOST ID", then: Some(START), lives: true },
     Verb { name: "start", before: &[CREATE], command: START, then: None, lives: true },
     Verb { name: "run", before: &[], command: "run --bundle BUNDLE ID", then: None, lives: false },
     Verb { name: "run-detached", before: &[], command: "run --detach --bundle LONG ID", then: None, lives: true },
@@ -30,7 +31,7 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "update",
         before: &[CREATE, START],
-        command: "update --memory 33554432 --cpu-share 512 ID",
+        command: "update --resources LIMITS ID",
         then: None,
         lives: false,
     },
@@ -53,6 +54,10 @@ pub struct Runtime {
     pub short: String,
     /// A bundle whose program sleeps.
     pub long: String,
+    /// A bundle that has its mounts on the host.
+    pub on_host: String,
+    /// A file with new limits.
+    pub limits: String,
 }
 
 impl Runtime {
@@ -65,6 +70,8 @@ impl Runtime {
                 "ID" => &self.id,
                 "BUNDLE" => &self.short,
                 "LONG" => &self.long,
+                "HOST" => &self.on_host,
+                "LIMITS" => &self.limits,
                 word => word,
             });
         }

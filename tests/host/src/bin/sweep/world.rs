@@ -30,6 +30,10 @@ impl World {
         let mut todo = vec![dir.to_owned()];
         while let Some(dir) = todo.pop() {
             for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+                // Where crun keeps compiled filters, for the next container.
+                if entry.file_name() == ".cache" {
+                    continue;
+                }
                 all.insert(format!("file {}", entry.path().display()));
                 if entry.file_type().is_ok_and(|t| t.is_dir()) {
                     todo.push(entry.path());
