@@ -3,6 +3,9 @@
 //! The tests run the binary that `RT_BIN` names, or the release build. They need root and a static busybox; without,
 //! they say so and are skipped.
 
+pub mod docker;
+pub mod seccomp;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -98,6 +101,7 @@ const APPLETS: &[&str] = &[
     "nslookup",
     "nc",
     "dnsdomainname",
+    "unshare",
 ];
 
 impl Bundle {

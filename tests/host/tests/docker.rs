@@ -2,92 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use rt_tests::{Bundle, Done, done, need, need_host, rt};
-use tempfile::TempDir;
-
-/// A dockerd of our own, with everything it has in one directory.
-struct Daemon {
-    dir: TempDir,
-    child: Child,
-}
-
-impl Daemon {
-    fn start() -> Daemon {
-        let dir = tempfile::Builder::new().prefix("rt-docker-").tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name);
-        let log = fs::File::create(path("log")).unwrap();
-        // In a network namespace of its own: its bridge and its packet filter are not the host's.
-        let child = Command::new("unshare")
-            .args(["--net", "sh", "-c", "ip link set lo up && exec dockerd \"$@\"", "dockerd"])
-            .arg("--data-root")
-            .arg(path("data"))
-            .arg("--exec-root")
-            .arg(path("exec"))
-            .arg("--pidfile")
-            .arg(path("pid"))
-            .arg("-H")
-            .arg(format!("unix://{}", path("sock").display()))
-            .arg("--add-runtime")
-            .arg(format!("rt={}", rt().display()))
-            .args(["--default-runtime", "rt"])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let daemon = Daemon { dir, child };
-        let end = Instant::now() + Duration::from_secs(60);
-        while daemon.docker(&["version"]).code != 0 {
-            assert!(
-                Instant::now() < end,
-                "dockerd: {}",
-                fs::read_to_string(daemon.dir.path().join("log")).unwrap_or_default()
-            );
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        let bundle = Bundle::new(&["true"]);
-        let import = format!(
-            "tar -C {} -c . | docker -H unix://{} import - bb",
-            bundle.rootfs().display(),
-            daemon.dir.path().join("sock").display()
-        );
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &import]);
-        done(shell).ok();
-        daemon
-    }
-
-    fn docker(&self, args: &[&str]) -> Done {
-        let mut command = Command::new("timeout");
-        command
-            .args(["60", "docker", "-H"])
-            .arg(format!("unix://{}", self.dir.path().join("sock").display()))
-            .args(args);
-        done(command)
-    }
-
-    fn run(&self, args: &[&str]) -> Done {
-        self.docker(&[&["run", "--rm"], args].concat())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let ids = self.docker(&["ps", "-aq"]).out;
-        for id in ids.split_whitespace() {
-            self.docker(&["rm", "-f", id]);
-        }
-        let _ =
-            rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM);
-        let _ = self.child.wait();
-        for name in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-            let _ = fs::remove_dir(name.path().join("docker"));
-        }
-    }
-}
+use rt_tests::docker::Daemon;
+use rt_tests::{done, need_docker, need_host};
 
 /// Containers' directories that are still in the cgroup tree.
 fn container_cgroups(ids: &[String]) -> Vec<PathBuf> {
@@ -112,7 +30,7 @@ fn container_cgroups(ids: &[String]) -> Vec<PathBuf> {
 #[test]
 fn a_day_with_docker() {
     need_host!();
-    need!(Command::new("dockerd").arg("--version").output().is_ok(), "needs docker.io");
+    need_docker!();
     let d = Daemon::start();
 
     // Exit codes are the program's, and Docker's own for what cannot be run.
@@ -147,7 +65,7 @@ fn a_day_with_docker() {
         d.run(&["--security-opt", "seccomp=unconfined", "bb", "grep", "Seccomp:", "/proc/self/status"]).ok(),
         "Seccomp:\t0\n"
     );
-    let profile = d.dir.path().join("profile.json");
+    let profile = d.dir().join("profile.json");
     let rules =
         r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO"}]}"#;
     fs::write(&profile, rules).unwrap();
@@ -193,17 +111,7 @@ fn a_day_with_docker() {
     .ok();
     let fetch = || {
         let mut command = Command::new("nsenter");
-        command.args([
-            "-t",
-            &d.child.id().to_string(),
-            "-n",
-            "timeout",
-            "2",
-            "/bin/busybox",
-            "nc",
-            "127.0.0.1",
-            "8080",
-        ]);
+        command.args(["-t", &d.pid().to_string(), "-n", "timeout", "2", "/bin/busybox", "nc", "127.0.0.1", "8080"]);
         done(command).out
     };
     rt_tests::eventually("the published port", || fetch() == "served\n");
@@ -270,11 +178,11 @@ fn a_day_with_docker() {
     d.docker(&["rm", "-f", "tty"]).ok();
 
     rt_tests::eventually("empty cgroups", || container_cgroups(&ids).is_empty());
-    let states = d.dir.path().join("exec/runtime-rt/moby");
+    let states = d.dir().join("exec/runtime-rt/moby");
     assert_eq!(fs::read_dir(&states).into_iter().flatten().count(), 0, "state left in {}", states.display());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let left: Vec<_> =
-        mounts.lines().filter(|l| l.contains(&*d.dir.path().to_string_lossy()) && l.contains("overlay")).collect();
+        mounts.lines().filter(|l| l.contains(&*d.dir().to_string_lossy()) && l.contains("overlay")).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -305,7 +213,7 @@ sys.stderr.write(repr(out))
 sys.exit(code if ok else 99)
 ";
     let mut command = Command::new("python3");
-    command.args(["-c", script, "docker", "-H", &format!("unix://{}", d.dir.path().join("sock").display())]).args(args);
+    command.args(["-c", script, "docker", "-H", &d.host()]).args(args);
     let done = done(command);
     if done.code != 5 {
         eprintln!("{done:?}");

@@ -2,7 +2,7 @@
 
 mod annotations;
 mod bus;
-mod message;
+pub mod message;
 mod properties;
 
 use std::collections::BTreeMap;

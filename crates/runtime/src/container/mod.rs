@@ -6,6 +6,7 @@ mod document;
 mod error;
 mod exec;
 mod foreground;
+mod host_mount;
 mod kill;
 mod options;
 mod pause;

@@ -12,7 +12,7 @@ pub fn pause(store: &Store, id: &str) -> Result<(), Error> {
     container.lock()?;
     let state = container.state()?;
     let cgroup = Cgroup::open(&state.cgroup)?;
-    match container.status(&state, || matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen))) {
+    match container.status(&state, || matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen)))? {
         Status::Running | Status::Created => Ok(cgroup.freeze()?),
         Status::Paused => Err(Error::Paused),
         Status::Stopped => Err(Error::NotRunning),
@@ -25,7 +25,7 @@ pub fn resume(store: &Store, id: &str) -> Result<(), Error> {
     container.lock()?;
     let state = container.state()?;
     let cgroup = Cgroup::open(&state.cgroup)?;
-    match container.status(&state, || matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen))) {
+    match container.status(&state, || matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen)))? {
         Status::Paused => Ok(cgroup.thaw()?),
         Status::Stopped => Err(Error::NotRunning),
         Status::Running | Status::Created => Err(Error::NotPaused),
@@ -37,7 +37,7 @@ pub fn update(store: &Store, id: &str, change: &Resources) -> Result<(), Error> 
     let container = store.open(id)?;
     container.lock()?;
     let mut state = container.state()?;
-    if state.init().is_none() {
+    if state.init()?.is_none() {
         return Err(Error::NotRunning);
     }
     let cgroup = Cgroup::open(&state.cgroup)?;
