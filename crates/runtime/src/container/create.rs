@@ -21,6 +21,7 @@ use super::store::{CGROUP_LINK, Container, SECCOMP_FILE, Store};
 use super::time;
 use crate::host;
 use crate::launch::{Descriptors, Entering, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks};
+use crate::network::move_devices;
 use crate::plan::{Console, Host, Plan, Request, lower};
 use crate::spec::{Document, Hooks, Problem, Process, Spec, Text};
 
@@ -231,6 +232,7 @@ impl<'a> Making<'a> {
             let launched = self.launched()?;
             match launched.event() {
                 Ok(Event::Hooks) => {
+                    move_devices(&self.plan.net_devices, &self.launched()?.pidfd)?;
                     self.runtime_hooks()?;
                     self.launched()?.release()?;
                 }

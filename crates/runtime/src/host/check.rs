@@ -29,6 +29,7 @@ pub fn check(spec: &Spec<'_>, host: &Host, bundle: &Path) -> Vec<Finding> {
     check.kernel();
     check.mount_sources();
     check.namespaces();
+    check.net_devices();
     check.security_modules();
     check.controllers(&host.layout);
     check.ids(host.root);
@@ -106,6 +107,16 @@ impl Check<'_> {
                     Pointer::index("/linux/namespaces/{}/path", i),
                     format!("{path}: {}", rt_sys::errno::text(e)),
                 );
+            }
+        }
+    }
+
+    fn net_devices(&mut self) {
+        let spec = self.spec;
+        for name in spec.linux.iter().flat_map(|l| l.net_devices.iter().flatten()).map(|(name, _)| name) {
+            if !name.contains('/') && !Path::new("/sys/class/net").join(&**name).exists() {
+                let pointer = format!("/linux/netDevices/{}", name.replace('~', "~0"));
+                self.found.push(Finding { pointer, message: format!("this host has no network device {name:?}") });
             }
         }
     }

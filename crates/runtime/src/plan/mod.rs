@@ -8,6 +8,7 @@ mod devices;
 mod hooks;
 mod mounts;
 mod namespaces;
+mod network;
 mod options;
 mod paths;
 mod process;
@@ -25,6 +26,7 @@ use crate::spec::{Fault, IdMapping, Pointer, Problem, Spec, SpecError};
 
 pub use capabilities::{Sets, known_names as capability_names, names_of as capability_names_of};
 pub use namespaces::{Join, Kind as NamespaceKind, Namespaces};
+pub use network::NetDevice;
 pub use options::known as mount_option_names;
 pub use process::{ExecRequest, lower_exec};
 
@@ -116,6 +118,8 @@ pub struct Plan {
     pub limits: Vec<(u32, u64, u64)>,
     /// oom_score_adj, inherited from the parent.
     pub oom_score_adj: Option<i32>,
+    /// Network devices that the parent moves into the container while init waits.
+    pub net_devices: Vec<NetDevice>,
     /// The device rules of the cgroup, defaults included.
     pub devices: Vec<DeviceRule>,
     /// Where the seccomp listener goes.
@@ -161,7 +165,8 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
     low.devices();
     low.working_directory_exists();
     low.terminal();
-    low.runtime_hooks();
+    let net_devices = low.net_devices();
+    low.runtime_hooks(!net_devices.is_empty());
     low.create_container_hooks();
     low.sysctls();
     low.protected_paths();
@@ -182,6 +187,7 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
         idmaps: low.idmaps,
         limits: prepared.limits,
         oom_score_adj: prepared.oom_score_adj,
+        net_devices,
         devices,
         seccomp_agent: prepared.seccomp_agent,
         seccomp: prepared.seccomp,
@@ -231,9 +237,6 @@ impl<'a> Lowering<'a> {
     /// Fields of the specification that this version cannot honour: an error, never silence.
     fn unsupported(&mut self) {
         let Some(linux) = self.linux() else { return };
-        if linux.net_devices.as_ref().is_some_and(|m| !m.is_empty()) {
-            self.wrong(Pointer::new("/linux/netDevices"), Fault::Unsupported);
-        }
         if linux.intel_rdt.is_some() {
             self.wrong(Pointer::new("/linux/intelRdt"), Fault::Unsupported);
         }

@@ -107,6 +107,7 @@ pub fn lower_exec(spec: &Spec<'_>, host: &Host, exec: &ExecRequest<'_>) -> Resul
         idmaps: Vec::new(),
         limits: prepared.limits,
         oom_score_adj: prepared.oom_score_adj,
+        net_devices: Vec::new(),
         devices: Vec::new(),
         seccomp_agent: prepared.seccomp_agent,
         seccomp: None,
