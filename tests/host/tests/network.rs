@@ -81,8 +81,6 @@ fn a_network_device_moves_into_a_joined_namespace() {
     let done = run_beside("ip link add moved type veth peer name kept", &bundle);
     let namespace = std::fs::read_link(format!("/proc/{}/ns/net", pod.pid())).unwrap();
     assert!(done.ok().contains("moved") && done.out.contains(&*namespace.to_string_lossy()), "{done:?}");
-    // The second container's end does not take what its pod owns.
-    assert!(pod.exec(&["ip", "link", "show", "dev", "moved"]).ok().contains("UP"));
 }
 
 /// A root of a user namespace gets one, too: the runtime has the rights over both sides.
