@@ -181,3 +181,24 @@ proptest! {
         }
     }
 }
+
+/// The lines of schemata, in the specification's order: the cache's, the bandwidth's (which wins over what the cache's
+/// schema says of it), and the rest.
+#[test]
+fn intel_rdt_schemata_are_combined() {
+    let mut config = base();
+    config["linux"]["intelRdt"] = json!({
+        "closID": "gold", "l3CacheSchema": "L3:0=7f0;1=1f\nMB:0=10", "memBwSchema": "MB:0=20;1=70",
+        "schemata": ["L2:0=f", ""], "enableMonitoring": true
+    });
+    let wanted = lowered(&config).unwrap().resctrl.unwrap();
+    assert_eq!(wanted.schemata, ["L3:0=7f0;1=1f", "MB:0=20;1=70", "L2:0=f"]);
+    assert_eq!((wanted.class.as_deref(), wanted.monitoring), (Some("gold"), true));
+    for bad in [".", "..", "a/b"] {
+        config["linux"]["intelRdt"]["closID"] = bad.into();
+        let error = lowered(&config).unwrap_err();
+        assert_eq!(error.pointer(), Some("/linux/intelRdt/closID"), "{bad}");
+    }
+    config["linux"]["intelRdt"]["closID"] = "/".into();
+    assert_eq!(lowered(&config).unwrap().resctrl.unwrap().class.as_deref(), Some("/"));
+}

@@ -123,7 +123,7 @@ const CASES: &[Case] = &[
         |c| c["process"]["cwd"] = json!("/etc/passwd"),
         "/process/cwd: directory \"/etc/passwd\": create the destination in the rootfs: not a directory",
     ),
-    ("unsupported field", |c| c["linux"]["intelRdt"] = json!({"closID": "x"}), "/linux/intelRdt: "),
+    ("class of cache that is not there", |c| c["linux"]["intelRdt"] = json!({"closID": "rt-test"}), "/linux/intelRdt"),
 ];
 
 /// One line, exit code 1, and no state directory, cgroup, mount or process.

@@ -31,12 +31,17 @@ const SIZES: &[(&str, &str, &str)] = &[
 const TEXTS: &[(&str, &str, &str)] =
     &[("cpuset-cpus", "/cpu/cpus", "CPUs, such as 0-3,7"), ("cpuset-mems", "/cpu/mems", "Memory nodes, such as 0,1")];
 
+const SCHEMATA: &[(&str, &str, &str)] = &[
+    ("l3-cache-schema", "", "Cache allocation in resctrl, such as L3:0=ff"),
+    ("mem-bw-schema", "", "Memory bandwidth in resctrl, such as MB:0=50"),
+];
+
 /// Arguments of `update`.
 pub fn arguments(command: Command) -> Command {
     let command = command
         .arg(id())
         .arg(path("resources", "FILE", "Read /linux/resources from FILE, or - for standard input").short('r'));
-    let options = [NUMBERS, SIZES, TEXTS].concat();
+    let options = [NUMBERS, SIZES, TEXTS, SCHEMATA].concat();
     let command = options.into_iter().fold(command, |command, (name, _, help)| command.arg(text(name, "VALUE", help)));
     // Accepted by runc without effect, so old callers pass them.
     ["kernel-memory", "kernel-memory-tcp"]
@@ -50,7 +55,11 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
         Some(file) => from_file(file)?,
         None => from_options(matches)?,
     };
-    container::update(&context.store()?, id_of(matches), &change)?;
+    let schemata: Vec<String> = SCHEMATA
+        .iter()
+        .filter_map(|(name, ..)| matches.get_one::<String>(name).filter(|s| !s.is_empty()).cloned())
+        .collect();
+    container::update(&context.store()?, id_of(matches), &change, &schemata)?;
     Ok(0)
 }
 

@@ -15,9 +15,10 @@ use super::error::{Context, Error};
 use super::foreground::{self, Ending};
 use super::options::{CreateOptions, StoreOptions};
 use super::process::Stat;
+use super::resctrl::Group;
 use super::sockets::{connect_to, console_pair, listen_for_start};
 use super::state::State;
-use super::store::{CGROUP_LINK, Container, SECCOMP_FILE, Store};
+use super::store::{CGROUP_LINK, Container, RESCTRL_FILE, SECCOMP_FILE, Store};
 use super::time;
 use crate::host;
 use crate::launch::{Descriptors, Entering, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks};
@@ -192,8 +193,9 @@ impl<'a> Making<'a> {
         if let Some(score) = self.plan.oom_score_adj {
             self.own_score = set_oom_score(score)?;
         }
+        let classes = self.enter_resctrl()?;
         if self.location.driver == Driver::Systemd {
-            return self.launch_into_unit(host, descriptors, preserve);
+            return self.launch_into_unit(host, descriptors, preserve, classes);
         }
         let cgroup = Cgroup::create(&host.layout, &self.location)?;
         let cgroup = self.cgroup.insert(cgroup);
@@ -201,14 +203,30 @@ impl<'a> Making<'a> {
             cgroup.apply(resources)?;
         }
         cgroup.apply_devices(&self.plan.devices)?;
-        let entry = cgroup.entry()?;
+        let mut entry = cgroup.entry()?;
+        entry.tasks.extend(classes);
         self.launched = Some(launch(&self.plan, descriptors, &entry, preserve, &Place::Planned, Entering::ByEntry)?);
         Ok(())
     }
 
+    /// The `tasks` of the classes of cache and memory bandwidth. Recorded before they are made, as the cgroup is.
+    fn enter_resctrl(&self) -> Result<Vec<OwnedFd>, Error> {
+        let (Some(wanted), Some(container)) = (&self.plan.resctrl, &self.container) else { return Ok(Vec::new()) };
+        let group = Group::locate(&container.id, wanted)?;
+        container.write(RESCTRL_FILE, &serde_json::to_vec(&group).unwrap_or_default())?;
+        group.make(wanted)?;
+        group.tasks()
+    }
+
     /// systemd makes a unit around a process that exists; it waits until it is in there, and limited.
-    fn launch_into_unit(&mut self, host: &Host, descriptors: Descriptors, preserve: u32) -> Result<(), Error> {
-        let entry = Entry { unified: None, tasks: Vec::new() };
+    fn launch_into_unit(
+        &mut self,
+        host: &Host,
+        descriptors: Descriptors,
+        preserve: u32,
+        classes: Vec<OwnedFd>,
+    ) -> Result<(), Error> {
+        let entry = Entry { unified: None, tasks: classes };
         let launched =
             self.launched.insert(launch(&self.plan, descriptors, &entry, preserve, &Place::Planned, Entering::Held)?);
         let id = self.container.as_ref().map_or("", |c| &c.id);
@@ -317,6 +335,7 @@ impl<'a> Making<'a> {
             process: defaults_for_exec(spec.process.as_ref()),
             hooks: later_hooks(spec.hooks.as_ref()),
             seccomp: self.plan.seccomp.is_some(),
+            resctrl: self.plan.resctrl.is_some(),
             seccomp_agent: agent,
             late_ops: launched.late_ops(),
         }
@@ -334,6 +353,9 @@ impl Drop for Making<'_> {
             let _ = cgroup.kill_all();
             let _ = systemd::stop(&self.location);
             let _ = cgroup.remove();
+        }
+        if self.plan.resctrl.is_some() {
+            let _ = super::delete::leave_resctrl(container);
         }
         if self.launched.is_some() && !self.plan.namespaces.has(rt_sys::clone::flags::NEWNS) {
             super::delete::unmount_rootfs(&self.plan.rootfs);

@@ -80,6 +80,9 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
         systemd::stop(&location)?;
         cgroup.remove()?;
     }
+    if state.is_none_or(|s| s.resctrl) {
+        leave_resctrl(container)?;
+    }
     if let Some(state) = state.filter(|s| s.mounted_on_host) {
         unmount_rootfs(&state.rootfs);
     }
@@ -111,6 +114,14 @@ pub fn unmount_rootfs(rootfs: &std::path::Path) {
     match unmount(rootfs, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
         Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
         Err(e) => tracing::warn!("unmount {}: {}", rootfs.display(), rt_sys::errno::text(e)),
+    }
+}
+
+/// Removes what the container has of its own in resctrl; most have nothing.
+pub fn leave_resctrl(container: &Container) -> Result<(), Error> {
+    match container.resctrl() {
+        Some(group) => group.remove(),
+        None => Ok(()),
     }
 }
 

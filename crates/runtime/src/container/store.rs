@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::error::{Context, Error};
 use super::options::StoreOptions;
+use super::resctrl::Group;
 use super::state::{State, Status};
 
 /// The name under which the stub shows in /proc/PID/comm while it waits.
@@ -23,6 +24,8 @@ pub const WAITING_NAME: &str = "rt:init";
 pub const STATE_FILE: &str = "state.json";
 pub const START_SOCKET: &str = "start.sock";
 pub const SECCOMP_FILE: &str = "seccomp.bpf";
+/// Where the container is in resctrl; absent for most.
+pub const RESCTRL_FILE: &str = "resctrl.json";
 /// A symlink whose target is the cgroup's location: the first thing written, so that no crash can leave a cgroup unknown.
 pub const CGROUP_LINK: &str = "cgroup";
 
@@ -189,6 +192,11 @@ impl Container {
     pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
         let path = self.path.join(name);
         std::fs::read(&path).on("read", path)
+    }
+
+    /// Where the container is in resctrl, if it is anywhere.
+    pub fn resctrl(&self) -> Option<Group> {
+        serde_json::from_slice(&std::fs::read(self.path.join(RESCTRL_FILE)).ok()?).ok()
     }
 
     /// Removes a file of the directory; one that is absent is fine.

@@ -32,6 +32,7 @@ pub fn check(spec: &Spec<'_>, host: &Host, bundle: &Path) -> Vec<Finding> {
     check.net_devices();
     check.security_modules();
     check.controllers(&host.layout);
+    check.resctrl();
     check.ids(host.root);
     check.hooks();
     check.rootfs();
@@ -152,6 +153,14 @@ impl Check<'_> {
             if set && !has(v2) && !has(v1) {
                 self.lacks(Pointer::new(at), format!("this host has no {v2} controller in its cgroups"));
             }
+        }
+    }
+
+    fn resctrl(&mut self) {
+        let wanted = self.spec.linux.as_ref().is_some_and(|l| l.intel_rdt.is_some());
+        if wanted && crate::container::resctrl_root().is_none() {
+            let message = "resctrl is not mounted on this host, or its CPU has none".to_owned();
+            self.lacks(Pointer::new("/linux/intelRdt"), message);
         }
     }
 

@@ -13,6 +13,7 @@ mod options;
 mod paths;
 mod process;
 mod protect;
+mod resctrl;
 mod scheduling;
 
 use std::ffi::CString;
@@ -29,6 +30,7 @@ pub use namespaces::{Join, Kind as NamespaceKind, Namespaces};
 pub use network::NetDevice;
 pub use options::known as mount_option_names;
 pub use process::{ExecRequest, lower_exec};
+pub use resctrl::Resctrl;
 
 /// An op as `rt` holds it.
 pub type Op = op::Op<CString, Vec<u8>>;
@@ -120,6 +122,8 @@ pub struct Plan {
     pub oom_score_adj: Option<i32>,
     /// Network devices that the parent moves into the container while init waits.
     pub net_devices: Vec<NetDevice>,
+    /// The class of cache and memory bandwidth.
+    pub resctrl: Option<Resctrl>,
     /// The device rules of the cgroup, defaults included.
     pub devices: Vec<DeviceRule>,
     /// Where the seccomp listener goes.
@@ -157,7 +161,6 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
         idmaps: Vec::new(),
     };
     low.namespaces();
-    low.unsupported();
     let rootfs = low.rootfs();
     low.enter_namespaces();
     low.root_mount(&rootfs);
@@ -178,6 +181,7 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
         low.resources(resources);
     }
     let devices = low.device_rules(resources);
+    let resctrl = low.resctrl();
     if !low.problems.is_empty() {
         return Err(SpecError::Invalid(low.problems));
     }
@@ -188,6 +192,7 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
         limits: prepared.limits,
         oom_score_adj: prepared.oom_score_adj,
         net_devices,
+        resctrl,
         devices,
         seccomp_agent: prepared.seccomp_agent,
         seccomp: prepared.seccomp,
@@ -232,14 +237,6 @@ impl<'a> Lowering<'a> {
 
     fn linux(&self) -> Option<&'a crate::spec::Linux<'a>> {
         self.spec.linux.as_ref()
-    }
-
-    /// Fields of the specification that this version cannot honour: an error, never silence.
-    fn unsupported(&mut self) {
-        let Some(linux) = self.linux() else { return };
-        if linux.intel_rdt.is_some() {
-            self.wrong(Pointer::new("/linux/intelRdt"), Fault::Unsupported);
-        }
     }
 
     /// The rootfs, absolute (config.md "Root"). Whether it exists is seen when it is opened.

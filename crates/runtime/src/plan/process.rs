@@ -108,6 +108,7 @@ pub fn lower_exec(spec: &Spec<'_>, host: &Host, exec: &ExecRequest<'_>) -> Resul
         limits: prepared.limits,
         oom_score_adj: prepared.oom_score_adj,
         net_devices: Vec::new(),
+        resctrl: None,
         devices: Vec::new(),
         seccomp_agent: prepared.seccomp_agent,
         seccomp: None,
