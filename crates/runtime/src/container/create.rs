@@ -13,12 +13,13 @@ use super::delete::destroy;
 use super::document::{OCI_VERSION, hook_state_for, hook_state_of};
 use super::error::{Context, Error};
 use super::foreground::{self, Ending};
+use super::notify::{self, Proxy};
 use super::options::{CreateOptions, StoreOptions};
 use super::process::Stat;
 use super::resctrl::Group;
 use super::sockets::{connect_to, console_pair, listen_for_start};
 use super::state::State;
-use super::store::{CGROUP_LINK, Container, RESCTRL_FILE, SECCOMP_FILE, Store};
+use super::store::{CGROUP_LINK, Container, NOTIFY_DIR, RESCTRL_FILE, SECCOMP_FILE, Store};
 use super::time;
 use crate::host;
 use crate::launch::{Descriptors, Entering, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks};
@@ -73,6 +74,7 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     let signals = (!options.detach).then(|| foreground::Signals::take(!options.no_subreaper)).transpose()?;
     let mut making = Making::begin(store, id, &spec, options, console, false)?;
     making.prepare()?;
+    let proxy = making.container.as_ref().map_or(Ok(None), Proxy::open)?;
     let (container, state, launched) = making.finish()?;
     let executed = match launched.event() {
         Ok(_) => Ok(()),
@@ -84,9 +86,14 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
         let _ = destroy(&container, Some(&state));
         return Err(e);
     }
-    let Some(signals) = signals else { return Ok(Ending::Detached) };
+    let Some(signals) = signals else {
+        if let Some(proxy) = &proxy {
+            proxy.await_ready(&launched.pidfd, launched.pid)?;
+        }
+        return Ok(Ending::Detached);
+    };
     drop(container);
-    let status = foreground::wait(&launched.pidfd, signals, ours)?;
+    let status = foreground::wait(&launched.pidfd, signals, ours, proxy.as_ref())?;
     if !options.keep {
         let container = store.open(id)?;
         container.lock()?;
@@ -140,6 +147,7 @@ impl<'a> Making<'a> {
         let location = locate(spec, &host, id, store.options())?;
         let activation = socket_activation();
         check_preserved(options.preserve_fds + activation.count)?;
+        let notify = notify::wanted().then(|| store.options().root.join(id).join(NOTIFY_DIR));
         let request = Request {
             id,
             bundle: &options.bundle,
@@ -150,7 +158,7 @@ impl<'a> Making<'a> {
             preserve_fds: options.preserve_fds,
             listen_fds: activation.count,
             listen_names: activation.names.as_deref(),
-            notify_dir: None,
+            notify_dir: notify.as_deref(),
             pidfd_socket: options.pidfd_socket.is_some(),
             barrier,
         };
@@ -164,6 +172,9 @@ impl<'a> Making<'a> {
             pidfd: options.pidfd_socket.as_deref().map(|p| connect_to("connect to the pidfd socket", p)).transpose()?,
         };
         let container = store.claim(id)?;
+        if notify.is_some() {
+            notify::make_directory(&container)?;
+        }
         let preserve = options.preserve_fds + activation.count;
         let mut making = Making {
             spec,

@@ -190,7 +190,7 @@ fn launch_in(
         return Err(e);
     }
     match signals {
-        Some(signals) => foreground::wait(&launched.pidfd, signals, ours),
+        Some(signals) => foreground::wait(&launched.pidfd, signals, ours, None),
         None => Ok(Ending::Detached),
     }
 }

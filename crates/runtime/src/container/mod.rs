@@ -7,6 +7,7 @@ mod error;
 mod exec;
 mod foreground;
 mod kill;
+mod notify;
 mod options;
 mod pause;
 mod preview;

@@ -7,6 +7,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use super::create::poststart;
 use super::delete::destroy;
 use super::error::{Context, Error};
+use super::notify::Proxy;
 use super::sockets::connect_to_init;
 use super::state::{State, Status};
 use super::store::{START_SOCKET, Store};
@@ -22,6 +23,7 @@ pub fn start(store: &Store, id: &str) -> Result<(), Error> {
         Status::Stopped => return Err(Error::StartStopped),
         Status::Running | Status::Paused => return Err(Error::StartRunning),
     }
+    let proxy = Proxy::open(&container)?;
     match open_barrier(&container, &state) {
         Ok(()) => {}
         Err(e) => {
@@ -41,7 +43,10 @@ pub fn start(store: &Store, id: &str) -> Result<(), Error> {
         let _ = destroy(&container, Some(&state));
         return Err(e);
     }
-    Ok(())
+    match (proxy, state.init()) {
+        (Some(proxy), Some(init)) => proxy.await_ready(&init, state.pid),
+        _ => Ok(()),
+    }
 }
 
 fn open_barrier(container: &super::store::Container, state: &State) -> Result<(), Error> {

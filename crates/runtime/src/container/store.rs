@@ -24,6 +24,8 @@ pub const WAITING_NAME: &str = "rt:init";
 pub const STATE_FILE: &str = "state.json";
 pub const START_SOCKET: &str = "start.sock";
 pub const SECCOMP_FILE: &str = "seccomp.bpf";
+/// What the container sees as /run/notify; absent without NOTIFY_SOCKET.
+pub const NOTIFY_DIR: &str = "notify";
 /// Where the container is in resctrl; absent for most.
 pub const RESCTRL_FILE: &str = "resctrl.json";
 /// A symlink whose target is the cgroup's location: the first thing written, so that no crash can leave a cgroup unknown.
