@@ -187,8 +187,8 @@ ops! {
     49 SendPidfd { socket: i32, payload: Blob<B> }
     /// Sets a resource limit (RLIMIT_* number).
     50 Limit { resource: u32, soft: u64, hard: u64 }
-    /// Changes attributes of the mount at `path`.
-    51 Attributes { path: Str<S>, set: u64, clear: u64 }
+    /// Changes attributes and propagation of the mount at `path`.
+    51 Attributes { path: Str<S>, set: u64, clear: u64, propagation: u64, recursive: u32 }
 }
 
 /// Appends the header and `ops`.

@@ -185,7 +185,9 @@ impl Init {
             Op::Mask { path } => self.mounts.mask(path.0)?,
             Op::ReadOnly { path } => self.mounts.read_only(path.0)?,
             Op::Sysctl { path, value } => proc::put(&mut self.mounts.proc, path.0, value.0)?,
-            Op::Attributes { path, set, clear } => self.mounts.attributes(path.0, set, clear)?,
+            Op::Attributes { path, set, clear, propagation, recursive } => {
+                self.mounts.attributes(path.0, set, clear, (propagation, recursive != 0))?;
+            }
             Op::Terminal { socket, columns, rows, console, uid: _ } => {
                 if self.mounts.root().is_err() {
                     self.mounts.use_directory(c"/")?;
