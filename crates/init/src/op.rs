@@ -189,6 +189,8 @@ ops! {
     50 Limit { resource: u32, soft: u64, hard: u64 }
     /// Changes attributes and propagation of the mount at `path`.
     51 Attributes { path: Str<S>, set: u64, clear: u64, propagation: u64, recursive: u32 }
+    /// Enters the time namespace of `fd`, or with -1 the one just unshared.
+    52 EnterTime { fd: i32 }
 }
 
 /// Appends the header and `ops`.

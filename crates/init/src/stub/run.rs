@@ -126,6 +126,10 @@ impl Init {
                 unsafe { unshare_unsafe(UnshareFlags::from_bits_retain(flags as u32)) }?;
             }
             Op::TimeOffsets { text } => proc::put(&mut self.mounts.proc, c"self/timens_offsets", text.0)?,
+            Op::EnterTime { fd } => {
+                let namespace = if fd < 0 { proc::new_time_namespace(&mut self.mounts.proc)? } else { owned(fd) };
+                process::set_namespace(namespace.as_fd(), rt_sys::clone::flags::NEWTIME)?;
+            }
             Op::MountsPropagation { propagation, recursive } => {
                 mounts::mounts_propagation(propagation, recursive != 0)?
             }
