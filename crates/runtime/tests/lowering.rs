@@ -202,3 +202,25 @@ fn intel_rdt_schemata_are_combined() {
     config["linux"]["intelRdt"]["closID"] = "/".into();
     assert_eq!(lowered(&config).unwrap().resctrl.unwrap().class.as_deref(), Some("/"));
 }
+
+/// Fields whose effect no test machine can show: the label of every filesystem that takes one, under the name that Podman
+/// asks for, and flags of a personality, which the specification names and does not define.
+#[test]
+fn labels_of_mounts_and_flags_of_personalities() {
+    let mut config = base();
+    config["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0:c1,c2".into();
+    config["linux"]["personality"]["flags"] = json!(["X"]);
+    let options = |config: &Value| {
+        let plan = lowered(config).unwrap();
+        let data = plan.ops.iter().find_map(|(op, at)| match op {
+            Op::Mount { options, .. } if at.to_string() == "/mounts/1" => Some(options.0.clone()),
+            _ => None,
+        });
+        String::from_utf8(data.unwrap()).unwrap().replace('\0', " ")
+    };
+    assert_eq!(options(&config), "smode 755 scontext system_u:object_r:container_file_t:s0:c1,c2 ");
+    config["annotations"]["run.oci.mount_context_type"] = "rootcontext".into();
+    assert_eq!(options(&config), "smode 755 srootcontext system_u:object_r:container_file_t:s0:c1,c2 ");
+    let warnings: Vec<String> = lowered(&config).unwrap().warnings.iter().map(|w| w.pointer.clone()).collect();
+    assert_eq!(warnings, ["/linux/personality/flags"]);
+}

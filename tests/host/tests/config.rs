@@ -29,7 +29,7 @@ fn names() {
 #[test]
 fn user_groups_umask_and_home() {
     need_host!();
-    let user = json!({"uid": 1000, "gid": 20, "additionalGids": [5, 6], "umask": 0o27});
+    let user = json!({"uid": 1000, "gid": 20, "additionalGids": [5, 6], "umask": 0o27, "username": "of Windows"});
     shows(
         "id -u; id -g; id -G; umask; echo $HOME",
         |c| c["process"]["user"] = user,

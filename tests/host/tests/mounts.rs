@@ -277,3 +277,23 @@ fn a_cgroup_mount() {
         assert!(done.out.ends_with("67108864\n"), "the container's own limit: {done:?}");
     }
 }
+
+/// `ridmap` maps the mounts below as well, `idmap` the topmost alone.
+#[test]
+fn recursive_id_maps() {
+    need_host!();
+    let setup = "mkdir below; mount -t tmpfs t below; touch file below/file; chown 1000:1000 file below/file";
+    for (option, below) in [("ridmap", 5000), ("idmap", 1000)] {
+        let option = format!("{option}=uids=1000-5000-1;gids=1000-5000-1");
+        let done = with_source(setup, |source| {
+            Bundle::new(&["stat", "-c", "%u:%g", "/m/file", "/m/below/file"]).mount(
+                "/m",
+                "bind",
+                source,
+                &["rbind", &option],
+            )
+        });
+        need!(!done.err.contains("invalid argument"), "tmpfs takes no id maps on this kernel");
+        assert_eq!(done.ok(), format!("5000:5000\n{below}:{below}\n"), "{option}");
+    }
+}
