@@ -3,6 +3,8 @@
 //! The tests run the binary that `RT_BIN` names, or the release build. They need root and a static busybox; without,
 //! they say so and are skipped.
 
+pub mod docker;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;

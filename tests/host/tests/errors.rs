@@ -142,19 +142,52 @@ fn each_mistake_gives_one_error_that_names_it_and_leaves_nothing() {
     }
 }
 
-/// Several mistakes are told at once.
+/// Ten mistakes are ten pointers in one run, of `check` and of `create` alike, and nothing is made.
 #[test]
 fn all_mistakes_are_told_at_once() {
     need_host!();
+    let mistakes: [(&str, Value); 10] = [
+        ("/mounts/2/destination", Value::Null),
+        ("/process/user/umask", 0o7777.into()),
+        ("/process/cwd", "x".into()),
+        ("/process/rlimits/0/type", "RLIMIT_X".into()),
+        ("/process/oomScoreAdj", 2000.into()),
+        ("/hooks/prestart/0/path", "hook".into()),
+        ("/linux/namespaces/0/type", "bogus".into()),
+        ("/linux/devices/0/type", "z".into()),
+        ("/linux/seccomp/defaultAction", "SCMP_ACT_NOPE".into()),
+        ("/linux/intelRdt/closID", "..".into()),
+    ];
     let bundle = Bundle::new(&["true"]).with(|c| {
-        c["process"]["cwd"] = "x".into();
-        c["linux"]["namespaces"][0]["type"] = "bogus".into();
-        c["process"]["rlimits"][0]["type"] = "RLIMIT_X".into();
+        c["process"]["user"]["umask"] = 0.into();
+        c["process"]["oomScoreAdj"] = 0.into();
+        c["hooks"] = json!({"prestart": [{"path": "/bin/true"}]});
+        c["linux"]["devices"] = json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3}]);
+        c["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+        c["linux"]["intelRdt"] = json!({"closID": "x"});
+        for (pointer, value) in &mistakes {
+            *c.pointer_mut(pointer).unwrap() = value.clone();
+        }
     });
-    let done = bundle.try_create(&Container::new(), &[]);
-    for pointer in ["/process/cwd", "/linux/namespaces/0/type", "/process/rlimits/0/type"] {
-        assert!(done.err.contains(pointer), "{pointer}: {done:?}");
+    let container = Container::new();
+    let done = bundle.try_create(&container, &[]);
+    let checked = container.rt(&["check", "--json", bundle.path().to_str().unwrap()]);
+    assert_eq!((done.code, checked.code), (1, 1), "{done:?} {checked:?}");
+    let report: Value = serde_json::from_str(&checked.out).unwrap();
+    let of_the_config = |f: &&Value| f["kind"] == "config";
+    let told =
+        report["findings"].as_array().unwrap().iter().filter(of_the_config).map(|f| f["field"].as_str().unwrap());
+    let mut told: Vec<&str> = told.collect();
+    let mut expected = mistakes.clone().map(|(pointer, _)| pointer);
+    told.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+    for pointer in expected {
+        assert!(done.err.contains(&format!("{pointer}: ")), "{pointer}: {done:?}");
     }
+    assert_eq!(done.err.trim_end().lines().count(), 1, "{done:?}");
+    assert_eq!(fs::read_dir(container.root()).unwrap().count(), 0);
+    assert!(container.leftovers().is_empty(), "{:?}", container.leftovers());
 }
 
 /// Files that are missing or no JSON.
