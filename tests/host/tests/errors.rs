@@ -298,3 +298,31 @@ fn check_tells_all_and_plan_shows_the_ops() {
     assert!(ops.contains(&"PivotRoot"));
     assert_eq!(fs::read_dir(c.root()).unwrap().count(), 0);
 }
+
+/// What docs/debugging.md shows of a config that Docker made is what rt prints: every line, "…" being what is left out.
+#[test]
+fn the_documented_plan_is_the_plan() {
+    need_host!();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = fs::read_to_string(root.join("docs/debugging.md")).unwrap();
+    let mut blocks = 0;
+    for block in page.split("```").filter(|b| b.contains("fixtures/docker.json")) {
+        blocks += 1;
+        let mut lines = block.trim().lines();
+        let words: Vec<&str> = lines.next().unwrap().trim_start_matches("$ rt ").split(' ').collect();
+        let mut command = std::process::Command::new(rt_tests::rt());
+        command.current_dir(&root).args(words);
+        let printed = rt_tests::done(command).out;
+        // The number shifts with what the host's cgroups take to mount.
+        let step = |line: &str| line.trim_start_matches(|c: char| c.is_ascii_digit()).trim().to_owned();
+        let printed: Vec<String> = printed.lines().map(step).collect();
+        for line in lines.map(step).filter(|l| l != "…") {
+            let agrees = |printed: &String| {
+                let mut rest = printed.as_str();
+                line.split('…').all(|part| rest.find(part).map(|at| rest = &rest[at + part.len()..]).is_some())
+            };
+            assert!(printed.iter().any(agrees), "{line:?} is not in {printed:#?}");
+        }
+    }
+    assert_eq!(blocks, 2);
+}

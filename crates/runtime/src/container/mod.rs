@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod describe;
 mod document;
 mod error;
 mod exec;

@@ -29,7 +29,7 @@ pub use capabilities::{Sets, known_names as capability_names, names_of as capabi
 pub use namespaces::{Join, Kind as NamespaceKind, Namespaces};
 pub use network::NetDevice;
 pub use options::known as mount_option_names;
-pub use process::{ExecRequest, lower_exec};
+pub use process::{ExecRequest, limit_name, lower_exec};
 pub use resctrl::Resctrl;
 
 /// An op as `rt` holds it.

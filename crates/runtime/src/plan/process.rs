@@ -31,6 +31,11 @@ const LIMITS: [&str; 16] = [
     "RLIMIT_RTTIME",
 ];
 
+/// The name of a resource limit, RLIMIT_*.
+pub fn limit_name(number: u32) -> &'static str {
+    LIMITS.get(number as usize).copied().unwrap_or("an unknown resource limit")
+}
+
 /// What the parent does for the process.
 #[derive(Default)]
 pub(super) struct Prepared {
