@@ -165,8 +165,12 @@ proptest! {
     fn lowering_is_total_pure_and_stays_inside(
         start in any::<prop::sample::Index>(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), trouble()), 1..5),
+        parameter in "(net|kernel|fs)([./](\\.\\.|mqueue|ipv4|kernel|\\.)){0,4}",
     ) {
         let mut config = start.get(&STARTS).clone();
+        if parameter.len() % 2 == 0 {
+            config["linux"]["sysctl"] = json!({parameter: "1"});
+        }
         for (index, value) in changes {
             let mut all = Vec::new();
             places(&config, String::new(), &mut all);
@@ -243,4 +247,17 @@ fn labels_of_mounts_and_flags_of_personalities() {
     assert_eq!(options(&config), "smode 755 srootcontext system_u:object_r:container_file_t:s0:c1,c2 ");
     let warnings: Vec<String> = lowered(&config).unwrap().warnings.iter().map(|w| w.pointer.clone()).collect();
     assert_eq!(warnings, ["/linux/personality/flags"]);
+}
+
+/// A name that begins in the container's namespaces and leads out of them is the host's parameter.
+#[test]
+fn kernel_parameters_do_not_lead_elsewhere() {
+    let mut config = base();
+    for bad in ["net/../kernel/core_pattern", "net/./x", "net//x", "net/ipv4/../../kernel/pid_max", "net/"] {
+        config["linux"]["sysctl"] = json!({bad: "1"});
+        let error = lowered(&config).unwrap_err();
+        assert_eq!(error.pointer(), Some("/linux/sysctl"), "{bad}");
+    }
+    config["linux"]["sysctl"] = json!({"net/ipv4/conf/eth0.1/forwarding": "1", "net.ipv4.conf.eth0/1.forwarding": "1"});
+    lowered(&config).unwrap();
 }

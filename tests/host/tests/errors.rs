@@ -78,6 +78,20 @@ const CASES: &[Case] = &[
         "\"kernel.pid_max\" is not in a separate kernel namespace",
     ),
     (
+        "parameter that leads to the host's",
+        |c| c["linux"]["sysctl"] = json!({"net/../kernel/printk_ratelimit": "5"}),
+        "/linux/sysctl: \"net/../kernel/printk_ratelimit\" is no name of a kernel parameter",
+    ),
+    (
+        "parameter of the runtime's own network",
+        |c| {
+            c["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
+            let list = c["linux"]["namespaces"].as_array_mut().unwrap();
+            list.iter_mut().find(|n| n["type"] == "network").unwrap()["path"] = "/proc/self/ns/net".into();
+        },
+        "/linux/sysctl: net.* would change the host: /linux/namespaces has its network namespace \"/proc/self/ns/net\"",
+    ),
+    (
         "hostname without uts",
         |c| c["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "uts"),
         "/hostname: needs a uts namespace",

@@ -23,7 +23,7 @@ use super::store::{CGROUP_LINK, Container, NOTIFY_DIR, RESCTRL_FILE, SECCOMP_FIL
 use super::time;
 use crate::host;
 use crate::launch::{Descriptors, Entering, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks};
-use crate::network::move_devices;
+use crate::network::{move_devices, refuse_own_parameters};
 use crate::plan::{Console, Host, Plan, Request, lower};
 use crate::spec::{Document, Hooks, Problem, Process, Spec, Text};
 
@@ -163,6 +163,7 @@ impl<'a> Making<'a> {
             barrier,
         };
         let plan = lower(spec, &host, &request)?;
+        refuse_own_parameters(&plan)?;
         check_rootfs(&plan.rootfs)?;
         let agent = plan.seccomp_agent.as_deref().filter(|_| plan.seccomp.is_some());
         let descriptors = Descriptors {

@@ -5,13 +5,16 @@ mod netlink;
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+use rt_sys::clone::flags::NEWNET;
+use rustix::fs::stat;
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 
 use crate::launch::LaunchError;
-use crate::plan::NetDevice;
+use crate::plan::{NetDevice, Op, Plan};
 use netlink::{Address, add_address, link_up, list_addresses, move_link, read_answer};
 
 /// A route socket of a network namespace.
@@ -56,12 +59,35 @@ impl Route {
 /// belongs for good to the namespace in which it was made.
 fn inside(process: BorrowedFd<'_>) -> Result<(Route, OwnedFd), Errno> {
     let enter = || {
-        rt_sys::process::set_namespace(process, rt_sys::clone::flags::NEWNET)?;
+        rt_sys::process::set_namespace(process, NEWNET)?;
         let namespace = File::open("/proc/thread-self/ns/net");
         let namespace = namespace.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
         Ok((Route::open()?, namespace.into()))
     };
     std::thread::scope(|s| s.spawn(enter).join().unwrap_or(Err(Errno::AGAIN)))
+}
+
+/// Refuses `net.*` parameters where the namespace joined by path is our own: a config that names the host's namespace so
+/// would change the host.
+pub fn refuse_own_parameters(plan: &Plan) -> Result<(), LaunchError> {
+    let sets = plan
+        .ops
+        .iter()
+        .any(|(op, _)| matches!(op, Op::Sysctl { path, .. } if path.0.as_bytes().starts_with(b"sys/net/")));
+    let Some(join) = plan.namespaces.join.iter().find(|join| join.kind.flag == NEWNET).filter(|_| sets) else {
+        return Ok(());
+    };
+    let identity = |path: &Path| stat(path).map(|s| (s.st_dev, s.st_ino));
+    match (identity(&join.path), identity(Path::new("/proc/self/ns/net"))) {
+        (Ok(theirs), Ok(ours)) if theirs == ours => Err(LaunchError::Named {
+            pointer: "/linux/sysctl".into(),
+            what: "net.* would change the host: /linux/namespaces has its network namespace",
+            name: join.path.display().to_string(),
+            errno: Errno::PERM,
+        }),
+        // One that cannot be read is told when it is joined.
+        _ => Ok(()),
+    }
 }
 
 /// Moves the devices into the network namespace of the process behind `process`.
