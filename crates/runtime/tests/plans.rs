@@ -74,7 +74,9 @@ fn text(plan: &Plan) -> String {
     }
     for (op, at) in &plan.ops {
         let _ = write!(out, "{:<16} {at}", op.name());
-        op.fields(|name, value| drop(write!(out, "\n    {name}: {}", shown(value))));
+        op.fields(|name, value| {
+            let _ = write!(out, "\n    {name}: {}", shown(value));
+        });
         out.push('\n');
     }
     out

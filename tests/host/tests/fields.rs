@@ -289,3 +289,48 @@ fn arguments_environment_and_timeout_of_hooks() {
     Bundle::new(&["true"]).with(|c| c["hooks"] = json!({"createRuntime": [hook]})).run().ok();
     assert!(fs::read_to_string(seen.path()).unwrap().starts_with("zero one x "));
 }
+
+/// The container has a session keyring of its own, which exec'd processes join; with --no-new-keyring it has the caller's.
+#[test]
+fn session_keyrings() {
+    need_host!();
+    need!(fs::exists("/proc/keys").unwrap(), "this kernel has no keyrings");
+    let unmasked = |c: &mut Value| c["linux"]["maskedPaths"] = json!([]);
+    let c = Bundle::new(&["sleep", "1000"]).with(unmasked).start();
+    let name = format!("_ses.{}", c.id);
+    let keys = c.exec(&["cat", "/proc/keys"]);
+    let line = keys.ok().lines().find(|l| l.contains(&name)).unwrap_or_else(|| panic!("{name}: {keys:?}")).to_owned();
+    // Its owner may search it: a process that joins it by its number finds what is in it.
+    assert_eq!(line.split_whitespace().nth(4), Some("3f1b0000"), "{line}");
+    let without = Container::new();
+    let bundle = Bundle::new(&["cat", "/proc/keys"]).with(unmasked);
+    bundle.write();
+    let path = bundle.path().to_str().unwrap();
+    let done = without.rt(&["run", "--no-new-keyring", "--bundle", path, &without.id]);
+    assert!(!done.ok().contains(&format!("_ses.{}", without.id)), "{done:?}");
+}
+
+/// exec passes on what it is asked to, from 3 on, and nothing else.
+#[test]
+fn descriptors_of_executed_processes() {
+    need_host!();
+    let c = Bundle::new(&["sleep", "1000"]).start();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "through\n").unwrap();
+    let exec = |count: u32, redirect: &str| {
+        let script = format!(
+            "exec {} --root {} exec --preserve-fds {count} {} sh -c 'cat <&3; ls -l /proc/self/fd | grep -c null' {redirect}",
+            rt_tests::rt().display(),
+            c.root().display(),
+            c.id
+        );
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &script]);
+        rt_tests::done(shell)
+    };
+    let input = file.path().display();
+    // Standard input is the null device, too.
+    assert_eq!(exec(1, &format!("3<{input} 4</dev/null 7</dev/null")).out, "through\n1\n");
+    let missing = exec(2, &format!("3<{input}"));
+    assert!(missing.err.contains("unable to stat preserved-fd 4"), "{missing:?}");
+}
