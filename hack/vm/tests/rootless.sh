@@ -46,9 +46,9 @@ test_delete_force() {
 
 # Flags of a mount that an ordinary user may not take off stay, whatever the mount is made of it.
 test_locked_flags() {
-  rootless lock ".mounts += [{destination: \"/m\", type: \"bind\", source: \"$XDG_RUNTIME_DIR\", options: [\"bind\", \"ro\"]}]" grep ' /m ' /proc/mounts
+  rootless lock ".mounts += [{destination: \"/mnt\", type: \"bind\", source: \"$XDG_RUNTIME_DIR\", options: [\"bind\", \"ro\"]}]" grep ' /mnt ' /proc/mounts
   status 0 rt run --bundle "$T/lock" lock
-  has "$out" " /m tmpfs ro,nosuid,nodev," "flags"
+  has "$out" " /mnt tmpfs ro,nosuid,nodev," "flags"
 }
 
 # A map of many ids needs newuidmap and newgidmap.
