@@ -7,8 +7,13 @@ use crate::error::Error;
 
 /// Enables all that the root offers, as [`enable_path`] does.
 pub(crate) fn enable_all(root: &Path, last: &Path) -> Result<bool, Error> {
-    let offered = Dir::new(root).read("cgroup.controllers")?;
-    enable_path(root, last, &offered.split_whitespace().collect::<Vec<_>>())
+    let top = Dir::new(root);
+    let offered = top.read("cgroup.controllers")?;
+    let wanted: Vec<&str> = offered.split_whitespace().collect();
+    if last == root && missing(&top, &wanted)?.is_empty() {
+        return Ok(true);
+    }
+    enable_path(root, last, &wanted)
 }
 
 /// Enables controllers in every directory from `root` down to `last`; `false` if `last` lacks some of them.

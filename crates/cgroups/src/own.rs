@@ -66,11 +66,13 @@ fn mounted_root<'a>(mountinfo: &'a str, mount_point: &Path) -> Option<&'a str> {
 }
 
 fn read_text(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|error| Error::Call {
-        action: "read",
-        path: path.to_owned(),
-        errno: rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO),
-    })
+    match rt_sys::file::read(path) {
+        // A mount point may be named in any bytes.
+        Ok(bytes) => {
+            Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
+        }
+        Err(errno) => Err(Error::Call { action: "read", path: path.to_owned(), errno }),
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ impl Cgroup {
     ///
     /// They are the same in all, unless a process of the container moved itself. `devices` is the one that software
     /// inside a container has the least reason to touch.
-    fn roster(&self) -> Option<&Dir> {
+    pub(crate) fn roster(&self) -> Option<&Dir> {
         self.v1("devices").or(self.v1("freezer")).or(self.dirs().last())
     }
 }

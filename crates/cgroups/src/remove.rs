@@ -16,6 +16,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const TRIES_V1: u32 = 11;
 
 impl Cgroup {
+    /// Removes the directory that lists the container's processes, if nobody is in it. That is nearly always so when a container
+    /// is deleted, and one call tells it.
+    pub fn remove_empty(&self) -> bool {
+        self.roster().is_some_and(|dir| rustix::fs::rmdir(dir.path()).is_ok())
+    }
+
     /// Removes the cgroup from every hierarchy, with all sub-cgroups. What is gone already is fine.
     ///
     /// All directories are tried; of several failures, the first is returned.

@@ -4,11 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 
 use clap::error::{ContextKind, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, Command};
 use tracing::Level;
 
+use crate::arguments::{self, Arguments, Line};
 use crate::commands;
 use crate::context::Context;
+use crate::grammar::{Grammar, flag, path, text};
 use crate::log::{Format, Log};
 
 /// Why a command failed, ready to be told.
@@ -74,25 +76,45 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+/// Options before the command.
+pub const GLOBAL: Grammar = Grammar {
+    name: "rt",
+    about: "An OCI container runtime",
+    options: &[&[
+        path("root", "DIR", "Where container state is kept [default: /run/rt, or $XDG_RUNTIME_DIR/rt without root]"),
+        path("log", "FILE", "Append errors and warnings to FILE instead of standard error"),
+        text("log-format", "FORMAT", "Format of the log").one_of(&["text", "json"]),
+        text("log-level", "LEVEL", "What is logged").one_of(&["error", "warning", "warn", "info", "debug", "trace"]),
+        flag("debug", "Log debug messages"),
+        flag("systemd-cgroup", "Let systemd manage the cgroups; /linux/cgroupsPath is then slice:prefix:name"),
+        text("cgroup-manager", "MANAGER", "Who manages the cgroups").one_of(&["cgroupfs", "systemd", "disabled"]),
+        text("rootless", "BOOL", "Assume no right to manage cgroups").one_of(&["true", "false", "auto"]),
+        path("criu", "", "").hidden(),
+    ]],
+    words: &[],
+    rest: None,
+};
+
 /// Runs the command line and returns the exit code.
 pub fn run(arguments: Vec<OsString>) -> i32 {
-    let arguments = as_runc_reads(arguments);
-    // The log must be known even if the rest of the command line is wrong.
-    let matches = match definition().try_get_matches_from(&arguments) {
-        Ok(matches) => matches,
-        Err(e) => return misused(&e, &arguments),
+    let grammars = commands::ALL.iter().map(|(grammar, _)| *grammar).collect::<Vec<_>>();
+    let words = arguments.get(1..).unwrap_or_default();
+    let read = arguments::read(&GLOBAL, &grammars, words);
+    let Line { global, command } = match read.map_or_else(|| by_clap(arguments), Ok) {
+        Ok(line) => line,
+        Err(exit) => return exit,
     };
-    let log = log_of(&matches);
+    // The log must be known even if the rest of the command line is wrong.
+    let log = log_of(&global);
     log.install();
-    if matches.contains_id("criu") {
+    if global.flag("criu") {
         tracing::warn!("--criu is ignored: criu is looked up in PATH");
     }
-    let context = Context::new(&matches);
-    let result = match matches.subcommand() {
-        Some((name, arguments)) => commands::dispatch(name, &context, arguments),
-        None => print(&definition().render_help().to_string()).map(|()| 0),
-    };
-    match result {
+    let context = Context::new(&global);
+    let run = command.and_then(|(grammar, inside)| {
+        commands::ALL.iter().find(|(g, _)| g.name == grammar.name).map(|(_, run)| run(&context, &inside))
+    });
+    match run.unwrap_or_else(|| print(&definition().render_help().to_string()).map(|()| 0)) {
         Ok(code) => {
             log.succeeded();
             code
@@ -102,6 +124,17 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
             failure.exit
         }
     }
+}
+
+/// Reads what the quick reader has left; the error is an exit code, when all is said.
+fn by_clap(arguments: Vec<OsString>) -> Result<Line, i32> {
+    let arguments = as_runc_reads(arguments);
+    let matches = definition().try_get_matches_from(&arguments).map_err(|e| misused(&e, &arguments))?;
+    let command = matches.subcommand().and_then(|(name, inside)| {
+        let (grammar, _) = commands::ALL.iter().find(|(grammar, _)| grammar.name == name)?;
+        Some((*grammar, Arguments::of(grammar, inside)))
+    });
+    Ok(Line { global: Arguments::of(&GLOBAL, &matches), command })
 }
 
 /// Writes to standard output; a reader that has gone away is no failure worth words.
@@ -149,16 +182,12 @@ fn level(name: &str) -> Level {
     }
 }
 
-fn log_of(matches: &ArgMatches) -> Log {
-    let asked = matches.get_one::<String>("log-level").map_or(Level::WARN, |l| level(l));
+fn log_of(arguments: &Arguments) -> Log {
+    let asked = arguments.text("log-level").map_or(Level::WARN, level);
     Log {
-        file: matches.get_one::<OsString>("log").map(Into::into),
-        format: if matches.get_one::<String>("log-format").is_some_and(|f| f == "json") {
-            Format::Json
-        } else {
-            Format::Text
-        },
-        level: if matches.get_flag("debug") { Level::DEBUG } else { asked },
+        file: arguments.value("log").map(Into::into),
+        format: if arguments.text("log-format") == Some("json") { Format::Json } else { Format::Text },
+        level: if arguments.flag("debug") { Level::DEBUG } else { asked },
     }
 }
 
@@ -185,21 +214,14 @@ fn log_in(arguments: &[OsString]) -> Log {
 /// Go's flag package takes `-long` for `--long`, and containerd's restore relies on it.
 fn as_runc_reads(arguments: Vec<OsString>) -> Vec<OsString> {
     let single_dash = |a: &OsStr| a.to_str().is_some_and(|a| a.len() > 2 && a.starts_with('-') && !a.starts_with("--"));
-    // What follows the program of exec, or the id of ps, is not ours.
-    let command =
-        arguments.iter().skip(1).find_map(|a| commands::NAMES.iter().find(|n| **n == a.to_str().unwrap_or_default()));
     if !arguments.iter().any(|a| single_dash(a)) {
         return arguments;
     }
-    let definition = definition();
-    let mut longs: Vec<String> = Vec::new();
-    let add = |command: &Command, longs: &mut Vec<String>| {
-        longs.extend(command.get_arguments().filter_map(|a| a.get_long()).map(str::to_owned));
-    };
-    add(&definition, &mut longs);
-    if let Some(name) = command {
-        add(&commands::built(name), &mut longs);
-    }
+    let called = |name: &str| arguments.iter().skip(1).any(|a| a == name);
+    let command = commands::ALL.iter().map(|(grammar, _)| *grammar).find(|grammar| called(grammar.name));
+    let longs: Vec<&str> = GLOBAL.options().chain(command.iter().flat_map(|c| c.options())).map(|o| o.long).collect();
+    // What follows the program of exec, or the id of ps, is not ours.
+    let foreign = command.is_some_and(|c| c.rest.is_some_and(|rest| rest.foreign));
     let mut own = true;
     let mut positionals = 0;
     arguments
@@ -213,12 +235,12 @@ fn as_runc_reads(arguments: Vec<OsString>) -> Vec<OsString> {
             if !text.starts_with('-') {
                 positionals += 1;
                 // The command, the id, and then the program's own words.
-                if matches!(command, Some(&"exec" | &"ps")) && positionals > 2 {
+                if foreign && positionals > 2 {
                     own = false;
                 }
             }
             let name = text.trim_start_matches('-').split('=').next().unwrap_or_default();
-            if single_dash(&a) && longs.iter().any(|l| l == name) {
+            if single_dash(&a) && longs.contains(&name) {
                 return OsString::from(format!("-{text}"));
             }
             a
@@ -226,50 +248,17 @@ fn as_runc_reads(arguments: Vec<OsString>) -> Vec<OsString> {
         .collect()
 }
 
-/// The one definition of the command line: parsing, help, manual pages and completions come from it.
+/// The whole command line for clap: for what is unusual, wrong, or asks for help.
 pub fn definition() -> Command {
-    let text = |name: &'static str| Arg::new(name).long(name).num_args(1);
-    let path = |name: &'static str| text(name).value_parser(value_parser!(OsString));
-    let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
-    Command::new("rt")
+    GLOBAL
+        .command()
         .version(commands::version::TEXT)
-        .about("An OCI container runtime")
         .subcommand_required(false)
         .args_override_self(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true)
         .arg(Arg::new("version").short('v').long("version").action(ArgAction::Version).help("Print the version"))
-        .arg(
-            path("root")
-                .value_name("DIR")
-                .help("Where container state is kept [default: /run/rt, or $XDG_RUNTIME_DIR/rt without root]"),
-        )
-        .arg(path("log").value_name("FILE").help("Append errors and warnings to FILE instead of standard error"))
-        .arg(text("log-format").value_name("FORMAT").value_parser(["text", "json"]).help("Format of the log"))
-        .arg(
-            text("log-level")
-                .value_name("LEVEL")
-                .value_parser(["error", "warning", "warn", "info", "debug", "trace"])
-                .help("What is logged"),
-        )
-        .arg(flag("debug").help("Log debug messages"))
-        .arg(
-            flag("systemd-cgroup").help("Let systemd manage the cgroups; /linux/cgroupsPath is then slice:prefix:name"),
-        )
-        .arg(
-            text("cgroup-manager")
-                .value_name("MANAGER")
-                .value_parser(["cgroupfs", "systemd", "disabled"])
-                .help("Who manages the cgroups"),
-        )
-        .arg(
-            text("rootless")
-                .value_name("BOOL")
-                .value_parser(["true", "false", "auto"])
-                .help("Assume no right to manage cgroups"),
-        )
-        .arg(path("criu").hide(true))
-        .subcommands(commands::NAMES.iter().map(|name| commands::definition(name)))
+        .subcommands(commands::ALL.iter().map(|(grammar, _)| grammar.command()))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! What every command gets: the global options, in effect.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::ArgMatches;
 use rt_runtime::container::{Driver, Store, StoreOptions};
+use rustix::fs::readlink;
 
+use crate::arguments::Arguments;
 use crate::cli::Failure;
 
 /// The global options.
@@ -16,21 +16,19 @@ pub struct Context {
 
 impl Context {
     /// Reads them from the parsed command line.
-    pub fn new(matches: &ArgMatches) -> Context {
-        let driver = match matches.get_one::<String>("cgroup-manager").map(String::as_str) {
+    pub fn new(arguments: &Arguments) -> Context {
+        let driver = match arguments.text("cgroup-manager") {
             Some("systemd") => Driver::Systemd,
             Some("disabled") => Driver::Disabled,
-            _ if matches.get_flag("systemd-cgroup") => Driver::Systemd,
+            _ if arguments.flag("systemd-cgroup") => Driver::Systemd,
             _ => Driver::Cgroupfs,
         };
-        let (rootless, own_directory) = match matches.get_one::<String>("rootless").map(String::as_str) {
+        let (rootless, own_directory) = match arguments.text("rootless") {
             Some("true") => (true, true),
             Some("false") => (false, false),
             _ => without_root(),
         };
-        let root = matches
-            .get_one::<OsString>("root")
-            .map_or_else(|| default_root(own_directory), |root| absolute(Path::new(root)));
+        let root = arguments.path("root").unwrap_or_else(|| default_root(own_directory));
         Context { store: StoreOptions { root, driver, rootless } }
     }
 
@@ -50,8 +48,14 @@ fn without_root() -> (bool, bool) {
     (inside, inside && std::env::var_os("USER").is_none_or(|user| user != "root"))
 }
 
-/// The initial user namespace maps all ids to themselves.
+/// The inode number of the initial user namespace on every kernel (USER_NS_INIT_INO of nsfs.h).
+const INITIAL: &[u8] = b"user:[4026531837]";
+
+/// Whether ids here are not those of the host. A user namespace that maps all ids to themselves counts for none.
 fn in_user_namespace() -> bool {
+    if readlink(c"/proc/self/ns/user", Vec::new()).is_ok_and(|name| name.to_bytes() == INITIAL) {
+        return false;
+    }
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let fields: Vec<&str> = map.split_whitespace().collect();
     !map.is_empty() && fields != ["0", "0", "4294967295"]
@@ -67,9 +71,4 @@ fn default_root(own_directory: bool) -> PathBuf {
 /// `path` as seen from the working directory.
 pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// An option that is a path, made absolute.
-pub fn path_option(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
-    matches.get_one::<OsString>(name).map(|p| absolute(Path::new(p)))
 }

@@ -1,9 +1,12 @@
 //! The `rt` command: arguments in, text and an exit code out. What happens between is in `rt-runtime`.
 
 pub mod alloc;
+mod arguments;
 mod cli;
 mod commands;
 mod context;
+mod duration;
+mod grammar;
 mod log;
 mod table;
 

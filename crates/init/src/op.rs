@@ -163,8 +163,8 @@ ops! {
     37 WorkingDirectory { path: Str<S>, last: u32 }
     /// Looks the program up in `search` (the value of PATH), or takes it as a path if it has a slash.
     38 FindProgram { file: Str<S>, search: Str<S> }
-    /// Reports that all is ready, and waits for the parent to let go.
-    39 Ready {}
+    /// Reports that all is ready, unless it is to be `quiet`, and waits for the parent to let go.
+    39 Ready { quiet: u32 }
     /// Waits for `rt start` on the listening socket.
     40 AwaitStart { socket: i32 }
     /// Attaches a seccomp program; a listener is sent over `listener` with `message`.
@@ -189,8 +189,10 @@ ops! {
     50 Limit { resource: u32, soft: u64, hard: u64 }
     /// Changes attributes and propagation of the mount at `path`.
     51 Attributes { path: Str<S>, set: u64, clear: u64, propagation: u64, recursive: u32 }
+    /// Joins the network namespace that the parent has made meanwhile, and sends over the report socket.
+    52 JoinNetwork {}
     /// Enters the time namespace of `fd`, or with -1 the one just unshared.
-    52 EnterTime { fd: i32 }
+    53 EnterTime { fd: i32 }
 }
 
 /// Appends the header and `ops`.

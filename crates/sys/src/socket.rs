@@ -1,8 +1,11 @@
-//! Passing one descriptor over a Unix socket (SCM_RIGHTS, unix(7)); rustix covers receiving.
+//! Passing one descriptor over a Unix socket (SCM_RIGHTS, unix(7)).
 
-use rustix::fd::BorrowedFd;
-use rustix::io::{Errno, IoSlice};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::io::{Errno, IoSlice, IoSliceMut};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
 
 /// Sends `payload` (at least one byte) and `fd` in one message.
 pub fn send_fd(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>, payload: &[u8]) -> Result<(), Errno> {
@@ -13,4 +16,27 @@ pub fn send_fd(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>, payload: &[u8]) -> Re
         return Err(Errno::MSGSIZE);
     }
     sendmsg(socket, &[IoSlice::new(payload)], &mut control, SendFlags::NOSIGNAL).map(drop)
+}
+
+/// Waits for a message of [`send_fd`] with a payload of one byte, and gives its descriptor, close-on-exec; None if the other side
+/// is gone.
+pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
+    let mut space = [core::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut payload = [0_u8; 1];
+    let received = loop {
+        match recvmsg(socket, &mut [IoSliceMut::new(&mut payload)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    let rights = |message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    };
+    match control.drain().find_map(rights) {
+        Some(fd) => Ok(Some(fd)),
+        None if received.bytes == 0 => Ok(None),
+        None => Err(Errno::PROTO),
+    }
 }

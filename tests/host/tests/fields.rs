@@ -17,10 +17,6 @@ fn shows(script: &str, change: impl FnOnce(&mut Value), expected: &str) {
     assert_eq!(done.ok(), expected, "{script}");
 }
 
-fn capabilities(c: &mut Value, names: &[&str]) {
-    c["process"]["capabilities"] = json!({"bounding": names, "effective": names, "permitted": names});
-}
-
 /// The terminal's master, as an engine receives it.
 fn master(listener: &UnixListener) -> OwnedFd {
     let (socket, _) = listener.accept().unwrap();

@@ -1,16 +1,26 @@
 //! `rt check`: everything that is wrong with a config, or with this host for it.
 
-use clap::ArgMatches;
 use rt_runtime::container;
 use serde_json::json;
 
-use super::plan::options;
+use super::plan::{BUNDLE, OPTIONS, options};
+use crate::arguments::Arguments;
 use crate::cli::{Failure, print};
 use crate::context::Context;
+use crate::grammar::Grammar;
+
+/// Arguments of `check`.
+pub const GRAMMAR: Grammar = Grammar {
+    name: "check",
+    about: "Print all that is wrong with a config, or with this host for it",
+    options: &[OPTIONS],
+    words: &[BUNDLE],
+    rest: None,
+};
 
 /// `rt check`. Exit code 0: the container can be made here; 1: it cannot.
-pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
-    let report = container::check(&context.store, &options(matches))?;
+pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    let report = container::check(&context.store, &options(arguments))?;
     let rows: Vec<(&str, &str, String)> = report
         .problems
         .iter()
@@ -19,7 +29,7 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
         .chain(report.warnings.iter().map(|w| ("warning", w.pointer.as_str(), w.fault.to_string())))
         .collect();
     let fatal = report.problems.len() + report.findings.len();
-    if matches.get_flag("json") {
+    if arguments.flag("json") {
         let list: Vec<_> = rows
             .iter()
             .map(|(kind, field, message)| json!({"kind": kind, "field": field, "message": message}))

@@ -1,21 +1,24 @@
 //! `rt delete`.
 
-use clap::{ArgMatches, Command};
 use rt_runtime::container;
 
-use super::{flag, id, id_of};
+use super::ID;
+use crate::arguments::Arguments;
 use crate::cli::Failure;
 use crate::context::Context;
+use crate::grammar::{Grammar, flag};
 
 /// Arguments of `delete`.
-pub fn arguments(command: Command) -> Command {
-    command
-        .arg(id())
-        .arg(flag("force", "Kill a running container first; one that does not exist is no error").short('f'))
-}
+pub const GRAMMAR: Grammar = Grammar {
+    name: "delete",
+    about: "Delete a container and all it had",
+    options: &[&[flag("force", "Kill a running container first; one that does not exist is no error").short('f')]],
+    words: &[ID],
+    rest: None,
+};
 
 /// `rt delete`.
-pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
-    container::delete(&context.store()?, id_of(matches), matches.get_flag("force"))?;
+pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    container::delete(&context.store()?, arguments.id(), arguments.flag("force"))?;
     Ok(0)
 }

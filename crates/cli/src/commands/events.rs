@@ -1,95 +1,135 @@
-//! `rt events`: statistics as runc prints them.
+//! `rt events`: statistics as runc prints them, and what happens to a container as it happens.
 
-use std::time::Duration;
+use std::time::Instant;
 
-use clap::{ArgMatches, Command};
-use rt_cgroups::Cgroup;
+use rt_cgroups::{Cgroup, Notice, Reached, Threshold};
 use rt_runtime::container::{self, Status};
-use serde_json::json;
+use rustix::fd::AsFd;
+use serde_json::{Value, json};
 
-use super::{flag, id, id_of, text};
+use super::ID;
+use crate::arguments::Arguments;
 use crate::cli::{Failure, print};
 use crate::context::Context;
+use crate::duration;
+use crate::grammar::{Grammar, flag, text};
 
 /// Arguments of `events`.
-pub fn arguments(command: Command) -> Command {
-    command
-        .arg(id())
-        .arg(text("interval", "DURATION", "Time between two statistics, such as 500ms, 5s, 1m").default_value("5s"))
-        .arg(flag("stats", "Print the statistics once"))
-}
+pub const GRAMMAR: Grammar = Grammar {
+    name: "events",
+    about: "Print statistics, OOM and pressure events of a container",
+    options: &[&[
+        text("interval", "DURATION", "Time between two statistics, such as 500ms, 5s, 1m").default("5s"),
+        flag("stats", "Print the statistics once"),
+        text(
+            "pressure",
+            "RESOURCE:KIND:STALL:WINDOW",
+            "Tell when tasks lose more than STALL of a WINDOW waiting, as in memory:some:150ms:1s (cpu, memory or io; some or full)",
+        )
+        .many(),
+    ]],
+    words: &[ID],
+    rest: None,
+};
 
 /// `rt events`.
-pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
-    let id = id_of(matches);
-    let interval = matches.get_one::<String>("interval").map_or("5s", String::as_str);
-    let why = || Failure::usage(format!("--interval: {interval:?} is no duration above 0; write 500ms, 5s or 1m"));
-    let interval = duration(interval).filter(|d| !d.is_zero()).ok_or_else(why)?;
+pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    let id = arguments.id();
+    let interval = duration::option("interval", arguments.text("interval").unwrap_or("5s"))?;
+    let thresholds = arguments.texts("pressure").iter().map(|t| threshold(t)).collect::<Result<Vec<_>, _>>()?;
     let store = context.store()?;
-    let not_running = || Failure::usage(format!("container with id {id} is not running"));
     let (_, state, status) = container::load(&store, id)?;
-    if status == Status::Stopped {
-        return Err(not_running());
-    }
+    let Some(init) = state.init().filter(|_| status != Status::Stopped) else {
+        return Err(Failure::usage(format!("container with id {id} is not running{}", state.reached())));
+    };
     let cgroup = Cgroup::open(&state.cgroup).map_err(container::Error::from)?;
-    let mut ooms = cgroup.oom_kills().unwrap_or(0);
+    if arguments.flag("stats") {
+        stats(&cgroup, id)?;
+        return Ok(0);
+    }
+    let mut watch = cgroup.watch(&thresholds).map_err(container::Error::from)?;
+    let mut next = Instant::now() + interval;
+    stats(&cgroup, id)?;
     loop {
-        let stats = cgroup.stats().map_err(container::Error::from)?;
-        line(&json!({"type": "stats", "id": id, "data": stats}))?;
-        if matches.get_flag("stats") {
-            return Ok(0);
+        for notice in watch.wait(init.as_fd(), next).map_err(container::Error::from)? {
+            match notice {
+                Notice::Oom(kills) => oom(&cgroup, id, kills)?,
+                Notice::Pressure(which) => pressure(&cgroup, id, &thresholds[which])?,
+                Notice::Gone => return Ok(0),
+            }
         }
-        std::thread::sleep(interval);
-        if state.init().is_none() {
-            return Ok(0);
-        }
-        let now = cgroup.oom_kills().unwrap_or(ooms);
-        if now > ooms {
-            line(&json!({"type": "oom", "id": id}))?;
-            ooms = now;
+        if Instant::now() >= next {
+            stats(&cgroup, id)?;
+            next = Instant::now() + interval;
         }
     }
 }
 
-fn line(value: &serde_json::Value) -> Result<(), Failure> {
+fn stats(cgroup: &Cgroup, id: &str) -> Result<(), Failure> {
+    let stats = cgroup.stats().map_err(container::Error::from)?;
+    line(&json!({"type": "stats", "id": id, "data": stats}))
+}
+
+/// runc's event has no data; its readers pass over ours.
+fn oom(cgroup: &Cgroup, id: &str, kills: u64) -> Result<(), Failure> {
+    let Reached(hits) = cgroup.reached();
+    let memory = hits.into_iter().find(|hit| hit.resource == "memory");
+    let (limit, peak) = memory.map_or((None, None), |hit| (hit.limit, hit.peak));
+    line(&json!({"type": "oom", "id": id, "data": {"kills": kills, "limit": limit, "peak": peak}}))
+}
+
+fn pressure(cgroup: &Cgroup, id: &str, threshold: &Threshold) -> Result<(), Failure> {
+    let stats = cgroup.stats().map_err(container::Error::from)?;
+    let psi = match threshold.resource.as_str() {
+        "cpu" => stats.cpu.psi,
+        "memory" => stats.memory.psi,
+        _ => stats.blkio.psi,
+    };
+    line(&json!({"type": "pressure", "id": id, "data": {
+        "resource": threshold.resource,
+        "kind": if threshold.full { "full" } else { "some" },
+        "stall": threshold.stall.as_micros() as u64,
+        "window": threshold.window.as_micros() as u64,
+        "psi": psi,
+    }}))
+}
+
+fn line(value: &Value) -> Result<(), Failure> {
     print(&format!("{value}\n"))
 }
 
-/// Go's form: numbers with units, one after another (`1m30s`).
-fn duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest.get(..digits)?.parse().ok()?;
-        rest = rest.get(digits..)?;
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        let seconds = match rest.get(..end)? {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        rest = rest.get(end..)?;
-        total += Duration::try_from_secs_f64(number * seconds).ok()?;
-    }
-    Some(total)
+fn threshold(text: &str) -> Result<Threshold, Failure> {
+    let wrong = || {
+        Failure::usage(format!(
+            "--pressure: {text:?} is no threshold; write RESOURCE:KIND:STALL:WINDOW, as in memory:some:150ms:1s"
+        ))
+    };
+    let parts: Vec<&str> = text.split(':').collect();
+    let [resource @ ("cpu" | "memory" | "io"), kind @ ("some" | "full"), stall, window] = parts[..] else {
+        return Err(wrong());
+    };
+    let stall = duration::parse(stall).ok_or_else(wrong)?;
+    let window = duration::parse(window).ok_or_else(wrong)?;
+    Ok(Threshold { resource: resource.to_owned(), full: kind == "full", stall, window })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn durations_as_go_writes_them() {
-        assert_eq!(duration("5s"), Some(Duration::from_secs(5)));
-        assert_eq!(duration("1m30s"), Some(Duration::from_secs(90)));
-        assert_eq!(duration("1.5ms"), Some(Duration::from_micros(1500)));
-        for bad in ["5", "s", "5x", "-5s"] {
-            assert_eq!(duration(bad), None, "{bad}");
+    fn thresholds_name_resource_kind_and_times() {
+        let expected = Threshold {
+            resource: "memory".to_owned(),
+            full: false,
+            stall: Duration::from_millis(150),
+            window: Duration::from_secs(1),
+        };
+        assert_eq!(threshold("memory:some:150ms:1s").unwrap(), expected);
+        for bad in ["memory", "disk:some:1s:2s", "cpu:all:1s:2s", "cpu:some:1:2s", "cpu:some:1s:2s:3s"] {
+            assert!(threshold(bad).is_err(), "{bad}");
         }
     }
 }

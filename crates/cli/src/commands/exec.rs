@@ -1,80 +1,81 @@
 //! `rt exec`.
 
-use std::ffi::OsString;
-
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use rt_runtime::container::{self, ExecOptions};
 
-use super::{flag, number, path, text};
+use crate::arguments::Arguments;
 use crate::cli::Failure;
-use crate::context::{Context, path_option};
+use crate::context::Context;
+use crate::grammar::{Grammar, Rest, flag, number, path, text};
 
 /// Arguments of `exec`.
-pub fn arguments(command: Command) -> Command {
-    let many = |arg: Arg| arg.action(ArgAction::Append);
-    command
-        .arg(path("console-socket", "SOCKET", "Send the terminal's master to this socket"))
-        .arg(path("pidfd-socket", "SOCKET", "Send a pidfd of the process to this socket"))
-        .arg(text("cwd", "DIR", "Working directory in the container"))
-        .arg(many(text("env", "NAME=VALUE", "Environment, in addition to the container's").short('e')))
-        .arg(flag("tty", "Give the process a terminal").short('t'))
-        .arg(text("user", "UID[:GID]", "User, by number").short('u'))
-        .arg(many(text("additional-gids", "GID", "Supplementary groups, by number").short('g')))
-        .arg(path("process", "FILE", "Read the whole process from FILE, as in /process of config.json").short('p'))
-        .arg(flag("detach", "Do not wait for the process's end").short('d'))
-        .arg(path("pid-file", "FILE", "Write the process's pid to FILE"))
-        .arg(text("process-label", "LABEL", "SELinux label"))
-        .arg(text("apparmor", "PROFILE", "AppArmor profile"))
-        .arg(flag("no-new-privs", "Deny the process to gain privileges by exec"))
-        .arg(many(text("cap", "CAP", "Capabilities, in addition to the container's").short('c')))
-        .arg(number("preserve-fds", "Pass N descriptors from 3 on to the process"))
-        .arg(text("cgroup", "[CONTROLLER:]PATH", "Run in a cgroup below the container's"))
-        .arg(flag("ignore-paused", "Execute even in a frozen container; the process waits for resume"))
-        .arg(flag("no-subreaper", "Do not take over orphans of the process").hide(true))
-        // The program's own options are not ours, so the id and what follows are one list.
-        .arg(
-            Arg::new("args")
-                .value_names(["ID", "PROGRAM", "ARGUMENT"])
-                .num_args(1..)
-                .required(true)
-                .trailing_var_arg(true)
-                .allow_hyphen_values(false)
-                .value_parser(value_parser!(OsString))
-                .help("The container, the program and its arguments"),
-        )
-}
+pub const GRAMMAR: Grammar = Grammar {
+    name: "exec",
+    about: "Execute another program in a container",
+    options: &[&[
+        path("console-socket", "SOCKET", "Send the terminal's master to this socket"),
+        path("pidfd-socket", "SOCKET", "Send a pidfd of the process to this socket"),
+        text("cwd", "DIR", "Working directory in the container"),
+        text("env", "NAME=VALUE", "Environment, in addition to the container's").short('e').many(),
+        flag("tty", "Give the process a terminal").short('t'),
+        text("user", "UID[:GID]", "User, by number").short('u'),
+        text("additional-gids", "GID", "Supplementary groups, by number").short('g').many(),
+        path("process", "FILE", "Read the whole process from FILE, as in /process of config.json").short('p'),
+        flag("detach", "Do not wait for the process's end").short('d'),
+        path("pid-file", "FILE", "Write the process's pid to FILE"),
+        text("process-label", "LABEL", "SELinux label"),
+        text("apparmor", "PROFILE", "AppArmor profile"),
+        flag("no-new-privs", "Deny the process to gain privileges by exec"),
+        text("cap", "CAP", "Capabilities, in addition to the container's").short('c').many(),
+        number("preserve-fds", "Pass N descriptors from 3 on to the process"),
+        text("cgroup", "[CONTROLLER:]PATH", "Run in a cgroup below the container's"),
+        flag("ignore-paused", "Execute even in a frozen container; the process waits for resume"),
+        flag("no-subreaper", "Do not take over orphans of the process").hidden(),
+    ]],
+    words: &[],
+    rest: Some(Rest {
+        name: "args",
+        values: &["ID", "PROGRAM", "ARGUMENT"],
+        least: 1,
+        foreign: true,
+        dashes: false,
+        help: "The container, the program and its arguments",
+    }),
+};
 
 /// `rt exec`. Its own failures exit with 255, so that they are not taken for the program's.
-pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
-    exec(context, matches).map_err(|failure| failure.prefixed("exec failed: ").exiting(255))
+pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    exec(context, arguments).map_err(|failure| failure.prefixed("exec failed: ").exiting(255))
 }
 
-fn exec(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
-    let mut words = matches.get_many::<OsString>("args").unwrap_or_default().map(|a| a.to_string_lossy().into_owned());
+fn exec(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    let mut words = arguments.all("args").map(|a| a.to_string_lossy().into_owned());
     let id = words.next().unwrap_or_default();
-    let one = |name: &str| matches.get_one::<String>(name).cloned();
-    let many = |name: &str| -> Vec<String> { matches.get_many::<String>(name).unwrap_or_default().cloned().collect() };
-    let gids = many("additional-gids").iter().map(|g| id_number("--additional-gids", g)).collect::<Result<_, _>>()?;
+    let one = |name: &str| arguments.text(name).map(str::to_owned);
+    let gids = arguments
+        .texts("additional-gids")
+        .iter()
+        .map(|g| id_number("--additional-gids", g))
+        .collect::<Result<_, _>>()?;
     let options = ExecOptions {
-        process: path_option(matches, "process"),
+        process: arguments.path("process"),
         args: words.collect(),
         cwd: one("cwd"),
-        env: many("env"),
-        terminal: matches.get_flag("tty"),
+        env: arguments.texts("env"),
+        terminal: arguments.flag("tty"),
         user: one("user").map(|u| user(&u)).transpose()?,
         additional_gids: gids,
-        caps: many("cap"),
-        no_new_privs: matches.get_flag("no-new-privs"),
+        caps: arguments.texts("cap"),
+        no_new_privs: arguments.flag("no-new-privs"),
         apparmor: one("apparmor"),
         process_label: one("process-label"),
-        console_socket: path_option(matches, "console-socket"),
-        pidfd_socket: path_option(matches, "pidfd-socket"),
-        pid_file: path_option(matches, "pid-file"),
-        detach: matches.get_flag("detach"),
-        preserve_fds: matches.get_one("preserve-fds").copied().unwrap_or(0),
-        ignore_paused: matches.get_flag("ignore-paused"),
+        console_socket: arguments.path("console-socket"),
+        pidfd_socket: arguments.path("pidfd-socket"),
+        pid_file: arguments.path("pid-file"),
+        detach: arguments.flag("detach"),
+        preserve_fds: arguments.number("preserve-fds"),
+        ignore_paused: arguments.flag("ignore-paused"),
         cgroup: one("cgroup"),
-        no_subreaper: matches.get_flag("no-subreaper"),
+        no_subreaper: arguments.flag("no-subreaper"),
     };
     Ok(container::exec(&context.store()?, &id, &options)?.code())
 }

@@ -1,16 +1,22 @@
 //! `rt features`: what this build can do (runtime-spec, features.md, features-linux.md). Engines switch functions on by it.
 
-use clap::Command;
 use rt_runtime::seccomp::{Action, Arch, Flag, Op, Vocabulary};
 use serde::Serialize;
 use serde_json::{Serializer, json};
 
+use crate::arguments::Arguments;
 use crate::cli::{Failure, print};
+use crate::context::Context;
+use crate::grammar::Grammar;
 
-/// `features` has no arguments.
-pub fn arguments(command: Command) -> Command {
-    command
-}
+/// Arguments of `features`.
+pub const GRAMMAR: Grammar = Grammar {
+    name: "features",
+    about: "Print what this runtime can do, as JSON",
+    options: &[],
+    words: &[],
+    rest: None,
+};
 
 fn seccomp() -> serde_json::Value {
     fn words<T: Vocabulary>(all: &[T]) -> Vec<&'static str> {
@@ -27,7 +33,7 @@ fn seccomp() -> serde_json::Value {
 }
 
 /// `rt features`.
-pub fn run() -> Result<i32, Failure> {
+pub fn run(_: &Context, _: &Arguments) -> Result<i32, Failure> {
     let options: Vec<_> = rt_runtime::plan::mount_option_names().collect();
     let namespaces: Vec<_> = {
         let mut names = rt_runtime::plan::NamespaceKind::ALL.map(|k| k.name);

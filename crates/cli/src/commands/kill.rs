@@ -1,28 +1,25 @@
 //! `rt kill`.
 
-use clap::{Arg, ArgMatches, Command};
 use rt_runtime::container;
 
-use super::{flag, id, id_of};
+use super::ID;
+use crate::arguments::Arguments;
 use crate::cli::Failure;
 use crate::context::Context;
+use crate::grammar::{Grammar, flag, word};
 
 /// Arguments of `kill`.
-pub fn arguments(command: Command) -> Command {
-    command
-        .arg(id())
-        .arg(
-            Arg::new("signal")
-                .value_name("SIGNAL")
-                .default_value("SIGTERM")
-                .help("A number, or a name with or without SIG"),
-        )
-        .arg(flag("all", "Signal every process of the container").short('a'))
-}
+pub const GRAMMAR: Grammar = Grammar {
+    name: "kill",
+    about: "Send a signal to a container",
+    options: &[&[flag("all", "Signal every process of the container").short('a')]],
+    words: &[ID, word("signal", "SIGNAL", "A number, or a name with or without SIG").default("SIGTERM")],
+    rest: None,
+};
 
 /// `rt kill`.
-pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
-    let signal = container::parse_signal(matches.get_one::<String>("signal").map_or("SIGTERM", String::as_str))?;
-    container::kill(&context.store()?, id_of(matches), signal, matches.get_flag("all"))?;
+pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    let signal = container::parse_signal(arguments.text("signal").unwrap_or("SIGTERM"))?;
+    container::kill(&context.store()?, arguments.id(), signal, arguments.flag("all"))?;
     Ok(0)
 }

@@ -1,31 +1,29 @@
 //! `rt list`.
 
-use clap::{Arg, ArgMatches, Command};
 use rt_runtime::container;
 
-use super::flag;
+use crate::arguments::Arguments;
 use crate::cli::{Failure, print};
 use crate::context::Context;
+use crate::grammar::{Grammar, flag, text};
 use crate::table;
 
 /// Arguments of `list`.
-pub fn arguments(command: Command) -> Command {
-    command
-        .arg(
-            Arg::new("format")
-                .short('f')
-                .long("format")
-                .value_parser(["table", "json"])
-                .default_value("table")
-                .help("Output format"),
-        )
-        .arg(flag("quiet", "Print the ids only").short('q'))
-}
+pub const GRAMMAR: Grammar = Grammar {
+    name: "list",
+    about: "List the containers",
+    options: &[&[
+        text("format", "FORMAT", "Output format").short('f').one_of(&["table", "json"]).default("table"),
+        flag("quiet", "Print the ids only").short('q'),
+    ]],
+    words: &[],
+    rest: None,
+};
 
 /// `rt list`.
-pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
+pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     let all = container::list(&context.store()?)?;
-    if matches.get_flag("quiet") {
+    if arguments.flag("quiet") {
         print(&all.iter().map(|(c, _)| format!("{}\n", c.id)).collect::<String>())?;
         return Ok(0);
     }
@@ -35,7 +33,7 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
         document
     });
     let documents: Vec<_> = documents.collect();
-    if matches.get_one::<String>("format").is_some_and(|f| f == "json") {
+    if arguments.text("format") == Some("json") {
         // Go prints an empty slice that was never made as null, and readers know it so.
         let json = if documents.is_empty() {
             "null".to_owned()

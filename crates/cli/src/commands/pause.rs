@@ -1,25 +1,34 @@
 //! `rt pause` and `rt resume`.
 
-use clap::{ArgMatches, Command};
 use rt_runtime::container;
 
-use super::{id, id_of};
+use super::ID;
+use crate::arguments::Arguments;
 use crate::cli::Failure;
 use crate::context::Context;
+use crate::grammar::Grammar;
 
-/// Arguments of both.
-pub fn arguments(command: Command) -> Command {
-    command.arg(id())
-}
+/// Arguments of `pause`.
+pub const PAUSE: Grammar =
+    Grammar { name: "pause", about: "Freeze all processes of a container", options: &[], words: &[ID], rest: None };
+
+/// Arguments of `resume`.
+pub const RESUME: Grammar = Grammar {
+    name: "resume",
+    about: "Thaw the processes of a frozen container",
+    options: &[],
+    words: &[ID],
+    rest: None,
+};
 
 /// `rt pause`.
-pub fn pause(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
-    container::pause(&context.store()?, id_of(matches))?;
+pub fn pause(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    container::pause(&context.store()?, arguments.id())?;
     Ok(0)
 }
 
 /// `rt resume`.
-pub fn resume(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
-    container::resume(&context.store()?, id_of(matches))?;
+pub fn resume(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    container::resume(&context.store()?, arguments.id())?;
     Ok(0)
 }

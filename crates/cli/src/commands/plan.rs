@@ -1,40 +1,42 @@
 //! `rt plan`: the ops that create would execute.
 
-use clap::{Arg, ArgMatches, Command, value_parser};
 use rt_runtime::container::{self, CreateOptions};
 
-use super::{flag, path};
+use crate::arguments::Arguments;
 use crate::cli::{Failure, print};
-use crate::context::{Context, absolute, path_option};
+use crate::context::{Context, absolute};
+use crate::grammar::{Grammar, Opt, Word, flag, path, word};
 use crate::table;
 
-/// Arguments of `plan` and `check`.
-pub fn arguments(command: Command) -> Command {
-    command
-        .arg(
-            Arg::new("bundle")
-                .value_name("BUNDLE")
-                .value_parser(value_parser!(std::ffi::OsString))
-                .help("The bundle [default: .]"),
-        )
-        .arg(path("config", "FILE", "Read FILE instead of the bundle's config.json").short('f'))
-        .arg(flag("json", "Print JSON"))
-}
+/// The options that plan and check share.
+pub const OPTIONS: &[Opt] =
+    &[path("config", "FILE", "Read FILE instead of the bundle's config.json").short('f'), flag("json", "Print JSON")];
+/// The bundle, as a word.
+pub const BUNDLE: Word = word("bundle", "BUNDLE", "The bundle [default: .]").optional();
+
+/// Arguments of `plan`.
+pub const GRAMMAR: Grammar = Grammar {
+    name: "plan",
+    about: "Print what create would do, op by op, without doing it",
+    options: &[OPTIONS],
+    words: &[BUNDLE],
+    rest: None,
+};
 
 /// The bundle as create would take it.
-pub fn options(matches: &ArgMatches) -> CreateOptions {
-    let bundle = path_option(matches, "bundle").unwrap_or_else(|| absolute(".".as_ref()));
+pub fn options(arguments: &Arguments) -> CreateOptions {
+    let bundle = arguments.path("bundle").unwrap_or_else(|| absolute(".".as_ref()));
     CreateOptions {
         bundle: bundle.components().collect(),
-        config: path_option(matches, "config"),
+        config: arguments.path("config"),
         ..CreateOptions::default()
     }
 }
 
 /// `rt plan`.
-pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
-    let ops = container::plan(&context.store, &options(matches))?;
-    if matches.get_flag("json") {
+pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    let ops = container::plan(&context.store, &options(arguments))?;
+    if arguments.flag("json") {
         print(&format!("{}\n", serde_json::to_string_pretty(&ops).unwrap_or_default()))?;
         return Ok(0);
     }

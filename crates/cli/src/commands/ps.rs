@@ -3,47 +3,41 @@
 use std::ffi::OsString;
 use std::process::Command as Process;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
 use procfs::process::Process as Proc;
 use rt_runtime::container;
 
-use super::{id, id_of};
+use super::ID;
+use crate::arguments::Arguments;
 use crate::cli::{Failure, print};
 use crate::context::Context;
+use crate::grammar::{Grammar, Rest, text};
 use crate::table;
 
 /// Arguments of `ps`.
-pub fn arguments(command: Command) -> Command {
-    command
-        .arg(
-            Arg::new("format")
-                .short('f')
-                .long("format")
-                .value_parser(["table", "json"])
-                .default_value("table")
-                .help("Output format"),
-        )
-        .arg(id())
-        .arg(
-            Arg::new("options")
-                .value_name("PS OPTIONS")
-                .num_args(0..)
-                .trailing_var_arg(true)
-                .allow_hyphen_values(true)
-                .value_parser(value_parser!(OsString))
-                .help("Options of ps(1) [default: -ef]"),
-        )
-}
+pub const GRAMMAR: Grammar = Grammar {
+    name: "ps",
+    about: "List the processes of a container",
+    options: &[&[text("format", "FORMAT", "Output format").short('f').one_of(&["table", "json"]).default("table")]],
+    words: &[ID],
+    rest: Some(Rest {
+        name: "options",
+        values: &["PS OPTIONS"],
+        least: 0,
+        foreign: true,
+        dashes: true,
+        help: "Options of ps(1) [default: -ef]",
+    }),
+};
 
 /// `rt ps`.
-pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
+pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     let pids: Vec<i32> =
-        container::processes(&context.store()?, id_of(matches))?.iter().map(|p| p.as_raw_nonzero().get()).collect();
-    if matches.get_one::<String>("format").is_some_and(|f| f == "json") {
+        container::processes(&context.store()?, arguments.id())?.iter().map(|p| p.as_raw_nonzero().get()).collect();
+    if arguments.text("format") == Some("json") {
         print(&serde_json::to_string(&pids).unwrap_or_default())?;
         return Ok(0);
     }
-    let options: Vec<OsString> = matches.get_many::<OsString>("options").unwrap_or_default().cloned().collect();
+    let options: Vec<OsString> = arguments.all("options").map(OsString::from).collect();
     let options = if options.is_empty() { vec!["-ef".into()] } else { options };
     match Process::new("ps").args(&options).output() {
         Ok(output) if output.status.success() => {

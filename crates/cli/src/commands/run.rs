@@ -1,27 +1,36 @@
 //! `rt run`.
 
-use clap::{ArgMatches, Command};
 use rt_runtime::container;
 
-use super::{create, flag, id_of};
+use super::{ID, create};
+use crate::arguments::Arguments;
 use crate::cli::Failure;
 use crate::context::Context;
+use crate::grammar::{Grammar, flag};
 
 /// Arguments of `run`.
-pub fn arguments(command: Command) -> Command {
-    create::shared(command)
-        .arg(flag("detach", "Do not wait for the container's end").short('d'))
-        .arg(flag("keep", "Keep the container's state when it has ended"))
-        .arg(flag("no-subreaper", "Do not take over orphans of the container"))
-}
+pub const GRAMMAR: Grammar = Grammar {
+    name: "run",
+    about: "Create a container and start its program",
+    options: &[
+        create::SHARED,
+        &[
+            flag("detach", "Do not wait for the container's end").short('d'),
+            flag("keep", "Keep the container's state when it has ended"),
+            flag("no-subreaper", "Do not take over orphans of the container"),
+        ],
+    ],
+    words: &[ID],
+    rest: None,
+};
 
 /// `rt run`.
-pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
-    let mut options = create::options(matches)?;
-    options.detach = matches.get_flag("detach");
-    options.keep = matches.get_flag("keep");
-    options.no_subreaper = matches.get_flag("no-subreaper");
+pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    let mut options = create::options(arguments)?;
+    options.detach = arguments.flag("detach");
+    options.keep = arguments.flag("keep");
+    options.no_subreaper = arguments.flag("no-subreaper");
     let prefixed = |e: container::Error| Failure::from(e).prefixed("rt run failed: ");
-    let ending = container::run(&context.store()?, id_of(matches), &options).map_err(prefixed)?;
+    let ending = container::run(&context.store()?, arguments.id(), &options).map_err(prefixed)?;
     Ok(ending.code())
 }

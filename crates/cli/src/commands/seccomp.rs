@@ -1,62 +1,53 @@
 //! `rt seccomp explain`: what a profile does, call by call, and by which rule.
 
-use std::ffi::OsString;
 use std::path::Path;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
 use rt_runtime::seccomp::{
     self, Arch, HostSeccomp, Profile, Program, Query, Syscall, Vocabulary, describe_return, disassemble,
 };
 use rt_runtime::spec::Document;
 use serde_json::Value;
 
-use super::flag;
+use crate::arguments::Arguments;
 use crate::cli::{Failure, print};
+use crate::context::Context;
+use crate::grammar::{Grammar, Rest, flag, text, word};
 
 /// Arguments of `seccomp`.
-pub fn arguments(command: Command) -> Command {
-    let explain = Command::new("explain")
-        .about("Print what would happen to a system call, and by which rule")
-        .arg(
-            Arg::new("profile")
-                .value_name("PROFILE")
-                .required(true)
-                .value_parser(value_parser!(OsString))
-                .help("A JSON file: /linux/seccomp of a config.json, or a whole config.json"),
-        )
-        .arg(
-            Arg::new("syscall")
-                .value_name("SYSCALL")
-                .help("A system call's name or number; without one, the whole profile is summed up"),
-        )
-        .arg(
-            Arg::new("args")
-                .value_name("ARG")
-                .num_args(0..=6)
-                .help("Its arguments, decimal or 0x hexadecimal; those left out are 0"),
-        )
-        .arg(
-            Arg::new("arch")
-                .long("arch")
-                .value_name("ARCH")
-                .help("Architecture, such as SCMP_ARCH_X86 [default: this machine's]"),
-        )
-        .arg(flag("disassemble", "Print the compiled program"));
-    command.subcommand_required(true).subcommand(explain)
-}
+pub const GRAMMAR: Grammar = Grammar {
+    name: "seccomp",
+    about: "Explain seccomp profiles",
+    options: &[&[
+        text("arch", "ARCH", "Architecture, such as SCMP_ARCH_X86 [default: this machine's]"),
+        flag("disassemble", "Print the compiled program"),
+    ]],
+    words: &[
+        word("explain", "explain", "Print what would happen to a system call, and by which rule").one_of(&["explain"]),
+        word("profile", "PROFILE", "A JSON file: /linux/seccomp of a config.json, or a whole config.json"),
+        word("syscall", "SYSCALL", "A system call's name or number; without one, the whole profile is summed up")
+            .optional(),
+    ],
+    rest: Some(Rest {
+        name: "args",
+        values: &["ARG"],
+        least: 0,
+        foreign: false,
+        dashes: false,
+        help: "Its arguments, up to six, decimal or 0x hexadecimal; those left out are 0",
+    }),
+};
 
 /// `rt seccomp`.
-pub fn run(matches: &ArgMatches) -> Result<i32, Failure> {
-    let Some((_, matches)) = matches.subcommand() else { return Ok(0) };
-    let file = matches.get_one::<OsString>("profile").cloned().unwrap_or_default();
-    let profile = read(Path::new(&file))?;
+pub fn run(_: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    let file = arguments.value("profile").unwrap_or_default();
+    let profile = read(Path::new(file))?;
     let host = HostSeccomp::default();
     let wrong = |e: seccomp::Error| Failure::usage(format!("{}: {}: {e}", file.to_string_lossy(), e.pointer()));
     let program = seccomp::compile(&profile, &host).map_err(wrong)?;
     let mut text = String::new();
-    match matches.get_one::<String>("syscall") {
+    match arguments.text("syscall") {
         Some(call) => {
-            let query = query(matches, call)?;
+            let query = query(arguments, call)?;
             let answer = seccomp::explain(&profile, &program, &host, &query).map_err(wrong)?;
             let answer = answer.ok_or_else(|| Failure::usage("the compiled program is not valid".to_owned()))?;
             let name = Syscall::from_number(query.arch, query.number)
@@ -66,10 +57,10 @@ pub fn run(matches: &ArgMatches) -> Result<i32, Failure> {
             let kernel = if answer.cacheable { "; the kernel answers it without running the filter" } else { "" };
             text += &format!("after {} instructions{kernel}\n", answer.steps);
         }
-        None if !matches.get_flag("disassemble") => text += &summary(&profile, &program, &host).map_err(wrong)?,
+        None if !arguments.flag("disassemble") => text += &summary(&profile, &program, &host).map_err(wrong)?,
         None => {}
     }
-    if matches.get_flag("disassemble") {
+    if arguments.flag("disassemble") {
         text += &disassemble(&program.filter);
     }
     print(&text)?;
@@ -84,8 +75,8 @@ fn read(file: &Path) -> Result<Profile, Failure> {
     serde_json::from_value(inner).map_err(|e| Failure::usage(format!("{}: {e}", file.display())))
 }
 
-fn query(matches: &ArgMatches, call: &str) -> Result<Query, Failure> {
-    let arch = match matches.get_one::<String>("arch") {
+fn query(arguments: &Arguments, call: &str) -> Result<Query, Failure> {
+    let arch = match arguments.text("arch") {
         None => Arch::native(),
         Some(word) => {
             let known = || Arch::ALL.iter().map(Vocabulary::word).collect::<Vec<_>>().join(", ");
@@ -100,7 +91,11 @@ fn query(matches: &ArgMatches, call: &str) -> Result<Query, Failure> {
         }
     };
     let mut args = [0; 6];
-    for (place, text) in args.iter_mut().zip(matches.get_many::<String>("args").unwrap_or_default()) {
+    let given = arguments.texts("args");
+    if given.len() > args.len() {
+        return Err(Failure::usage(format!("a system call has no more than {} arguments", args.len())));
+    }
+    for (place, text) in args.iter_mut().zip(&given) {
         *place = argument(text).ok_or_else(|| Failure::usage(format!("{text:?} is no number")))?;
     }
     Ok(Query { arch, number, args })

@@ -4,27 +4,32 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
-use clap::{ArgMatches, Command};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{flag, path};
+use crate::arguments::Arguments;
 use crate::cli::Failure;
-use crate::context::path_option;
+use crate::context::Context;
+use crate::grammar::{Grammar, flag, path};
 
 /// Arguments of `spec`.
-pub fn arguments(command: Command) -> Command {
-    command
-        .arg(path("bundle", "DIR", "Write it there [default: .]").short('b'))
-        .arg(flag("rootless", "For a container without root"))
-}
+pub const GRAMMAR: Grammar = Grammar {
+    name: "spec",
+    about: "Write a config.json to start from",
+    options: &[&[
+        path("bundle", "DIR", "Write it there [default: .]").short('b'),
+        flag("rootless", "For a container without root"),
+    ]],
+    words: &[],
+    rest: None,
+};
 
 /// `rt spec`.
-pub fn run(matches: &ArgMatches) -> Result<i32, Failure> {
-    let dir = path_option(matches, "bundle").unwrap_or_else(|| ".".into());
+pub fn run(_: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    let dir = arguments.path("bundle").unwrap_or_else(|| ".".into());
     let file = dir.join("config.json");
     let mut config = template();
-    if matches.get_flag("rootless") {
+    if arguments.flag("rootless") {
         rootless(&mut config);
     }
     let mut out = Vec::new();

@@ -1,19 +1,24 @@
 //! `rt start`.
 
-use clap::{ArgMatches, Command};
 use rt_runtime::container;
 
-use super::{id, id_of};
+use super::ID;
+use crate::arguments::Arguments;
 use crate::cli::Failure;
 use crate::context::Context;
+use crate::grammar::Grammar;
 
 /// Arguments of `start`.
-pub fn arguments(command: Command) -> Command {
-    command.arg(id())
-}
+pub const GRAMMAR: Grammar = Grammar {
+    name: "start",
+    about: "Start the program of a created container",
+    options: &[],
+    words: &[ID],
+    rest: None,
+};
 
 /// `rt start`.
-pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
-    container::start(&context.store()?, id_of(matches)).map_err(Failure::from)?;
+pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    container::start(&context.store()?, arguments.id()).map_err(Failure::from)?;
     Ok(0)
 }

@@ -2,64 +2,86 @@
 
 use std::io::Read;
 
-use clap::{ArgMatches, Command};
 use rt_cgroups::Resources;
 use rt_runtime::container;
 use serde_json::{Map, Value, json};
 
-use super::{id, id_of, path, text};
+use super::ID;
+use crate::arguments::Arguments;
 use crate::cli::Failure;
 use crate::context::Context;
+use crate::grammar::{Grammar, Opt, path, text};
 
-/// Options, and the places in /linux/resources that they set.
-const NUMBERS: &[(&str, &str, &str)] = &[
-    ("blkio-weight", "/blockIO/weight", "Block I/O weight, 10 to 1000"),
-    ("cpu-period", "/cpu/period", "CPU period in µs"),
-    ("cpu-quota", "/cpu/quota", "CPU time per period in µs; -1 is unlimited"),
-    ("cpu-burst", "/cpu/burst", "CPU time in µs that may be saved up"),
-    ("cpu-share", "/cpu/shares", "CPU shares, 2 to 262144"),
-    ("cpu-rt-period", "/cpu/realtimePeriod", "Period of real-time scheduling in µs"),
-    ("cpu-rt-runtime", "/cpu/realtimeRuntime", "Real-time scheduling per period in µs"),
-    ("cpu-idle", "/cpu/idle", "1: run only when nothing else does"),
-    ("pids-limit", "/pids/limit", "Most processes; -1 is unlimited"),
+const NUMBERS: &[Opt] = &[
+    text("blkio-weight", "VALUE", "Block I/O weight, 10 to 1000"),
+    text("cpu-period", "VALUE", "CPU period in µs"),
+    text("cpu-quota", "VALUE", "CPU time per period in µs; -1 is unlimited"),
+    text("cpu-burst", "VALUE", "CPU time in µs that may be saved up"),
+    text("cpu-share", "VALUE", "CPU shares, 2 to 262144"),
+    text("cpu-rt-period", "VALUE", "Period of real-time scheduling in µs"),
+    text("cpu-rt-runtime", "VALUE", "Real-time scheduling per period in µs"),
+    text("cpu-idle", "VALUE", "1: run only when nothing else does"),
+    text("pids-limit", "VALUE", "Most processes; -1 is unlimited"),
 ];
-const SIZES: &[(&str, &str, &str)] = &[
-    ("memory", "/memory/limit", "Memory limit in bytes, or with k, m, g; -1 is unlimited"),
-    ("memory-reservation", "/memory/reservation", "Memory that is reclaimed last, in bytes"),
-    ("memory-swap", "/memory/swap", "Memory and swap together, in bytes; -1 is unlimited"),
+const SIZES: &[Opt] = &[
+    text("memory", "VALUE", "Memory limit in bytes, or with k, m, g; -1 is unlimited"),
+    text("memory-reservation", "VALUE", "Memory that is reclaimed last, in bytes"),
+    text("memory-swap", "VALUE", "Memory and swap together, in bytes; -1 is unlimited"),
 ];
-const TEXTS: &[(&str, &str, &str)] =
-    &[("cpuset-cpus", "/cpu/cpus", "CPUs, such as 0-3,7"), ("cpuset-mems", "/cpu/mems", "Memory nodes, such as 0,1")];
+const TEXTS: &[Opt] =
+    &[text("cpuset-cpus", "VALUE", "CPUs, such as 0-3,7"), text("cpuset-mems", "VALUE", "Memory nodes, such as 0,1")];
 
-const SCHEMATA: &[(&str, &str, &str)] = &[
-    ("l3-cache-schema", "", "Cache allocation in resctrl, such as L3:0=ff"),
-    ("mem-bw-schema", "", "Memory bandwidth in resctrl, such as MB:0=50"),
+const SCHEMATA: &[Opt] = &[
+    text("l3-cache-schema", "VALUE", "Cache allocation in resctrl, such as L3:0=ff"),
+    text("mem-bw-schema", "VALUE", "Memory bandwidth in resctrl, such as MB:0=50"),
 ];
 
-/// Arguments of `update`.
-pub fn arguments(command: Command) -> Command {
-    let command = command
-        .arg(id())
-        .arg(path("resources", "FILE", "Read /linux/resources from FILE, or - for standard input").short('r'));
-    let options = [NUMBERS, SIZES, TEXTS, SCHEMATA].concat();
-    let command = options.into_iter().fold(command, |command, (name, _, help)| command.arg(text(name, "VALUE", help)));
-    // Accepted by runc without effect, so old callers pass them.
-    ["kernel-memory", "kernel-memory-tcp"]
-        .into_iter()
-        .fold(command, |command, name| command.arg(text(name, "VALUE", "").hide(true)))
+/// The place in /linux/resources that an option sets.
+fn place(option: &str) -> &'static str {
+    match option {
+        "blkio-weight" => "/blockIO/weight",
+        "cpu-period" => "/cpu/period",
+        "cpu-quota" => "/cpu/quota",
+        "cpu-burst" => "/cpu/burst",
+        "cpu-share" => "/cpu/shares",
+        "cpu-rt-period" => "/cpu/realtimePeriod",
+        "cpu-rt-runtime" => "/cpu/realtimeRuntime",
+        "cpu-idle" => "/cpu/idle",
+        "pids-limit" => "/pids/limit",
+        "memory" => "/memory/limit",
+        "memory-reservation" => "/memory/reservation",
+        "memory-swap" => "/memory/swap",
+        "cpuset-cpus" => "/cpu/cpus",
+        _ => "/cpu/mems",
+    }
 }
 
+/// Arguments of `update`.
+pub const GRAMMAR: Grammar = Grammar {
+    name: "update",
+    about: "Change the resource limits of a container",
+    options: &[
+        &[path("resources", "FILE", "Read /linux/resources from FILE, or - for standard input").short('r')],
+        NUMBERS,
+        SIZES,
+        TEXTS,
+        SCHEMATA,
+        // Accepted by runc without effect, so old callers pass them.
+        &[text("kernel-memory", "VALUE", "").hidden(), text("kernel-memory-tcp", "VALUE", "").hidden()],
+    ],
+    words: &[ID],
+    rest: None,
+};
+
 /// `rt update`.
-pub fn run(context: &Context, matches: &ArgMatches) -> Result<i32, Failure> {
-    let change = match matches.get_one::<std::ffi::OsString>("resources") {
+pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    let change = match arguments.value("resources") {
         Some(file) => from_file(file)?,
-        None => from_options(matches)?,
+        None => from_options(arguments)?,
     };
-    let schemata: Vec<String> = SCHEMATA
-        .iter()
-        .filter_map(|(name, ..)| matches.get_one::<String>(name).filter(|s| !s.is_empty()).cloned())
-        .collect();
-    container::update(&context.store()?, id_of(matches), &change, &schemata)?;
+    let given = SCHEMATA.iter().filter_map(|option| arguments.text(option.long));
+    let schemata: Vec<String> = given.filter(|s| !s.is_empty()).map(str::to_owned).collect();
+    container::update(&context.store()?, arguments.id(), &change, &schemata)?;
     Ok(0)
 }
 
@@ -74,27 +96,27 @@ fn from_file(file: &std::ffi::OsStr) -> Result<Resources, Failure> {
     serde_json::from_str(&text).map_err(|e| Failure::usage(format!("{name}: {e}")))
 }
 
-fn from_options(matches: &ArgMatches) -> Result<Resources, Failure> {
+fn from_options(arguments: &Arguments) -> Result<Resources, Failure> {
     let mut root = Value::Object(Map::new());
-    let given = |name: &str| matches.get_one::<String>(name).filter(|v| !v.is_empty());
-    for (name, place, _) in NUMBERS {
+    let given = |name: &str| arguments.text(name).filter(|v| !v.is_empty());
+    for name in NUMBERS.iter().map(|o| o.long) {
         if let Some(value) = given(name) {
             let number =
                 value.parse::<i64>().map_err(|_| Failure::usage(format!("--{name}: {value:?} is no number")))?;
-            set(&mut root, place, json!(number));
+            set(&mut root, place(name), json!(number));
         }
     }
-    for (name, place, _) in SIZES {
+    for name in SIZES.iter().map(|o| o.long) {
         if let Some(value) = given(name) {
             let why = || {
                 Failure::usage(format!("--{name}: {value:?} is no size; write bytes, or a number with k, m, g or t"))
             };
-            set(&mut root, place, json!(size(value).ok_or_else(why)?));
+            set(&mut root, place(name), json!(size(value).ok_or_else(why)?));
         }
     }
-    for (name, place, _) in TEXTS {
+    for name in TEXTS.iter().map(|o| o.long) {
         if let Some(value) = given(name) {
-            set(&mut root, place, json!(value));
+            set(&mut root, place(name), json!(value));
         }
     }
     serde_json::from_value(root).map_err(|e| Failure::usage(e.to_string()))

@@ -96,9 +96,14 @@ impl Init {
         exit(255)
     }
 
-    /// Reports `kind` and waits for the parent's answer, a byte and init's pid; a parent that is gone ends init.
+    /// Reports `kind` and waits for the parent's answer.
     fn meet(&mut self, kind: Kind, op: u32) -> Result<(), Fail> {
         self.report(kind, op, Step::Only, 0, b"");
+        self.await_release()
+    }
+
+    /// Waits for a byte and init's pid; a parent that is gone ends init.
+    fn await_release(&mut self) -> Result<(), Fail> {
         let mut answer = [0_u8; 16];
         let peer = self.peer.as_ref().ok_or(Errno::PIPE)?;
         loop {
@@ -288,7 +293,9 @@ impl Init {
                 let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
                 send_fd(owned(socket).as_fd(), pidfd.as_fd(), payload.0).at(Step::Send)?;
             }
-            Op::Ready {} => self.meet(Kind::Ready, index)?,
+            Op::Ready { quiet: 0 } => self.meet(Kind::Ready, index)?,
+            Op::Ready { .. } => self.await_release()?,
+            Op::JoinNetwork {} => self.join_network()?,
             Op::AwaitStart { socket } => {
                 self.peer = None;
                 self.peer = Some(start::await_start(socket)?);
@@ -301,6 +308,15 @@ impl Init {
                 process::set_signal_mask(0)?;
                 return Err(program::exec(program, argv.0, env.0, (home != 0).then_some(uid)).into());
             }
+        }
+        Ok(())
+    }
+
+    fn join_network(&self) -> Result<(), Fail> {
+        let peer = self.peer.as_ref().ok_or(Errno::PIPE)?;
+        match rt_sys::socket::receive_fd(peer.as_fd()).at(Step::Source)? {
+            Some(namespace) => process::set_namespace(namespace.as_fd(), rt_sys::clone::flags::NEWNET)?,
+            None => exit(255),
         }
         Ok(())
     }

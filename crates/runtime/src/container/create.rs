@@ -48,6 +48,7 @@ pub fn create(store: &Store, id: &str, options: &CreateOptions) -> Result<Create
     let console =
         options.console_socket.as_deref().map(|path| connect_to("connect to the console socket", path)).transpose()?;
     let mut making = Making::begin(store, id, &spec, options, console, true)?;
+    making.stage()?;
     making.prepare()?;
     let warnings = std::mem::take(&mut making.plan.warnings);
     making.finish()?;
@@ -73,16 +74,25 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     // Signals from here on are the container's: none may be lost between its start and the wait for it.
     let signals = (!options.detach).then(|| foreground::Signals::take(!options.no_subreaper)).transpose()?;
     let mut making = Making::begin(store, id, &spec, options, console, false)?;
-    making.prepare()?;
+    // Before the program can look for it.
     let proxy = making.container.as_ref().map_or(Ok(None), Proxy::open)?;
+    making.stage()?;
+    let ahead = making.plan.unattended;
+    if ahead {
+        // Init then finds its release waiting, and this process sleeps until the program has been executed.
+        making.launched()?.release()?;
+        making.await_program()?;
+    } else {
+        making.prepare()?;
+    }
     let (container, state, launched) = making.finish()?;
-    let executed = match launched.event() {
-        Ok(_) => Ok(()),
-        Err(e) => Err(Error::from(e)),
-    };
+    let executed = if ahead { Ok(()) } else { launched.event().map(drop).map_err(Error::from) };
+    // A hook may use the runtime itself.
+    container.unlock()?;
     let started = executed.and_then(|()| poststart(&state));
     if let Err(e) = started {
         launched.abort();
+        container.lock()?;
         let _ = destroy(&container, Some(&state));
         return Err(e);
     }
@@ -92,12 +102,18 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
         }
         return Ok(Ending::Detached);
     };
-    drop(container);
     let status = foreground::wait(&launched.pidfd, signals, ours, proxy.as_ref())?;
-    if !options.keep {
-        let container = store.open(id)?;
-        container.lock()?;
-        destroy(&container, Some(&state))?;
+    if let Ok(cgroup) = Cgroup::open(&state.cgroup) {
+        foreground::explain(status, &cgroup);
+    }
+    if options.keep {
+        return Ok(status);
+    }
+    match container.lock() {
+        Ok(()) => destroy(&container, Some(&state))?,
+        // Somebody else has deleted it.
+        Err(Error::DoesNotExist) => {}
+        Err(e) => return Err(e),
     }
     Ok(status)
 }
@@ -128,6 +144,7 @@ struct Making<'a> {
     container: Option<Container>,
     cgroup: Option<Cgroup>,
     launched: Option<Launched>,
+    state: Option<State>,
     /// This process's own oom_score_adj, to be restored.
     own_score: Option<String>,
 }
@@ -185,6 +202,7 @@ impl<'a> Making<'a> {
             container: Some(container),
             cgroup: None,
             launched: None,
+            state: None,
             own_score: None,
         };
         making.launch(&host, descriptors, barrier, preserve)?;
@@ -214,10 +232,13 @@ impl<'a> Making<'a> {
         if let Some(resources) = resources {
             cgroup.apply(resources)?;
         }
-        cgroup.apply_devices(&self.plan.devices)?;
         let mut entry = cgroup.entry()?;
         entry.tasks.extend(classes);
-        self.launched = Some(launch(&self.plan, descriptors, &entry, preserve, &Place::Planned, Entering::ByEntry)?);
+        let launched = launch(&self.plan, descriptors, &entry, preserve, &Place::Planned, Entering::ByEntry)?;
+        let launched = self.launched.insert(launched);
+        // What takes long and is not needed before init runs anything but our own code is done while it is at work.
+        launched.make_meanwhile(&self.plan)?;
+        cgroup.apply_devices(&self.plan.devices)?;
         Ok(())
     }
 
@@ -249,11 +270,30 @@ impl<'a> Making<'a> {
             systemd::Wanted { id, resources: &resources, devices: &self.plan.devices, annotations: &annotations };
         let cgroup = systemd::start(&host.layout, &self.location, pid, &wanted)?;
         self.cgroup = Some(cgroup);
-        Ok(launched.proceed()?)
+        launched.proceed()?;
+        Ok(launched.make_meanwhile(&self.plan)?)
     }
 
     fn launched(&self) -> Result<&Launched, Error> {
         self.launched.as_ref().ok_or(Error::NotRunning)
+    }
+
+    /// Writes the state down while init is at work; nobody sees it before [`Making::finish`].
+    fn stage(&mut self) -> Result<(), Error> {
+        let container = self.container.as_ref().ok_or(Error::DoesNotExist)?;
+        let state = self.state(&container.id, self.launched()?);
+        container.stage(&state)?;
+        self.state = Some(state);
+        Ok(())
+    }
+
+    /// Waits until a released init has executed the program.
+    fn await_program(&self) -> Result<(), Error> {
+        let launched = self.launched()?;
+        match launched.event()? {
+            Event::Executed if launched.has_executed() => Ok(()),
+            _ => Err(self.died()),
+        }
     }
 
     /// Goes with init through its preparations.
@@ -289,8 +329,9 @@ impl<'a> Making<'a> {
 
     /// Init is gone without a word: the kernel or somebody else killed it.
     fn died(&self) -> Error {
-        if self.cgroup.as_ref().and_then(|c| c.oom_kills().ok()).is_some_and(|n| n > 0) {
-            return Error::OomKilled;
+        let reached = self.cgroup.as_ref().map(Cgroup::reached).unwrap_or_default();
+        if reached.0.iter().any(|hit| hit.resource == "memory") {
+            return Error::OomKilled(reached);
         }
         let how = match self.launched.as_ref().and_then(Launched::abort) {
             Some(status) => match (status.exit_status(), status.terminating_signal()) {
@@ -302,22 +343,23 @@ impl<'a> Making<'a> {
         LaunchError::Died { how }.into()
     }
 
-    /// Init is ready: the container exists from here on.
+    /// Init is ready, or the program already: the container exists from here on.
     fn finish(mut self) -> Result<(Container, State, Launched), Error> {
         let launched = self.launched()?;
         let container = self.container.as_ref().ok_or(Error::DoesNotExist)?;
-        let state = self.state(&container.id, launched);
-        container.save(&state)?;
+        container.publish()?;
         if let Some(path) = &self.options.pid_file {
             write_pid_file(path, launched.pid)?;
         }
-        launched.release()?;
+        if !self.plan.unattended {
+            launched.release()?;
+        }
         // Not before init has a memory of its own: the kernel changes the score of all that share it.
         if let Some(score) = &self.own_score {
             let _ = write_oom_score(score);
         }
-        match (self.container.take(), self.launched.take()) {
-            (Some(container), Some(launched)) => Ok((container, state, launched)),
+        match (self.container.take(), self.state.take(), self.launched.take()) {
+            (Some(container), Some(state), Some(launched)) => Ok((container, state, launched)),
             _ => Err(Error::DoesNotExist),
         }
     }

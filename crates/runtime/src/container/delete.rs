@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rt_cgroups::{Cgroup, Location, systemd};
+use rt_cgroups::{Cgroup, Driver, Location, systemd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::readlinkat;
@@ -74,7 +74,8 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
     };
     if let Some(location) = location {
         let cgroup = Cgroup::open(&location)?;
-        if cgroup.processes().is_ok_and(|p| !p.is_empty()) {
+        let empty = location.driver != Driver::Systemd && cgroup.remove_empty();
+        if !empty && cgroup.processes().is_ok_and(|p| !p.is_empty()) {
             cgroup.kill_all()?;
         }
         systemd::stop(&location)?;

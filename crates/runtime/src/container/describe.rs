@@ -3,6 +3,7 @@
 use rt_cgroups::Location;
 use rt_init::op::flag;
 use rt_init::wire::strings;
+use rt_sys::clone::flags;
 use rt_sys::mount::{attr, propagation};
 
 use super::preview::PlannedOp;
@@ -28,11 +29,9 @@ pub fn of_the_parent(plan: &Plan, location: &Location) -> (Vec<PlannedOp>, Vec<P
         let what = format!("join the {} namespace {}", join.kind.name, join.path.display());
         before.push(step("Join", &join.at.to_string(), what));
     }
-    before.push(step(
-        "Clone",
-        "/linux/namespaces",
-        format!("start init with new namespaces: {}", kinds(plan.namespaces.new)),
-    ));
+    // Those of cgroups and time init makes itself, and that of the network comes later.
+    let at_once = plan.namespaces.new & !(plan.namespaces.made_meanwhile() | flags::NEWCGROUP | flags::NEWTIME);
+    before.push(step("Clone", "/linux/namespaces", format!("start init with new namespaces: {}", kinds(at_once))));
     for (name, field, maps) in [
         ("user", "/linux/uidMappings", &plan.namespaces.maps.uid),
         ("group", "/linux/gidMappings", &plan.namespaces.maps.gid),
@@ -171,6 +170,7 @@ pub fn describe(op: &Op) -> String {
             format!("{}: {kind} {major}:{minor}, mode {:o}", what(op), mode & 0o7777)
         }
         Op::Symlink { target, .. } => format!("{} to {:?}", what(op), target.0),
+        Op::JoinNetwork {} => "join the network namespace that the runtime has made meanwhile".to_owned(),
         Op::LoopbackUp {} => "bring the loopback interface up".to_owned(),
         Op::SessionKeyring { name, .. } => format!("join the session keyring {:?}", name.0),
         Op::AwaitHooks {} => "wait until the runtime has run the hooks of its own namespace".to_owned(),
@@ -199,7 +199,7 @@ pub fn describe(op: &Op) -> String {
         ),
         Op::NoNewPrivileges {} => "give up gaining privileges by exec (no_new_privs)".to_owned(),
         Op::FindProgram { file, search } => format!("look for {:?} in PATH {:?}", file.0, search.0),
-        Op::Ready {} => "tell the parent that all is prepared".to_owned(),
+        Op::Ready { .. } => "tell the parent that all is prepared".to_owned(),
         Op::AwaitStart { .. } => "wait for start".to_owned(),
         Op::Seccomp { program, .. } => format!("attach the seccomp filter of {} instructions", program.0.len() / 8),
         Op::Exec { argv, env, home, .. } => {

@@ -23,6 +23,9 @@ pub struct StateDocument {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     pub owner: String,
+    /// Beyond runc: the limits that a stopped container has reached.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reached_limits: Vec<rt_cgroups::Hit>,
 }
 
 impl StateDocument {
@@ -38,6 +41,7 @@ impl StateDocument {
             created: state.created.clone(),
             annotations: state.annotations.clone(),
             owner: String::new(),
+            reached_limits: if status == Status::Stopped { state.reached().0 } else { Vec::new() },
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rt_cgroups::Reached;
 use rt_sys::errno::text;
 use rustix::io::Errno;
 
@@ -24,16 +25,16 @@ pub enum Error {
     Paused,
     #[error("container not paused")]
     NotPaused,
-    #[error("cannot start a container that has stopped")]
-    StartStopped,
+    #[error("cannot start a container that has stopped{0}")]
+    StartStopped(Reached),
     #[error("cannot start an already running container")]
     StartRunning,
     #[error("cannot delete container {id} that is not stopped: {status}")]
     DeleteRunning { id: String, status: &'static str },
     #[error("container init still running")]
     InitStillRunning,
-    #[error("cannot exec in a stopped container")]
-    ExecStopped,
+    #[error("cannot exec in a stopped container{0}")]
+    ExecStopped(Reached),
     #[error("cannot exec in a paused container (use --ignore-paused to override)")]
     ExecPaused,
     #[error("exec args cannot be empty")]
@@ -53,8 +54,8 @@ pub enum Error {
         #[from]
         source: rt_cgroups::Error,
     },
-    #[error("container init was OOM-killed (memory limit too low?)")]
-    OomKilled,
+    #[error("container init was OOM-killed (memory limit too low?){0}")]
+    OomKilled(Reached),
     #[error("unable to stat preserved-fd {fd}: {}", text(*errno))]
     PreservedFd { fd: u32, errno: Errno },
     #[error(
@@ -143,7 +144,7 @@ impl Error {
             Error::InvalidId => Some("an id has letters, digits and _ + . - only, and is neither . nor .."),
             Error::Exists => Some("choose another id, or remove the container with `rt delete`"),
             Error::DeleteRunning { .. } => Some("stop it with `rt kill`, or use `rt delete --force`"),
-            Error::OomKilled => Some("raise /linux/resources/memory/limit"),
+            Error::OomKilled(_) => Some("raise /linux/resources/memory/limit"),
             Error::TerminalWithoutSocket => Some("give --console-socket, or set /process/terminal to false"),
             Error::SocketWithoutTerminal => Some("leave out --console-socket, or set /process/terminal to true"),
             _ => None,
@@ -156,7 +157,7 @@ impl Error {
             Error::Exists => "container-exists",
             Error::InvalidId => "invalid-id",
             Error::DoesNotExist => "no-such-container",
-            Error::NotRunning | Error::StartStopped | Error::ExecStopped => "container-not-running",
+            Error::NotRunning | Error::StartStopped(_) | Error::ExecStopped(_) => "container-not-running",
             Error::Paused | Error::ExecPaused => "container-paused",
             Error::NotPaused => "container-not-paused",
             Error::StartRunning | Error::DeleteRunning { .. } | Error::InitStillRunning => "container-running",
@@ -170,7 +171,7 @@ impl Error {
             Error::Launch(_) => "launch-failed",
             Error::Cgroup { .. } => "cgroup",
             Error::NoResctrl | Error::OutsideResctrl | Error::Resctrl { .. } => "resctrl",
-            Error::OomKilled => "oom-killed",
+            Error::OomKilled(_) => "oom-killed",
             Error::File { .. } | Error::System { .. } => "system",
             Error::Damaged { .. } => "damaged-state",
         }

@@ -7,7 +7,7 @@ use rustix::fd::{AsFd, OwnedFd};
 
 use super::create::{check_preserved, set_oom_score, write_oom_score, write_pid_file};
 use super::error::Error;
-use super::foreground::{self, Ending};
+use super::foreground::{self, Ending, explain};
 use super::sockets::{connect_to, console_pair};
 use super::state::{State, Status};
 use super::store::{Container, SECCOMP_FILE, Store};
@@ -67,11 +67,11 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Ending, Er
     let cgroup = Cgroup::open(&state.cgroup)?;
     let paused = || matches!(cgroup.freezer_state(), Ok(rt_cgroups::FreezerState::Frozen));
     match container.status(&state, paused) {
-        Status::Stopped => return Err(Error::ExecStopped),
+        Status::Stopped => return Err(Error::ExecStopped(state.reached())),
         Status::Paused if !options.ignore_paused => return Err(Error::ExecPaused),
         _ => {}
     }
-    let init = state.init().ok_or(Error::ExecStopped)?;
+    let init = state.init().ok_or_else(|| Error::ExecStopped(state.reached()))?;
     let document = match &options.process {
         Some(path) => Document::read(path)?,
         None => Document::read(&state.bundle.join("config.json"))?,
@@ -190,7 +190,9 @@ fn launch_in(
         return Err(e);
     }
     match signals {
-        Some(signals) => foreground::wait(&launched.pidfd, signals, ours, None),
+        Some(signals) => {
+            foreground::wait(&launched.pidfd, signals, ours, None).inspect(|ending| explain(*ending, cgroup))
+        }
         None => Ok(Ending::Detached),
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use rt_cgroups::Cgroup;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, read, write};
 use rustix::process::{WaitId, WaitIdOptions};
@@ -82,12 +83,6 @@ pub fn wait(
 ) -> Result<Ending, Error> {
     let mut terminal = console.map(|socket| Terminal::attach(&socket)).transpose()?;
     loop {
-        if let Some(ending) = reap(pidfd)? {
-            if let Some(terminal) = &mut terminal {
-                terminal.drain();
-            }
-            return Ok(ending);
-        }
         let mut fds = vec![PollFd::new(&signals.fd, PollFlags::IN), PollFd::new(pidfd, PollFlags::IN)];
         fds.extend(proxy.map(|p| PollFd::from_borrowed_fd(p.socket(), PollFlags::IN)));
         let first_of_terminal = fds.len();
@@ -110,6 +105,24 @@ pub fn wait(
         }
         if let Some(terminal) = &mut terminal {
             terminal.relay(&ready[first_of_terminal..]);
+        }
+        if ready[1]
+            && let Some(ending) = reap(pidfd)?
+        {
+            if let Some(terminal) = &mut terminal {
+                terminal.drain();
+            }
+            return Ok(ending);
+        }
+    }
+}
+
+/// Warns of limits that a killed process may have died of.
+pub fn explain(ending: Ending, cgroup: &Cgroup) {
+    if ending == Ending::Killed(Signal::SIGKILL as i32) {
+        let reached = cgroup.reached();
+        if !reached.0.is_empty() {
+            tracing::warn!("killed{reached}");
         }
     }
 }

@@ -17,7 +17,7 @@ pub struct Stat {
 impl Stat {
     /// Reads it; None if there is no such process.
     pub fn read(pid: i32) -> Option<Stat> {
-        parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+        parse(&rt_sys::file::read(format!("/proc/{pid}/stat")).ok()?)
     }
 
     /// A process that has ended but was not waited for.

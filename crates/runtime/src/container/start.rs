@@ -20,7 +20,7 @@ pub fn start(store: &Store, id: &str) -> Result<(), Error> {
     let state = container.state()?;
     match container.status(&state, || false) {
         Status::Created => {}
-        Status::Stopped => return Err(Error::StartStopped),
+        Status::Stopped => return Err(stopped(&state)),
         Status::Running | Status::Paused => return Err(Error::StartRunning),
     }
     let proxy = Proxy::open(&container)?;
@@ -49,11 +49,15 @@ pub fn start(store: &Store, id: &str) -> Result<(), Error> {
     }
 }
 
+fn stopped(state: &State) -> Error {
+    Error::StartStopped(state.reached())
+}
+
 fn open_barrier(container: &super::store::Container, state: &State) -> Result<(), Error> {
     let socket = match connect_to_init(container) {
         // The listener is closed by exec: a starter that died just then had already succeeded.
         Err(Errno::CONNREFUSED) if state.init().is_some() => return Err(Error::StartRunning),
-        Err(Errno::CONNREFUSED | Errno::NOENT) => return Err(Error::StartStopped),
+        Err(Errno::CONNREFUSED | Errno::NOENT) => return Err(stopped(state)),
         other => other.doing("connect to the container's init")?,
     };
     send(&socket, b"s", SendFlags::NOSIGNAL).doing("start the container")?;
@@ -61,12 +65,12 @@ fn open_barrier(container: &super::store::Container, state: &State) -> Result<()
     loop {
         let n = match recv(&socket, &mut message[..], RecvFlags::empty()) {
             Err(Errno::INTR) => continue,
-            Err(Errno::CONNRESET) => return Err(Error::StartStopped),
+            Err(Errno::CONNRESET) => return Err(stopped(state)),
             other => other.doing("wait for the container's init")?.0,
         };
         let Some((report, detail)) = message.get(..n).filter(|m| !m.is_empty()).and_then(Report::decode) else {
             // Closed without a report: by exec, or by init's death before it.
-            return if ended_before_exec(state) { Err(Error::StartStopped) } else { Ok(()) };
+            return if ended_before_exec(state) { Err(stopped(state)) } else { Ok(()) };
         };
         if report.kind == Kind::Failed {
             let late = state.late_ops.iter().find(|op| op.index == report.op);
@@ -84,5 +88,5 @@ fn open_barrier(container: &super::store::Container, state: &State) -> Result<()
 /// did start; only its name tells the two apart.
 fn ended_before_exec(state: &State) -> bool {
     super::process::Stat::read(state.pid)
-        .is_some_and(|s| s.start_time == state.start_time && s.is_dead() && s.comm == super::store::WAITING_NAME)
+        .is_some_and(|s| s.start_time == state.start_time && s.is_dead() && s.comm == crate::launch::WAITING_NAME)
 }

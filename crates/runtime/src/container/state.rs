@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use rt_cgroups::{Location, Resources};
+use rt_cgroups::{Cgroup, Location, Reached, Resources};
 use serde::{Deserialize, Serialize};
 
 use super::process::{Stat, open};
@@ -90,6 +90,11 @@ impl Status {
 }
 
 impl State {
+    /// The limits that the container has reached. A unit of systemd takes this knowledge with it when its last process ends.
+    pub fn reached(&self) -> Reached {
+        Cgroup::open(&self.cgroup).map(|cgroup| cgroup.reached()).unwrap_or_default()
+    }
+
     /// A handle to init, if it lives.
     pub fn init(&self) -> Option<rustix::fd::OwnedFd> {
         open(self.pid, self.start_time)

@@ -4,12 +4,13 @@
 
 use std::fs::DirBuilder;
 use std::io::Write;
+use std::mem::MaybeUninit;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, renameat, statat, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RawDir, flock, fstat, mkdirat, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -17,11 +18,10 @@ use super::error::{Context, Error};
 use super::options::StoreOptions;
 use super::resctrl::Group;
 use super::state::{State, Status};
-
-/// The name under which the stub shows in /proc/PID/comm while it waits.
-pub const WAITING_NAME: &str = "rt:init";
+use crate::launch::WAITING_NAME;
 
 pub const STATE_FILE: &str = "state.json";
+const STAGED_FILE: &str = ".state.json";
 pub const START_SOCKET: &str = "start.sock";
 pub const SECCOMP_FILE: &str = "seccomp.bpf";
 /// What the container sees as /run/notify; absent without NOTIFY_SOCKET.
@@ -156,9 +156,9 @@ impl Container {
     pub fn state(&self) -> Result<State, Error> {
         let path = self.path.join(STATE_FILE);
         // The state borrows from its file, and lives as long as the command that reads it: its bytes are not given back.
-        let bytes: &'static [u8] = match std::fs::read(&path).map(Vec::leak) {
+        let bytes: &'static [u8] = match rt_sys::file::read(&path).map(Vec::leak) {
             // Being created, or left by a creator that was killed.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(Error::DoesNotExist),
+            Err(Errno::NOENT) => return Err(Error::DoesNotExist),
             other => other.on("read", &path)?,
         };
         serde_json::from_slice(bytes).map_err(|e| Error::Damaged { id: self.id.clone(), path, message: e.to_string() })
@@ -166,34 +166,41 @@ impl Container {
 
     /// Replaces the state. A reader sees the old one or the new one.
     pub fn save(&self, state: &State) -> Result<(), Error> {
+        self.stage(state)?;
+        self.publish()
+    }
+
+    /// Writes the state to where nobody reads it yet.
+    pub fn stage(&self, state: &State) -> Result<(), Error> {
         let bytes = serde_json::to_vec(state).map_err(|e| Error::Damaged {
             id: self.id.clone(),
             path: self.path.join(STATE_FILE),
             message: e.to_string(),
         })?;
-        self.write(STATE_FILE, &bytes)
+        self.write(STAGED_FILE, &bytes)
     }
 
-    /// Writes a file of the directory, whole or not at all.
+    /// Makes the staged state the state.
+    pub fn publish(&self) -> Result<(), Error> {
+        renameat(&self.dir, STAGED_FILE, &self.dir, STATE_FILE).on("write", self.path.join(STATE_FILE))
+    }
+
+    /// Writes a file of the directory that nobody reads yet.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path.join(name);
-        let temporary = format!(".{name}");
         let create = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-        let file = openat(&self.dir, temporary.as_str(), create, Mode::from_raw_mode(0o600)).on("create", &path)?;
-        let mut file = std::fs::File::from(file);
-        let written = file.write_all(bytes).on("write", &path);
-        let renamed =
-            written.and_then(|()| renameat(&self.dir, temporary.as_str(), &self.dir, name).on("write", &path));
-        if renamed.is_err() {
-            let _ = unlinkat(&self.dir, temporary.as_str(), AtFlags::empty());
+        let file = openat(&self.dir, name, create, Mode::from_raw_mode(0o600)).on("create", &path)?;
+        let written = std::fs::File::from(file).write_all(bytes).on("write", &path);
+        if written.is_err() {
+            let _ = unlinkat(&self.dir, name, AtFlags::empty());
         }
-        renamed
+        written
     }
 
     /// Reads a file of the directory.
     pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
         let path = self.path.join(name);
-        std::fs::read(&path).on("read", path)
+        rt_sys::file::read(&path).on("read", path)
     }
 
     /// Where the container is in resctrl, if it is anywhere.
@@ -211,10 +218,29 @@ impl Container {
 
     /// Removes the directory with all that is in it.
     pub fn remove(&self) -> Result<(), Error> {
-        match std::fs::remove_dir_all(&self.path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).on("remove", &self.path),
+        self.remove_files().on("remove", &self.path)?;
+        match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
+            // Somebody has put something in meanwhile, or it holds directories.
+            Err(Errno::NOTEMPTY) => std::fs::remove_dir_all(&self.path).on("remove", &self.path),
+            Err(errno) if errno != Errno::NOENT => Err(errno).on("remove", &self.path),
             _ => Ok(()),
         }
+    }
+
+    fn remove_files(&self) -> Result<(), Errno> {
+        let mut space = [MaybeUninit::uninit(); 2048];
+        let mut entries = RawDir::new(&self.dir, &mut space);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                continue;
+            }
+            match unlinkat(&self.dir, entry.file_name(), AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
     }
 
     /// The status, from the kernel: no file is believed about a process. Freezing is asked for by `paused`.

@@ -5,6 +5,7 @@ mod child;
 mod error;
 mod hooks;
 mod maps;
+mod network;
 mod stub;
 
 use std::ffi::{CString, c_char};
@@ -16,7 +17,7 @@ use rt_init::report::{HEAD, Kind, MAX_DETAIL, Report, Step};
 use rt_init::wire::Sink;
 use rt_sys::clone::{flags, spawn};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat, readlink};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
@@ -93,6 +94,9 @@ impl Sink for Bytes {
 }
 
 const STACK: usize = 16 * 1024;
+
+/// The name under which the stub shows in /proc/PID/comm.
+pub const WAITING_NAME: &str = "rt:init";
 
 /// Clones the process and starts the stub. `preserve` descriptors from 3 on stay open in the program.
 pub fn launch(
@@ -260,8 +264,8 @@ fn clone_process(
         Place::Inside(pidfd, kinds) => vec![(*pidfd, kinds & !flags::NEWTIME)],
     });
     let joined_kinds = joins.iter().fold(0, |all, (_, kinds)| all | kinds);
-    // These two are init's own business, after it joined its cgroup.
-    let new = plan.namespaces.new & !(flags::NEWCGROUP | flags::NEWTIME);
+    // The first two are init's own business, after it joined its cgroup.
+    let new = plan.namespaces.new & !(flags::NEWCGROUP | flags::NEWTIME | plan.namespaces.made_meanwhile());
     let new_user = new & flags::NEWUSER != 0;
     // A pid namespace takes effect for children only, and a new user namespace must own what is made with it but
     // not be needed for what is joined: both take a process that joins and one that is made there.
@@ -326,6 +330,13 @@ fn clone_process(
     Ok((pid, pidfd))
 }
 
+fn unless_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
+    match sent {
+        Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+        other => other,
+    }
+}
+
 /// Lets the child go on to the stub.
 fn proceed(socket: &OwnedFd) -> Result<(), LaunchError> {
     send(socket, b"m", SendFlags::NOSIGNAL).map(drop).map_err(LaunchError::parent("let init begin"))
@@ -377,9 +388,8 @@ impl Launched {
         let mut message = [0_u8; HEAD + MAX_DETAIL];
         loop {
             let n = match recv(&self.socket, &mut message[..], RecvFlags::empty()) {
-                Err(Errno::INTR) => continue,
-                // A process that died with unread bytes on its side resets the connection.
-                Err(Errno::CONNRESET) => 0,
+                // A process that died with unread bytes on its side resets the connection, once; what it said comes after.
+                Err(Errno::INTR | Errno::CONNRESET) => continue,
                 other => other.map_err(LaunchError::parent("wait for init"))?.0,
             };
             if n == 0 {
@@ -425,10 +435,33 @@ impl Launched {
         proceed(&self.socket)
     }
 
-    /// Lets the stub go on, and tells it its pid as we see it.
+    /// Lets the stub go on, and tells it its pid as we see it. One that is gone has said why.
     pub fn release(&self) -> Result<(), LaunchError> {
         let go = format!("g{}", self.pid);
-        send(&self.socket, go.as_bytes(), SendFlags::NOSIGNAL).map(drop).map_err(LaunchError::parent("release init"))
+        unless_gone(send(&self.socket, go.as_bytes(), SendFlags::NOSIGNAL).map(drop))
+            .map_err(LaunchError::parent("release init"))
+    }
+
+    /// Makes what the plan leaves to us while init is at work, and hands it over.
+    pub fn make_meanwhile(&self, plan: &Plan) -> Result<(), LaunchError> {
+        if plan.namespaces.made_meanwhile() & flags::NEWNET != 0 {
+            let namespace = network::make()?;
+            let sent = rt_sys::socket::send_fd(self.socket.as_fd(), namespace.as_fd(), b"n");
+            unless_gone(sent).map_err(LaunchError::parent("send init its network namespace"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether it was by executing the program that init left us, and not by its end before that.
+    pub fn has_executed(&self) -> bool {
+        // exec takes the program's memory, and exit gives up all memory, before descriptors are closed.
+        if readlink(format!("/proc/{}/exe", self.pid), Vec::new()) != Err(Errno::NOENT) {
+            return true;
+        }
+        // It has ended. Only its name is left to tell whether that was init or already the program.
+        let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        let comm = std::fs::read(format!("/proc/{}/comm", self.pid));
+        comm.is_ok_and(|comm| comm.trim_ascii_end() != WAITING_NAME.as_bytes())
     }
 
     /// Sets resource limits that only the parent may set.

@@ -116,6 +116,8 @@ pub struct Plan {
     pub ops: Vec<(Op, Pointer)>,
     /// Id maps of mounts, for [`slot::IDMAP_BASE`].
     pub idmaps: Vec<IdMaps>,
+    /// Init needs nothing of the parent when it is ready, so that the parent may let it go at any time before.
+    pub unattended: bool,
     /// Resource limits to be set by the parent, where init will not have the right to.
     pub limits: Vec<(u32, u64, u64)>,
     /// oom_score_adj, inherited from the parent.
@@ -168,6 +170,7 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
     low.devices();
     low.working_directory_exists();
     low.terminal();
+    low.network();
     let net_devices = low.net_devices();
     low.runtime_hooks(!net_devices.is_empty());
     low.create_container_hooks();
@@ -189,6 +192,7 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
         namespaces: low.namespaces,
         ops: low.ops,
         idmaps: low.idmaps,
+        unattended: prepared.unattended,
         limits: prepared.limits,
         oom_score_adj: prepared.oom_score_adj,
         net_devices,

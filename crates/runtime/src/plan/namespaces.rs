@@ -70,6 +70,12 @@ impl Namespaces {
         self.join.iter().any(|j| j.kind.flag == flag)
     }
 
+    /// CLONE_NEW* of what the runtime makes while init is at work already. A network namespace takes the kernel longer than all
+    /// else that is new; one of a user namespace has to be made in there.
+    pub fn made_meanwhile(&self) -> u64 {
+        if self.has(flags::NEWUSER) { 0 } else { self.new & flags::NEWNET }
+    }
+
     /// CLONE_NEW* of all kinds that the container does not share with the runtime.
     pub fn all(&self) -> u64 {
         self.join.iter().fold(self.new, |all, j| all | j.kind.flag)
@@ -188,9 +194,6 @@ impl Lowering<'_> {
             }
             self.push(op::Op::EnterTime { fd: super::slot::NONE }, at);
         }
-        if new & flags::NEWNET != 0 {
-            self.push(op::Op::LoopbackUp {}, at);
-        }
         if !self.request.no_new_keyring {
             let name = self.text(&format!("_ses.{}", self.request.id), at);
             let label = self.spec.process.as_ref().and_then(|p| p.selinux_label.as_deref()).unwrap_or_default();
@@ -198,6 +201,18 @@ impl Lowering<'_> {
             let labelled = !label.0.is_empty();
             let at = if labelled { Pointer::new("/process/selinuxLabel") } else { Pointer::new("/process") };
             self.push(op::Op::SessionKeyring { name, label }, at);
+        }
+    }
+
+    /// The network namespace, as late as it can be: before the first op that means the container's network.
+    pub(super) fn network(&mut self) {
+        let at = Pointer::new("/linux/namespaces");
+        if self.namespaces.made_meanwhile() & flags::NEWNET != 0 {
+            let first = self.ops.iter().position(|(op, _)| sees_network(op)).unwrap_or(self.ops.len());
+            self.ops.insert(first, (op::Op::JoinNetwork {}, at));
+        }
+        if self.namespaces.new & flags::NEWNET != 0 {
+            self.push(op::Op::LoopbackUp {}, at);
         }
     }
 
@@ -215,4 +230,11 @@ impl Lowering<'_> {
             self.push(if host { op::Op::Hostname { name } } else { op::Op::Domainname { name } }, at);
         }
     }
+}
+
+/// Of what comes before the hooks, mounts may belong to the network namespace of whoever makes them, such as sysfs and network
+/// filesystems.
+fn sees_network(op: &super::Op) -> bool {
+    const BLIND: [&[u8]; 6] = [b"proc", b"tmpfs", b"devpts", b"mqueue", b"cgroup", b"cgroup2"];
+    matches!(op, op::Op::Mount { fstype, .. } if !BLIND.contains(&fstype.0.to_bytes()))
 }

@@ -39,6 +39,7 @@ pub fn limit_name(number: u32) -> &'static str {
 /// What the parent does for the process.
 #[derive(Default)]
 pub(super) struct Prepared {
+    pub unattended: bool,
     pub limits: Vec<(u32, u64, u64)>,
     pub oom_score_adj: Option<i32>,
     pub seccomp_agent: Option<PathBuf>,
@@ -111,6 +112,7 @@ pub fn lower_exec(spec: &Spec<'_>, host: &Host, exec: &ExecRequest<'_>) -> Resul
         namespaces: Namespaces::default(),
         ops: low.ops,
         idmaps: Vec::new(),
+        unattended: false,
         limits: prepared.limits,
         oom_score_adj: prepared.oom_score_adj,
         net_devices: Vec::new(),
@@ -260,14 +262,16 @@ impl Lowering<'_> {
             self.push(op::Op::SendPidfd { socket: slot::PIDFD, payload }, at);
         }
         if init.is_some() {
-            self.push(op::Op::Ready {}, at);
+            let meets_before = self.ops.iter().any(|(op, _)| matches!(op, op::Op::AwaitHooks {}));
+            prepared.unattended = !self.request.barrier && !meets_before && prepared.limits.is_empty();
+            self.push(op::Op::Ready { quiet: u32::from(prepared.unattended) }, at);
             if self.request.barrier {
                 self.push(op::Op::AwaitStart { socket: slot::START }, at);
             }
             self.start_container_hooks();
         } else if matches!(filter, Filter::Program { notify: true, .. }) {
             // The agent is told the pid, which only the parent knows.
-            self.push(op::Op::Ready {}, at);
+            self.push(op::Op::Ready { quiet: 0 }, at);
         }
         self.write_label(process);
         if let Filter::Program { bytes, flags, notify } = filter {

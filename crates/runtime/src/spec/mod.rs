@@ -6,7 +6,6 @@ mod text;
 
 use std::path::Path;
 
-use rustix::io::Errno;
 use serde::Deserialize;
 
 pub use error::{Fault, Pointer, Problem, SpecError};
@@ -22,10 +21,7 @@ pub struct Document {
 impl Document {
     /// Reads `path` whole.
     pub fn read(path: &Path) -> Result<Document, SpecError> {
-        let bytes = std::fs::read(path).map_err(|e| SpecError::Read {
-            path: path.to_owned(),
-            errno: Errno::from_io_error(&e).unwrap_or(Errno::IO),
-        })?;
+        let bytes = rt_sys::file::read(path).map_err(|errno| SpecError::Read { path: path.to_owned(), errno })?;
         Ok(Document { path: path.to_owned(), bytes })
     }
 

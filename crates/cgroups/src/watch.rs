@@ -1,0 +1,143 @@
+//! Being woken by the kernel when a cgroup runs out of memory or its tasks lose time waiting (cgroup-v2.rst "memory.events";
+//! memory.rst of cgroup v1, "OOM Control"; psi.rst "Monitoring for pressure thresholds").
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::cgroup::Cgroup;
+use crate::dir::{Dir, read_all, write_value};
+use crate::error::Error;
+
+/// A threshold of pressure: tasks may lose `stall` of every `window`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Threshold {
+    /// `cpu`, `memory` or `io`.
+    pub resource: String,
+    /// All tasks at once have to wait, not just some.
+    pub full: bool,
+    /// Time lost, up to the window.
+    pub stall: Duration,
+    /// From 500 ms to 10 s; without root a multiple of 2 s.
+    pub window: Duration,
+}
+
+/// Something that has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The OOM killer has taken this many processes.
+    Oom(u64),
+    /// A threshold was crossed; its number in the list given.
+    Pressure(usize),
+    /// The watched process, or the cgroup, is gone.
+    Gone,
+}
+
+/// The open sources of notices.
+#[derive(Debug)]
+pub struct Watch<'c> {
+    cgroup: &'c Cgroup,
+    kills: u64,
+    /// What wakes for memory, and how.
+    memory: Option<(OwnedFd, PollFlags)>,
+    /// Keeps the file of cgroup v1 open that the event belongs to.
+    _control: Option<OwnedFd>,
+    pressure: Vec<OwnedFd>,
+}
+
+impl Cgroup {
+    /// Begins to watch. What this kernel cannot tell by itself is left out: the OOM count is looked at each time-out, too.
+    pub fn watch(&self, thresholds: &[Threshold]) -> Result<Watch<'_>, Error> {
+        let (memory, control) = self.memory_source()?;
+        let pressure = thresholds.iter().map(|threshold| self.pressure_source(threshold)).collect::<Result<_, _>>()?;
+        Ok(Watch { cgroup: self, kills: self.oom_kills().unwrap_or(0), memory, _control: control, pressure })
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn memory_source(&self) -> Result<(Option<(OwnedFd, PollFlags)>, Option<OwnedFd>), Error> {
+        if let Some(dir) = self.v1("memory") {
+            let control = dir.open("memory.oom_control", OFlags::RDONLY)?;
+            let event = eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| dir.call("make an eventfd for", errno))?;
+            dir.write("cgroup.event_control", &format!("{} {}", event.as_raw_fd(), control.as_raw_fd()))?;
+            return Ok((Some((event, PollFlags::IN)), Some(control)));
+        }
+        match self.unified_controller("memory").map(|dir| dir.open("memory.events", OFlags::RDONLY)) {
+            Some(Err(error)) if !error.is_missing() => Err(error),
+            Some(Ok(events)) => Ok((Some((events, PollFlags::PRI)), None)),
+            _ => Ok((None, None)),
+        }
+    }
+
+    fn pressure_source(&self, threshold: &Threshold) -> Result<OwnedFd, Error> {
+        let dir: &Dir = self.unified.as_ref().ok_or(Error::NotMounted { path: "/sys/fs/cgroup/unified".into() })?;
+        let file = format!("{}.pressure", threshold.resource);
+        let kind = if threshold.full { "full" } else { "some" };
+        let text = format!("{kind} {} {}\0", threshold.stall.as_micros(), threshold.window.as_micros());
+        let fd = dir.open(&file, OFlags::RDWR)?;
+        write_value(fd.as_fd(), &text).map_err(|errno| Error::Write {
+            pointer: None,
+            path: dir.path().join(&file),
+            value: text.trim_end_matches('\0').to_owned(),
+            errno,
+        })?;
+        Ok(fd)
+    }
+}
+
+impl Watch<'_> {
+    /// Waits until something happens, at most until `deadline`. `process` is a pidfd; its end ends the watch.
+    pub fn wait(&mut self, process: BorrowedFd<'_>, deadline: Instant) -> Result<Vec<Notice>, Error> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
+        let mut fds = vec![PollFd::from_borrowed_fd(process, PollFlags::IN)];
+        fds.extend(self.pressure.iter().map(|fd| PollFd::new(fd, PollFlags::PRI)));
+        fds.extend(self.memory.iter().map(|(fd, flags)| PollFd::new(fd, *flags)));
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(self.failed(errno)),
+        }
+        let woken: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+        drop(fds);
+        let mut notices = Vec::new();
+        let pressure = woken.get(1..=self.pressure.len()).unwrap_or_default();
+        let crossed = pressure.iter().enumerate().filter(|(_, flags)| flags.contains(PollFlags::PRI));
+        notices.extend(crossed.filter(|(_, flags)| !flags.contains(PollFlags::ERR)).map(|(i, _)| Notice::Pressure(i)));
+        self.drain()?;
+        let kills = self.cgroup.oom_kills().unwrap_or(self.kills);
+        if kills > self.kills {
+            notices.push(Notice::Oom(kills - self.kills));
+            self.kills = kills;
+        }
+        let gone = woken.first().is_some_and(|flags| !flags.is_empty())
+            || pressure.iter().any(|flags| flags.contains(PollFlags::ERR));
+        if gone {
+            notices.push(Notice::Gone);
+        }
+        Ok(notices)
+    }
+
+    /// Takes note of what has woken us, so that only something new does again.
+    fn drain(&self) -> Result<(), Error> {
+        let Some((fd, flags)) = &self.memory else { return Ok(()) };
+        if flags.contains(PollFlags::PRI) {
+            let read = rustix::fs::seek(fd, rustix::fs::SeekFrom::Start(0)).and_then(|_| read_all(fd.as_fd()));
+            return match read {
+                Err(errno) if errno != Errno::NODEV => Err(self.failed(errno)),
+                _ => Ok(()),
+            };
+        }
+        let mut ready = [PollFd::new(fd, PollFlags::IN)];
+        if poll(&mut ready, Some(&Timespec::default())).map_err(|errno| self.failed(errno))? > 0 {
+            rustix::io::read(fd, &mut [0_u8; 8][..]).map_err(|errno| self.failed(errno))?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, errno: Errno) -> Error {
+        let path = self.cgroup.dirs().next().map(|dir| dir.path().to_owned()).unwrap_or_default();
+        Error::Call { action: "watch", path, errno }
+    }
+}

@@ -1,0 +1,41 @@
+"""usage: order.py PROGRAM TRACE... > ORDER: from the addresses that each command touched to the names of the functions,
+those of most commands first. What a new compiler or dependency changes in a name becomes "*", so that the list outlives
+both."""
+
+import bisect
+import collections
+import re
+import subprocess
+import sys
+
+
+def lasting(name):
+    # The disambiguator of a crate, and references to places behind it, whose distance depends on its length
+    # (the "v0" mangling of The rustc Book, "Symbol Mangling").
+    return re.sub(r"B[0-9A-Za-z]*_", "B*_", re.sub(r"Cs[0-9A-Za-z]+_", "Cs*_", name)) if name.startswith("_R") else name
+
+
+def main():
+    program, traces = sys.argv[1], sys.argv[2:]
+    listing = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
+    names = collections.defaultdict(list)
+    for line in listing.splitlines():
+        parts = line.split()
+        if len(parts) == 3 and parts[1] in "tTwW":
+            names[int(parts[0], 16)].append(parts[2])
+    starts = sorted(names)
+    instances = collections.Counter(lasting(name) for group in names.values() for name in group)
+
+    users = collections.defaultdict(set)
+    for trace in traces:
+        for line in open(trace):
+            at = bisect.bisect_right(starts, int(line, 16)) - 1
+            if at >= 0:
+                users[starts[at]].add(trace)
+    print("# Written by hack/order.")
+    for start in sorted(users, key=lambda start: (-len(users[start]), sorted(users[start]), start)):
+        for name in names[start]:
+            print(lasting(name) if instances[lasting(name)] <= 4 else name)
+
+
+main()
