@@ -88,7 +88,13 @@ test_options() {
 test_user_namespace() {
   only root-systemd user-systemd
   case $variant in
-    root-*) eq "$(echo $(pod_run --uidmap 0:100000:5000 --gidmap 0:100000:5000 bb cat /proc/self/uid_map))" "0 100000 5000" uid_map ;;
+    root-*)
+      eq "$(echo $(pod_run --uidmap 0:100000:5000 --gidmap 0:100000:5000 bb cat /proc/self/uid_map))" "0 100000 5000" uid_map
+      # A volume whose files keep their owners: an id-mapped mount.
+      mkdir "$T/idmap"; touch "$T/idmap/mine"; chown 7:8 "$T/idmap/mine"; chmod 711 "$T"
+      eq "$(pod_run --uidmap 0:100000:5000 --gidmap 0:100000:5000 -v "$T/idmap:/v:idmap" bb sh -c 'touch /v/made; stat -c %u:%g /v/mine')" 7:8 "owner inside"
+      eq "$(stat -c %u:%g "$T/idmap/made")" 0:0 "owner of what was made"
+      ;;
     user-*)
       eq "$(echo $(pod_run bb cat /proc/self/uid_map))" "0 1000 1 1 100000 65536" uid_map
       eq "$(pod_run --userns keep-id bb id -u)" 1000 "keep-id"

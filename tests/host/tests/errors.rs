@@ -278,7 +278,15 @@ fn features_is_json_and_nothing_else() {
     assert_eq!(done.err, "");
     let features: Value = serde_json::from_str(done.ok()).unwrap();
     assert!(features["mountOptions"].as_array().unwrap().contains(&"rro".into()));
-    assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
+    for (feature, value) in [
+        ("/linux/mountExtensions/idmap/enabled", true.into()),
+        ("/linux/netDevices/enabled", true.into()),
+        ("/linux/intelRdt", json!({"enabled": true, "schemata": true, "monitoring": true})),
+        ("/linux/cgroup", json!({"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true})),
+        ("/linux/namespaces", json!(["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"])),
+    ] {
+        assert_eq!(features.pointer(feature), Some(&value), "{feature}");
+    }
 }
 
 /// `check` tells everything at once, of the config and of the host, needs no root, and creates nothing.
