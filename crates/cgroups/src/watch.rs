@@ -46,14 +46,27 @@ pub struct Watch<'c> {
     /// Keeps the file of cgroup v1 open that the event belongs to.
     _control: Option<OwnedFd>,
     pressure: Vec<OwnedFd>,
+    /// The kernel has begun to look for a victim: until then the count may still grow.
+    killing: Option<Instant>,
 }
+
+/// How long the OOM killer may take from its announcement on cgroup v1 to its count, and how often that is looked at.
+const KILLING: Duration = Duration::from_secs(2);
+const GLANCE: Duration = Duration::from_millis(10);
 
 impl Cgroup {
     /// Begins to watch. What this kernel cannot tell by itself is left out: the OOM count is looked at each time-out, too.
     pub fn watch(&self, thresholds: &[Threshold]) -> Result<Watch<'_>, Error> {
         let (memory, control) = self.memory_source()?;
         let pressure = thresholds.iter().map(|threshold| self.pressure_source(threshold)).collect::<Result<_, _>>()?;
-        Ok(Watch { cgroup: self, kills: self.oom_kills().unwrap_or(0), memory, _control: control, pressure })
+        Ok(Watch {
+            cgroup: self,
+            kills: self.oom_kills().unwrap_or(0),
+            memory,
+            _control: control,
+            pressure,
+            killing: None,
+        })
     }
 
     #[allow(clippy::type_complexity)]
@@ -91,6 +104,7 @@ impl Watch<'_> {
     /// Waits until something happens, at most until `deadline`. `process` is a pidfd; its end ends the watch.
     pub fn wait(&mut self, process: BorrowedFd<'_>, deadline: Instant) -> Result<Vec<Notice>, Error> {
         let left = deadline.saturating_duration_since(Instant::now());
+        let left = if self.killing.is_some_and(|end| Instant::now() < end) { left.min(GLANCE) } else { left };
         let timeout = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
         let mut fds = vec![PollFd::from_borrowed_fd(process, PollFlags::IN)];
         fds.extend(self.pressure.iter().map(|fd| PollFd::new(fd, PollFlags::PRI)));
@@ -105,11 +119,15 @@ impl Watch<'_> {
         let pressure = woken.get(1..=self.pressure.len()).unwrap_or_default();
         let crossed = pressure.iter().enumerate().filter(|(_, flags)| flags.contains(PollFlags::PRI));
         notices.extend(crossed.filter(|(_, flags)| !flags.contains(PollFlags::ERR)).map(|(i, _)| Notice::Pressure(i)));
-        self.drain()?;
+        if self.memory.is_some() && woken.last().is_some_and(|flags| !flags.is_empty()) {
+            self.drain()?;
+            self.killing = Some(Instant::now() + KILLING);
+        }
         let kills = self.cgroup.oom_kills().unwrap_or(self.kills);
         if kills > self.kills {
             notices.push(Notice::Oom(kills - self.kills));
             self.kills = kills;
+            self.killing = None;
         }
         let gone = woken.first().is_some_and(|flags| !flags.is_empty())
             || pressure.iter().any(|flags| flags.contains(PollFlags::ERR));
@@ -129,11 +147,7 @@ impl Watch<'_> {
                 _ => Ok(()),
             };
         }
-        let mut ready = [PollFd::new(fd, PollFlags::IN)];
-        if poll(&mut ready, Some(&Timespec::default())).map_err(|errno| self.failed(errno))? > 0 {
-            rustix::io::read(fd, &mut [0_u8; 8][..]).map_err(|errno| self.failed(errno))?;
-        }
-        Ok(())
+        rustix::io::read(fd, &mut [0_u8; 8][..]).map(drop).map_err(|errno| self.failed(errno))
     }
 
     fn failed(&self, errno: Errno) -> Error {
