@@ -187,10 +187,12 @@ ops! {
     49 SendPidfd { socket: i32, payload: Blob<B> }
     /// Sets a resource limit (RLIMIT_* number).
     50 Limit { resource: u32, soft: u64, hard: u64 }
-    /// Changes attributes of the mount at `path`.
-    51 Attributes { path: Str<S>, set: u64, clear: u64 }
+    /// Changes attributes and propagation of the mount at `path`.
+    51 Attributes { path: Str<S>, set: u64, clear: u64, propagation: u64, recursive: u32 }
     /// Joins the network namespace that the parent has made meanwhile, and sends over the report socket.
     52 JoinNetwork {}
+    /// Enters the time namespace of `fd`, or with -1 the one just unshared.
+    53 EnterTime { fd: i32 }
 }
 
 /// Appends the header and `ops`.

@@ -132,7 +132,14 @@ pub struct Blob<B>(pub B);
 
 impl<B: AsRef<[u8]>> core::fmt::Debug for Blob<B> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{} bytes", self.0.as_ref().len())
+        // Texts, and lists of them, read best as such; a program does not.
+        let bytes = self.0.as_ref();
+        match core::str::from_utf8(bytes) {
+            Ok(text) if !bytes.iter().any(|b| b.is_ascii_control() && !matches!(b, 0 | b'\n' | b'\t')) => {
+                core::fmt::Debug::fmt(text, f)
+            }
+            _ => write!(f, "{} bytes", bytes.len()),
+        }
     }
 }
 

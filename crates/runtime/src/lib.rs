@@ -3,6 +3,7 @@
 pub mod container;
 pub mod host;
 pub mod launch;
+mod network;
 pub mod plan;
 pub mod seccomp;
 pub mod spec;

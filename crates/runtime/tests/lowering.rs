@@ -1,6 +1,7 @@
 //! Lowering is pure and total: any config gives a plan or an error, the same one each time, and no op leaves the rootfs.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use rt_cgroups::{Driver, Layout, Location};
@@ -53,7 +54,9 @@ fn base() -> Value {
             "maskedPaths": ["/proc/kcore"], "readonlyPaths": ["/proc/sys"], "sysctl": {"net.a.b": "1"},
             "resources": {"memory": {"limit": 100000}, "pids": {"limit": 3}},
             "seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]},
-            "personality": {"domain": "LINUX"}, "timeOffsets": {}, "rootfsPropagation": "rslave"
+            "personality": {"domain": "LINUX"}, "timeOffsets": {}, "rootfsPropagation": "rshared",
+            "netDevices": {"eth1": {"name": "eth0"}}, "intelRdt": {"closID": "x", "schemata": ["L3:0=f"]},
+            "memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0", "flags": []}
         }
     })
 }
@@ -128,6 +131,15 @@ fn notify_needs_an_agent() {
     config["linux"]["seccomp"]["listenerPath"] = "/agent".into();
     assert_eq!(lowered(&config).unwrap().seccomp_agent.as_deref(), Some(Path::new("/agent")));
 }
+/// What configs are bent from: one with a bit of everything, and those that engines make.
+static STARTS: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let fixtures = files.filter(|path| path.extension().is_some_and(|e| e == "json"));
+    let fixtures = fixtures.map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap());
+    // Half of the cases are about the one that has the rarer fields.
+    std::iter::repeat_n(base(), 12).chain(fixtures).collect()
+});
 
 /// Values that mean trouble somewhere.
 fn trouble() -> impl Strategy<Value = Value> {
@@ -159,12 +171,19 @@ fn places(value: &Value, at: String, out: &mut Vec<String>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// However a config is bent: no panic, the same plan twice, and every path in the rootfs clean and absolute.
     #[test]
-    fn lowering_is_total_pure_and_stays_inside(changes in prop::collection::vec((any::<prop::sample::Index>(), trouble()), 1..5)) {
-        let mut config = base();
+    fn lowering_is_total_pure_and_stays_inside(
+        start in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), trouble()), 1..5),
+        parameter in "(net|kernel|fs)([./](\\.\\.|mqueue|ipv4|kernel|\\.)){0,4}",
+    ) {
+        let mut config = start.get(&STARTS).clone();
+        if parameter.len() % 2 == 0 {
+            config["linux"]["sysctl"] = json!({parameter: "1"});
+        }
         for (index, value) in changes {
             let mut all = Vec::new();
             places(&config, String::new(), &mut all);
@@ -188,10 +207,70 @@ proptest! {
                         let path = path.0.to_string_lossy();
                         prop_assert!(path.starts_with('/') && !path.split('/').any(|p| p == ".."), "{}", path);
                     }
+                    if let Op::Sysctl { path, .. } = op {
+                        let path = path.0.to_string_lossy();
+                        prop_assert!(path.starts_with("sys/") && !path.split('/').any(|p| p == ".."), "{}", path);
+                    }
                 }
             }
             (Err(a), Err(b)) => prop_assert_eq!(a.to_string(), b.to_string()),
             _ => prop_assert!(false, "one plan and one error"),
         }
     }
+}
+
+/// The lines of schemata, in the specification's order: the cache's, the bandwidth's (which wins over what the cache's
+/// schema says of it), and the rest.
+#[test]
+fn intel_rdt_schemata_are_combined() {
+    let mut config = base();
+    config["linux"]["intelRdt"] = json!({
+        "closID": "gold", "l3CacheSchema": "L3:0=7f0;1=1f\nMB:0=10", "memBwSchema": "MB:0=20;1=70",
+        "schemata": ["L2:0=f", ""], "enableMonitoring": true
+    });
+    let wanted = lowered(&config).unwrap().resctrl.unwrap();
+    assert_eq!(wanted.schemata, ["L3:0=7f0;1=1f", "MB:0=20;1=70", "L2:0=f"]);
+    assert_eq!((wanted.class.as_deref(), wanted.monitoring), (Some("gold"), true));
+    for bad in [".", "..", "a/b"] {
+        config["linux"]["intelRdt"]["closID"] = bad.into();
+        let error = lowered(&config).unwrap_err();
+        assert_eq!(error.pointer(), Some("/linux/intelRdt/closID"), "{bad}");
+    }
+    config["linux"]["intelRdt"]["closID"] = "/".into();
+    assert_eq!(lowered(&config).unwrap().resctrl.unwrap().class.as_deref(), Some("/"));
+}
+
+/// Fields whose effect no test machine can show: the label of every filesystem that takes one, under the name that Podman
+/// asks for, and flags of a personality, which the specification names and does not define.
+#[test]
+fn labels_of_mounts_and_flags_of_personalities() {
+    let mut config = base();
+    config["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0:c1,c2".into();
+    config["linux"]["personality"]["flags"] = json!(["X"]);
+    let options = |config: &Value| {
+        let plan = lowered(config).unwrap();
+        let data = plan.ops.iter().find_map(|(op, at)| match op {
+            Op::Mount { options, .. } if at.to_string() == "/mounts/1" => Some(options.0.clone()),
+            _ => None,
+        });
+        String::from_utf8(data.unwrap()).unwrap().replace('\0', " ")
+    };
+    assert_eq!(options(&config), "smode 755 scontext system_u:object_r:container_file_t:s0:c1,c2 ");
+    config["annotations"]["run.oci.mount_context_type"] = "rootcontext".into();
+    assert_eq!(options(&config), "smode 755 srootcontext system_u:object_r:container_file_t:s0:c1,c2 ");
+    let warnings: Vec<String> = lowered(&config).unwrap().warnings.iter().map(|w| w.pointer.clone()).collect();
+    assert_eq!(warnings, ["/linux/personality/flags"]);
+}
+
+/// A name that begins in the container's namespaces and leads out of them is the host's parameter.
+#[test]
+fn kernel_parameters_do_not_lead_elsewhere() {
+    let mut config = base();
+    for bad in ["net/../kernel/core_pattern", "net/./x", "net//x", "net/ipv4/../../kernel/pid_max", "net/"] {
+        config["linux"]["sysctl"] = json!({bad: "1"});
+        let error = lowered(&config).unwrap_err();
+        assert_eq!(error.pointer(), Some("/linux/sysctl"), "{bad}");
+    }
+    config["linux"]["sysctl"] = json!({"net/ipv4/conf/eth0.1/forwarding": "1", "net.ipv4.conf.eth0/1.forwarding": "1"});
+    lowered(&config).unwrap();
 }

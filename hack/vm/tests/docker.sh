@@ -117,6 +117,39 @@ test_mounts() {
   docker volume rm named > /dev/null
 }
 
+# Read-only with all below: Docker asks the runtime's features whether it can, and refuses to start the container if not.
+test_recursive_read_only() {
+  only systemd
+  mkdir -p "$T/volume/below"
+  mount -t tmpfs below "$T/volume/below"
+  local mount="type=bind,src=$T/volume,dst=/m,readonly,bind-propagation=rprivate"
+  fails run --mount "$mount,bind-recursive=readonly" bb touch /m/below/x
+  has "$out" "Read-only file system" "writing below a recursively read-only mount"
+  run --mount "$mount,bind-recursive=writable" bb touch /m/below/x
+  umount "$T/volume/below"
+}
+
+# A daemon whose containers' root is an ordinary user of the host.
+test_userns_remap() {
+  only systemd
+  cp /etc/docker/daemon.json "$T/daemon.json"
+  useradd --system --no-create-home rtremap
+  echo rtremap:300000:65536 | tee -a /etc/subuid >> /etc/subgid
+  jq '. + {"userns-remap": "rtremap"}' "$T/daemon.json" > /etc/docker/daemon.json
+  systemctl restart docker.service
+  tar -C $bb -c . | docker import - bb > /dev/null
+  eq "$(echo $(run --memory 64m bb sh -c 'cat /proc/self/uid_map; id -u; echo x > /dev/null && echo wrote'))" "0 300000 65536 0 wrote" "inside"
+  up remap -- sleep 1000
+  eq "$(awk '/^Uid:/ { print $2 }' "/proc/$pid/status")" 300000 "uid on the host"
+  eq "$(docker exec -u 1000 remap id -u)" 1000 "uid of exec"
+  docker rm -f remap > /dev/null
+  eq "$(echo $(run --userns host bb cat /proc/self/uid_map))" "0 0 4294967295" "--userns host"
+  cp "$T/daemon.json" /etc/docker/daemon.json
+  sed -i '/^rtremap:/d' /etc/subuid /etc/subgid
+  userdel rtremap
+  systemctl restart docker.service
+}
+
 test_capabilities() {
   only systemd
   eq "$(run --cap-drop ALL bb grep CapEff /proc/self/status | cut -f2)" 0000000000000000 "no capabilities"
@@ -189,6 +222,22 @@ test_device_and_namespaces() {
   eq "$(run --pid container:shared --ipc container:shared bb sh -c 'cat /proc/1/comm /dev/shm/f' | tr '\n' ' ')" "sh a " "shared namespaces"
   eq "$(run --pid host --cgroupns host bb cat /proc/1/comm)" systemd "the host's processes"
   run --cgroupns private bb grep -qx 0::/ /proc/self/cgroup
+  eq "$(run --uts host bb hostname)" "$(hostname)" "the host's name"
+  eq "$(run --ipc host bb readlink /proc/self/ns/ipc)" "$(readlink /proc/self/ns/ipc)" "the host's IPC"
+  fails run --device /dev/fuse:/dev/fuse:r bb sh -c ': > /dev/fuse'
+  has "$out" "Operation not permitted" "writing to a device given to be read"
+}
+
+# Propagation of volumes: what the host mounts later reaches a slave, and no private one.
+test_propagation() {
+  only systemd
+  mkdir -p "$T/shared/late"; mount --bind "$T/shared" "$T/shared"; mount --make-shared "$T/shared"
+  up prop --mount "type=bind,src=$T/shared,dst=/s,bind-propagation=rslave" --mount "type=bind,src=$T/shared,dst=/p" -- sleep 1000
+  mount -t tmpfs late "$T/shared/late"
+  docker exec prop grep -q ' /s/late ' /proc/mounts
+  fails docker exec prop grep -q ' /p/late ' /proc/mounts
+  docker rm -f prop > /dev/null
+  umount "$T/shared/late" "$T/shared"
 }
 
 # A bridge, an address, a name; the runtime's hook (libnetwork) has made them.

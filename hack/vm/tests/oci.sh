@@ -342,6 +342,27 @@ test_user_namespace() {
   eq "$(stat -c %u /proc/$pid)" 100000 "user outside"
 }
 
+# Both processes are in the namespace: init, also where exec did not enter one yet (before Linux 6.2), and an exec'd one.
+test_time_namespace() {
+  only cgroupfs
+  up tns '.linux.namespaces += [{"type": "time"}] | .linux.timeOffsets = {"boottime": {"secs": 5000000}}' \
+    sh -c 'cut -d. -f1 /proc/uptime; sleep 1000'
+  soon grep -q . "$T/tns.log"
+  (($(cat "$T/tns.log") > 5000000)) || fail "init's uptime: $(cat "$T/tns.log")"
+  (($(rt exec tns cut -d. -f1 /proc/uptime) > 5000000)) || fail "uptime of an executed process"
+  eq "$(rt exec tns readlink /proc/self/ns/time)" "$(readlink "/proc/$pid/ns/time")" "namespace of an executed process"
+}
+
+# An interface of the host becomes the container's, with its address.
+test_network_device() {
+  only cgroupfs
+  ip link add rt-test0 type dummy
+  ip addr add 10.11.12.13/24 dev rt-test0
+  up nic '.linux.netDevices = {"rt-test0": {"name": "eth0"}}' sleep 1000
+  has "$(rt exec nic ip addr show dev eth0)" "10.11.12.13/24" "address"
+  [[ ! -e /sys/class/net/rt-test0 ]]
+}
+
 # Saved to a directory and started again from it, by CRIU.
 test_checkpoint() {
   bundle chk . sh -c 'i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; sleep 0.2; done'

@@ -88,12 +88,59 @@ test_options() {
 test_user_namespace() {
   only root-systemd user-systemd
   case $variant in
-    root-*) eq "$(echo $(pod_run --uidmap 0:100000:5000 --gidmap 0:100000:5000 bb cat /proc/self/uid_map))" "0 100000 5000" uid_map ;;
+    root-*)
+      eq "$(echo $(pod_run --uidmap 0:100000:5000 --gidmap 0:100000:5000 bb cat /proc/self/uid_map))" "0 100000 5000" uid_map
+      # A volume whose files keep their owners: an id-mapped mount.
+      mkdir "$T/idmap"; touch "$T/idmap/mine"; chown 7:8 "$T/idmap/mine"; chmod 711 "$T"
+      eq "$(pod_run --uidmap 0:100000:5000 --gidmap 0:100000:5000 -v "$T/idmap:/v:idmap" bb sh -c 'touch /v/made; stat -c %u:%g /v/mine')" 7:8 "owner inside"
+      eq "$(stat -c %u:%g "$T/idmap/made")" 0:0 "owner of what was made"
+      ;;
     user-*)
       eq "$(echo $(pod_run bb cat /proc/self/uid_map))" "0 1000 1 1 100000 65536" uid_map
       eq "$(pod_run --userns keep-id bb id -u)" 1000 "keep-id"
+      eq "$(pod_run --userns keep-id --group-add keep-groups -v "$T:/mine" bb sh -c 'touch /mine/made; id -u')" 1000 "keep-groups"
+      eq "$(stat -c %u "$T/made")" $UID "the owner of what was made"
       ;;
   esac
+}
+
+# Podman lets the container say READY=1 to the manager that called Podman, which rt passes on and waits for.
+test_notify() {
+  only root-systemd user-systemd
+  cat > "$T/manager.py" <<'EOF'
+import os, socket, subprocess, sys
+path = sys.argv[1] + "/manager"
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(path); os.chmod(path, 0o777); s.settimeout(60)
+child = subprocess.Popen(sys.argv[2:], env=dict(os.environ, NOTIFY_SOCKET=path))
+said = ""
+def receive():
+    data, fds, _, _ = socket.recv_fds(s, 4096, 4)
+    for fd in fds: os.close(fd)
+    return data.decode() + "\n"
+while "READY=1" not in said: said += receive()
+s.settimeout(1)
+try:
+    while True: said += receive()
+except TimeoutError: pass
+print(said); sys.exit(child.wait())
+EOF
+  local program='import os, socket, time; time.sleep(1); socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"]); time.sleep(5)'
+  python3 "$T/manager.py" "$T" podman --runtime /usr/local/bin/rt --cgroup-manager systemd run -d --name ntf --network none --sdnotify container \
+    -v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro bb /usr/bin/python3 -Sc "$program" > "$T/said"
+  has "$(cat "$T/said")" "READY=1" "what the manager was told"
+  has "$(cat "$T/said")" "MAINPID=[0-9]+" "what the manager was told"
+}
+
+# Containers of a pod share the namespaces that the pod says, and no others.
+test_pod_namespaces() {
+  only root-systemd user-systemd
+  pod pod create --name q --share ipc,uts,net --network none --infra-name q-infra --hostname podname > /dev/null
+  local seen
+  seen=$(pod run --rm --pod q bb sh -c 'hostname; for n in ipc uts net pid; do readlink /proc/self/ns/$n; done' | tr '\n' ' ')
+  local infra; infra=$(inspect q-infra State.Pid)
+  eq "${seen% pid:*}" "podname $(for n in ipc uts net; do readlink /proc/$infra/ns/$n; done | tr '\n' ' ' | sed 's/ $//')" "namespaces of the pod"
+  hasnt "$seen" "$(readlink /proc/$infra/ns/pid | tr -d '[]')" "the pod's processes"
+  pod pod rm -f -t 0 q > /dev/null
 }
 
 test_network() {

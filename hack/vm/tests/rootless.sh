@@ -44,6 +44,13 @@ test_delete_force() {
   soon test ! -d "/proc/$pid"
 }
 
+# Flags of a mount that an ordinary user may not take off stay, whatever the mount is made of it.
+test_locked_flags() {
+  rootless lock ".mounts += [{destination: \"/mnt\", type: \"bind\", source: \"$XDG_RUNTIME_DIR\", options: [\"bind\", \"ro\"]}]" grep ' /mnt ' /proc/mounts
+  status 0 rt run --bundle "$T/lock" lock
+  has "$out" " /mnt tmpfs ro,nosuid,nodev," "flags"
+}
+
 # A map of many ids needs newuidmap and newgidmap.
 test_subordinate_ids() {
   rootless sub '.linux.uidMappings = [{containerID: 0, hostID: 1000, size: 1}, {containerID: 1, hostID: 100000, size: 65536}] | .linux.gidMappings = .linux.uidMappings

@@ -31,12 +31,23 @@ impl Daemon {
 
     /// Starts dockerd and makes the image `bb` of the bundle's root filesystem.
     pub fn with_image(bundle: &Bundle) -> Daemon {
+        Daemon::prepared(bundle, "", &[])
+    }
+
+    /// Starts dockerd with options of its own, after a shell has run `setup` in its directory and its namespaces.
+    pub fn start_with(setup: &str, options: &[&str]) -> Daemon {
+        Daemon::prepared(&Bundle::new(&["true"]), setup, options)
+    }
+
+    fn prepared(bundle: &Bundle, setup: &str, options: &[&str]) -> Daemon {
         let dir = tempfile::Builder::new().prefix("rt-docker-").tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let log = fs::File::create(path("log")).unwrap();
-        // In a network namespace of its own: its bridge and its packet filter are not the host's.
+        // In namespaces of its own: its bridge, its packet filter and its mounts are not the host's.
+        let script = format!("set -e; ip link set lo up; cd {}; {setup}\nexec dockerd \"$@\"", dir.path().display());
         let child = Command::new("unshare")
-            .args(["--net", "sh", "-c", "ip link set lo up && exec dockerd \"$@\"", "dockerd"])
+            .args(["--net", "--mount", "sh", "-c", &script, "dockerd"])
+            .args(options)
             .arg("--data-root")
             .arg(path("data"))
             .arg("--exec-root")

@@ -29,7 +29,7 @@ fn names() {
 #[test]
 fn user_groups_umask_and_home() {
     need_host!();
-    let user = json!({"uid": 1000, "gid": 20, "additionalGids": [5, 6], "umask": 0o27});
+    let user = json!({"uid": 1000, "gid": 20, "additionalGids": [5, 6], "umask": 0o27, "username": "of Windows"});
     shows(
         "id -u; id -g; id -G; umask; echo $HOME",
         |c| c["process"]["user"] = user,
@@ -38,6 +38,17 @@ fn user_groups_umask_and_home() {
     shows("umask; echo $HOME", |_| {}, "0022\n/root\n");
     shows("echo $HOME", |c| c["process"]["env"] = json!(["PATH=/bin", "HOME=/x"]), "/x\n");
     shows("echo $HOME", |c| c["process"]["user"] = json!({"uid": 4711, "gid": 0}), "/\n");
+}
+
+/// Of two entries of one name the program sees the last alone, in `run` and with what `exec` adds.
+#[test]
+fn of_an_environment_variable_the_last_counts() {
+    need_host!();
+    let twice = json!(["PATH=/bin", "A=1", "B=2", "A=3", "HOME=/x", "HOME="]);
+    let run = Bundle::new(&["env"]).with(|c| c["process"]["env"] = twice.clone()).run();
+    assert_eq!(run.ok(), "PATH=/bin\nB=2\nA=3\nHOME=/root\n");
+    let c = Bundle::new(&["sleep", "1000"]).with(|c| c["process"]["env"] = twice).start();
+    assert_eq!(c.exec_with(&["-e", "B=4"], &["env"]).ok(), "PATH=/bin\nA=3\nB=4\nHOME=/root\n");
 }
 
 #[test]

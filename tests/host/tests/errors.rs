@@ -78,6 +78,20 @@ const CASES: &[Case] = &[
         "\"kernel.pid_max\" is not in a separate kernel namespace",
     ),
     (
+        "parameter that leads to the host's",
+        |c| c["linux"]["sysctl"] = json!({"net/../kernel/printk_ratelimit": "5"}),
+        "/linux/sysctl: \"net/../kernel/printk_ratelimit\" is no name of a kernel parameter",
+    ),
+    (
+        "parameter of the runtime's own network",
+        |c| {
+            c["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
+            let list = c["linux"]["namespaces"].as_array_mut().unwrap();
+            list.iter_mut().find(|n| n["type"] == "network").unwrap()["path"] = "/proc/self/ns/net".into();
+        },
+        "/linux/sysctl: net.* would change the host: /linux/namespaces has its network namespace \"/proc/self/ns/net\"",
+    ),
+    (
         "hostname without uts",
         |c| c["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "uts"),
         "/hostname: needs a uts namespace",
@@ -123,7 +137,7 @@ const CASES: &[Case] = &[
         |c| c["process"]["cwd"] = json!("/etc/passwd"),
         "/process/cwd: directory \"/etc/passwd\": create the destination in the rootfs: not a directory",
     ),
-    ("unsupported field", |c| c["linux"]["intelRdt"] = json!({"closID": "x"}), "/linux/intelRdt: "),
+    ("class of cache that is not there", |c| c["linux"]["intelRdt"] = json!({"closID": "rt-test"}), "/linux/intelRdt"),
 ];
 
 /// One line, exit code 1, and no state directory, cgroup, mount or process.
@@ -142,19 +156,52 @@ fn each_mistake_gives_one_error_that_names_it_and_leaves_nothing() {
     }
 }
 
-/// Several mistakes are told at once.
+/// Ten mistakes are ten pointers in one run, of `check` and of `create` alike, and nothing is made.
 #[test]
 fn all_mistakes_are_told_at_once() {
     need_host!();
+    let mistakes: [(&str, Value); 10] = [
+        ("/mounts/2/destination", Value::Null),
+        ("/process/user/umask", 0o7777.into()),
+        ("/process/cwd", "x".into()),
+        ("/process/rlimits/0/type", "RLIMIT_X".into()),
+        ("/process/oomScoreAdj", 2000.into()),
+        ("/hooks/prestart/0/path", "hook".into()),
+        ("/linux/namespaces/0/type", "bogus".into()),
+        ("/linux/devices/0/type", "z".into()),
+        ("/linux/seccomp/defaultAction", "SCMP_ACT_NOPE".into()),
+        ("/linux/intelRdt/closID", "..".into()),
+    ];
     let bundle = Bundle::new(&["true"]).with(|c| {
-        c["process"]["cwd"] = "x".into();
-        c["linux"]["namespaces"][0]["type"] = "bogus".into();
-        c["process"]["rlimits"][0]["type"] = "RLIMIT_X".into();
+        c["process"]["user"]["umask"] = 0.into();
+        c["process"]["oomScoreAdj"] = 0.into();
+        c["hooks"] = json!({"prestart": [{"path": "/bin/true"}]});
+        c["linux"]["devices"] = json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3}]);
+        c["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+        c["linux"]["intelRdt"] = json!({"closID": "x"});
+        for (pointer, value) in &mistakes {
+            *c.pointer_mut(pointer).unwrap() = value.clone();
+        }
     });
-    let done = bundle.try_create(&Container::new(), &[]);
-    for pointer in ["/process/cwd", "/linux/namespaces/0/type", "/process/rlimits/0/type"] {
-        assert!(done.err.contains(pointer), "{pointer}: {done:?}");
+    let container = Container::new();
+    let done = bundle.try_create(&container, &[]);
+    let checked = container.rt(&["check", "--json", bundle.path().to_str().unwrap()]);
+    assert_eq!((done.code, checked.code), (1, 1), "{done:?} {checked:?}");
+    let report: Value = serde_json::from_str(&checked.out).unwrap();
+    let of_the_config = |f: &&Value| f["kind"] == "config";
+    let told =
+        report["findings"].as_array().unwrap().iter().filter(of_the_config).map(|f| f["field"].as_str().unwrap());
+    let mut told: Vec<&str> = told.collect();
+    let mut expected = mistakes.clone().map(|(pointer, _)| pointer);
+    told.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+    for pointer in expected {
+        assert!(done.err.contains(&format!("{pointer}: ")), "{pointer}: {done:?}");
     }
+    assert_eq!(done.err.trim_end().lines().count(), 1, "{done:?}");
+    assert_eq!(fs::read_dir(container.root()).unwrap().count(), 0);
+    assert!(container.leftovers().is_empty(), "{:?}", container.leftovers());
 }
 
 /// Files that are missing or no JSON.
@@ -231,7 +278,15 @@ fn features_is_json_and_nothing_else() {
     assert_eq!(done.err, "");
     let features: Value = serde_json::from_str(done.ok()).unwrap();
     assert!(features["mountOptions"].as_array().unwrap().contains(&"rro".into()));
-    assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
+    for (feature, value) in [
+        ("/linux/mountExtensions/idmap/enabled", true.into()),
+        ("/linux/netDevices/enabled", true.into()),
+        ("/linux/intelRdt", json!({"enabled": true, "schemata": true, "monitoring": true})),
+        ("/linux/cgroup", json!({"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true})),
+        ("/linux/namespaces", json!(["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"])),
+    ] {
+        assert_eq!(features.pointer(feature), Some(&value), "{feature}");
+    }
 }
 
 /// `check` tells everything at once, of the config and of the host, needs no root, and creates nothing.
@@ -264,4 +319,34 @@ fn check_tells_all_and_plan_shows_the_ops() {
     assert_eq!(ops.last(), Some(&"Exec"));
     assert!(ops.contains(&"PivotRoot"));
     assert_eq!(fs::read_dir(c.root()).unwrap().count(), 0);
+}
+
+/// What docs/debugging.md shows of a config that Docker made is what rt prints: every line, "…" being what is left out.
+#[test]
+fn the_documented_plan_is_the_plan() {
+    need_host!();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = fs::read_to_string(root.join("docs/debugging.md")).unwrap();
+    let mut blocks = 0;
+    for block in page.split("```").filter(|b| b.contains("fixtures/docker.json")) {
+        blocks += 1;
+        let mut lines = block.trim().lines();
+        let words: Vec<&str> = lines.next().unwrap().trim_start_matches("$ rt ").split(' ').collect();
+        let mut command = std::process::Command::new(rt_tests::rt());
+        command.current_dir(&root).args(words);
+        let printed = rt_tests::done(command).out;
+        // The number shifts with what the host's cgroups take to mount.
+        let step = |line: &str| line.trim_start_matches(|c: char| c.is_ascii_digit()).trim().to_owned();
+        let printed: Vec<String> = printed.lines().map(step).collect();
+        let mut next = 0;
+        for line in lines.map(step).filter(|l| l != "…") {
+            let agrees = |printed: &String| {
+                let mut rest = printed.as_str();
+                line.split('…').all(|part| rest.find(part).map(|at| rest = &rest[at + part.len()..]).is_some())
+            };
+            let found = printed[next..].iter().position(agrees);
+            next += 1 + found.unwrap_or_else(|| panic!("{line:?} is not after line {next} of {printed:#?}"));
+        }
+    }
+    assert_eq!(blocks, 2);
 }

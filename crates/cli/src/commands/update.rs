@@ -31,6 +31,11 @@ const SIZES: &[Opt] = &[
 const TEXTS: &[Opt] =
     &[text("cpuset-cpus", "VALUE", "CPUs, such as 0-3,7"), text("cpuset-mems", "VALUE", "Memory nodes, such as 0,1")];
 
+const SCHEMATA: &[Opt] = &[
+    text("l3-cache-schema", "VALUE", "Cache allocation in resctrl, such as L3:0=ff"),
+    text("mem-bw-schema", "VALUE", "Memory bandwidth in resctrl, such as MB:0=50"),
+];
+
 /// The place in /linux/resources that an option sets.
 fn place(option: &str) -> &'static str {
     match option {
@@ -60,6 +65,7 @@ pub const GRAMMAR: Grammar = Grammar {
         NUMBERS,
         SIZES,
         TEXTS,
+        SCHEMATA,
         // Accepted by runc without effect, so old callers pass them.
         &[text("kernel-memory", "VALUE", "").hidden(), text("kernel-memory-tcp", "VALUE", "").hidden()],
     ],
@@ -73,7 +79,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
         Some(file) => from_file(file)?,
         None => from_options(arguments)?,
     };
-    container::update(&context.store()?, arguments.id(), &change)?;
+    let given = SCHEMATA.iter().filter_map(|option| arguments.text(option.long));
+    let schemata: Vec<String> = given.filter(|s| !s.is_empty()).map(str::to_owned).collect();
+    container::update(&context.store()?, arguments.id(), &change, &schemata)?;
     Ok(0)
 }
 

@@ -247,9 +247,10 @@ impl Mounts {
     }
 
     /// `Op::Attributes`.
-    pub fn attributes(&mut self, path: &CStr, set: u64, clear: u64) -> Result<(), Fail> {
+    pub fn attributes(&mut self, path: &CStr, set: u64, clear: u64, propagation: (u64, bool)) -> Result<(), Fail> {
         let mount = self.root()?.open(path, OFlags::PATH).at(Step::Target)?;
-        change(mount.as_fd(), false, &Attributes { set, clear, ..Attributes::default() }).at(Step::Attributes)
+        change(mount.as_fd(), false, &Attributes { set, clear, ..Attributes::default() }).at(Step::Attributes)?;
+        propagate(mount.as_fd(), propagation.0, propagation.1).at(Step::Propagation)
     }
 
     /// `Op::PivotRoot`: new and old root stacked on `/`, then the old one, on top, is dropped (pivot_root(2) NOTES).

@@ -45,6 +45,12 @@ pub fn open(proc: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
+/// The time namespace that this process's children would be in.
+pub fn new_time_namespace(mounted: &mut Option<OwnedFd>) -> Result<OwnedFd, Errno> {
+    // A magic link of procfs, which is why openat2 as above would refuse it.
+    openat(handle(mounted)?, c"self/ns/time_for_children", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
 /// Writes `value` to the file at `path` below procfs, whole.
 pub fn put(mounted: &mut Option<OwnedFd>, path: &CStr, value: &[u8]) -> Result<(), Fail> {
     let file = match open(handle(mounted)?, path) {

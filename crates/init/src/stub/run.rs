@@ -131,6 +131,10 @@ impl Init {
                 unsafe { unshare_unsafe(UnshareFlags::from_bits_retain(flags as u32)) }?;
             }
             Op::TimeOffsets { text } => proc::put(&mut self.mounts.proc, c"self/timens_offsets", text.0)?,
+            Op::EnterTime { fd } => {
+                let namespace = if fd < 0 { proc::new_time_namespace(&mut self.mounts.proc)? } else { owned(fd) };
+                process::set_namespace(namespace.as_fd(), rt_sys::clone::flags::NEWTIME)?;
+            }
             Op::MountsPropagation { propagation, recursive } => {
                 mounts::mounts_propagation(propagation, recursive != 0)?
             }
@@ -190,7 +194,9 @@ impl Init {
             Op::Mask { path } => self.mounts.mask(path.0)?,
             Op::ReadOnly { path } => self.mounts.read_only(path.0)?,
             Op::Sysctl { path, value } => proc::put(&mut self.mounts.proc, path.0, value.0)?,
-            Op::Attributes { path, set, clear } => self.mounts.attributes(path.0, set, clear)?,
+            Op::Attributes { path, set, clear, propagation, recursive } => {
+                self.mounts.attributes(path.0, set, clear, (propagation, recursive != 0))?;
+            }
             Op::Terminal { socket, columns, rows, console, uid: _ } => {
                 if self.mounts.root().is_err() {
                     self.mounts.use_directory(c"/")?;

@@ -14,14 +14,17 @@ use super::document::{OCI_VERSION, hook_state_for, hook_state_of};
 use super::error::{Context, Error};
 use super::foreground::{self, Ending};
 use super::host_mount::HostMount;
+use super::notify::{self, Proxy};
 use super::options::{CreateOptions, StoreOptions};
 use super::process::Stat;
+use super::resctrl::Group;
 use super::sockets::{connect_to, console_pair, listen_for_start};
 use super::state::State;
-use super::store::{CGROUP_LINK, Container, SECCOMP_FILE, Store};
+use super::store::{CGROUP_LINK, Container, NOTIFY_DIR, RESCTRL_FILE, SECCOMP_FILE, Store};
 use super::time;
 use crate::host;
 use crate::launch::{Descriptors, Entering, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks};
+use crate::network::{move_devices, refuse_own_parameters};
 use crate::plan::{Console, Host, Plan, Request, lower};
 use crate::spec::{Document, Hooks, Problem, Process, Spec, Text};
 
@@ -72,6 +75,8 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     // Signals from here on are the container's: none may be lost between its start and the wait for it.
     let signals = (!options.detach).then(|| foreground::Signals::take(!options.no_subreaper)).transpose()?;
     let mut making = Making::begin(store, id, &spec, options, console, false)?;
+    // Before the program can look for it.
+    let proxy = making.container.as_ref().map_or(Ok(None), Proxy::open)?;
     making.stage()?;
     let ahead = making.plan.unattended;
     if ahead {
@@ -92,8 +97,13 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
         let _ = destroy(&container, Some(&state));
         return Err(e);
     }
-    let Some(signals) = signals else { return Ok(Ending::Detached) };
-    let status = foreground::wait(&launched.pidfd, signals, ours)?;
+    let Some(signals) = signals else {
+        if let Some(proxy) = &proxy {
+            proxy.await_ready(&launched.pidfd, launched.pid)?;
+        }
+        return Ok(Ending::Detached);
+    };
+    let status = foreground::wait(&launched.pidfd, signals, ours, proxy.as_ref())?;
     if let Ok(cgroup) = Cgroup::open(&state.cgroup) {
         foreground::explain(status, &cgroup);
     }
@@ -155,6 +165,7 @@ impl<'a> Making<'a> {
         let location = locate(spec, &host, id, store.options())?;
         let activation = socket_activation();
         check_preserved(options.preserve_fds + activation.count)?;
+        let notify = notify::wanted().then(|| store.options().root.join(id).join(NOTIFY_DIR));
         let request = Request {
             id,
             bundle: &options.bundle,
@@ -165,11 +176,12 @@ impl<'a> Making<'a> {
             preserve_fds: options.preserve_fds,
             listen_fds: activation.count,
             listen_names: activation.names.as_deref(),
-            notify_dir: None,
+            notify_dir: notify.as_deref(),
             pidfd_socket: options.pidfd_socket.is_some(),
             barrier,
         };
         let plan = lower(spec, &host, &request)?;
+        refuse_own_parameters(&plan)?;
         check_rootfs(&plan.rootfs)?;
         let agent = plan.seccomp_agent.as_deref().filter(|_| plan.seccomp.is_some());
         let descriptors = Descriptors {
@@ -179,6 +191,9 @@ impl<'a> Making<'a> {
             pidfd: options.pidfd_socket.as_deref().map(|p| connect_to("connect to the pidfd socket", p)).transpose()?,
         };
         let container = store.claim(id)?;
+        if notify.is_some() {
+            notify::make_directory(&container)?;
+        }
         let preserve = options.preserve_fds + activation.count;
         let mut making = Making {
             spec,
@@ -212,15 +227,17 @@ impl<'a> Making<'a> {
         if let Some(score) = self.plan.oom_score_adj {
             self.own_score = set_oom_score(score)?;
         }
+        let classes = self.enter_resctrl()?;
         if self.location.driver == Driver::Systemd {
-            return self.launch_into_unit(host, descriptors, preserve);
+            return self.launch_into_unit(host, descriptors, preserve, classes);
         }
         let cgroup = Cgroup::create(&host.layout, &self.location)?;
         let cgroup = self.cgroup.insert(cgroup);
         if let Some(resources) = resources {
             cgroup.apply(resources)?;
         }
-        let entry = cgroup.entry()?;
+        let mut entry = cgroup.entry()?;
+        entry.tasks.extend(classes);
         let launched = launch(&self.plan, descriptors, &entry, preserve, &Place::Planned, Entering::ByEntry)?;
         let launched = self.launched.insert(launched);
         // What takes long and is not needed before init runs anything but our own code is done while it is at work.
@@ -229,9 +246,24 @@ impl<'a> Making<'a> {
         Ok(())
     }
 
+    /// The `tasks` of the classes of cache and memory bandwidth. Recorded before they are made, as the cgroup is.
+    fn enter_resctrl(&self) -> Result<Vec<OwnedFd>, Error> {
+        let (Some(wanted), Some(container)) = (&self.plan.resctrl, &self.container) else { return Ok(Vec::new()) };
+        let group = Group::locate(&container.id, wanted)?;
+        container.write(RESCTRL_FILE, &serde_json::to_vec(&group).unwrap_or_default())?;
+        group.make(wanted)?;
+        group.tasks()
+    }
+
     /// systemd makes a unit around a process that exists; it waits until it is in there, and limited.
-    fn launch_into_unit(&mut self, host: &Host, descriptors: Descriptors, preserve: u32) -> Result<(), Error> {
-        let entry = Entry { unified: None, tasks: Vec::new() };
+    fn launch_into_unit(
+        &mut self,
+        host: &Host,
+        descriptors: Descriptors,
+        preserve: u32,
+        classes: Vec<OwnedFd>,
+    ) -> Result<(), Error> {
+        let entry = Entry { unified: None, tasks: classes };
         let launched =
             self.launched.insert(launch(&self.plan, descriptors, &entry, preserve, &Place::Planned, Entering::Held)?);
         let id = self.container.as_ref().map_or("", |c| &c.id);
@@ -274,6 +306,7 @@ impl<'a> Making<'a> {
             let launched = self.launched()?;
             match launched.event() {
                 Ok(Event::Hooks) => {
+                    move_devices(&self.plan.net_devices, &self.launched()?.pidfd)?;
                     self.runtime_hooks()?;
                     self.launched()?.release()?;
                 }
@@ -362,6 +395,7 @@ impl<'a> Making<'a> {
             process: defaults_for_exec(spec.process.as_ref()),
             hooks: later_hooks(spec.hooks.as_ref()),
             seccomp: self.plan.seccomp.is_some(),
+            resctrl: self.plan.resctrl.is_some(),
             seccomp_agent: agent,
             late_ops: launched.late_ops(),
         })
@@ -379,6 +413,9 @@ impl Drop for Making<'_> {
             let _ = cgroup.kill_all();
             let _ = systemd::stop(&self.location);
             let _ = cgroup.remove();
+        }
+        if self.plan.resctrl.is_some() {
+            let _ = super::delete::leave_resctrl(container);
         }
         if let Some(mount) = HostMount::recorded(container) {
             mount.remove();

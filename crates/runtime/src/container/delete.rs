@@ -82,6 +82,9 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
         systemd::stop(&location)?;
         cgroup.remove()?;
     }
+    if state.is_none_or(|s| s.resctrl) {
+        leave_resctrl(container)?;
+    }
     if let Some(mount) = HostMount::recorded(container) {
         mount.remove();
     }
@@ -104,6 +107,14 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
         }
     }
     container.remove()
+}
+
+/// Removes what the container has of its own in resctrl; most have nothing.
+pub fn leave_resctrl(container: &Container) -> Result<(), Error> {
+    match container.resctrl() {
+        Some(group) => group.remove(),
+        None => Ok(()),
+    }
 }
 
 /// What the creator wrote down before it made the cgroup.

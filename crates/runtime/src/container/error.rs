@@ -58,6 +58,14 @@ pub enum Error {
     OomKilled(Reached),
     #[error("unable to stat preserved-fd {fd}: {}", text(*errno))]
     PreservedFd { fd: u32, errno: Errno },
+    #[error(
+        "/linux/intelRdt: resctrl is not mounted on this host (mount -t resctrl resctrl /sys/fs/resctrl), or its CPU has none"
+    )]
+    NoResctrl,
+    #[error("the container has no class in resctrl: its config has no /linux/intelRdt")]
+    OutsideResctrl,
+    #[error("{pointer}: {what} {path}{}: {}", in_brackets(status), text(*errno))]
+    Resctrl { pointer: &'static str, what: &'static str, path: PathBuf, status: String, errno: Errno },
     #[error("{what} {path}: {}", text(*errno))]
     File { what: &'static str, path: PathBuf, errno: Errno },
     #[error("{what}: {}", text(*errno))]
@@ -66,6 +74,11 @@ pub enum Error {
     Damaged { id: String, path: PathBuf, message: String },
     #[error("--root must not be /")]
     RootIsSlash,
+}
+
+/// The kernel's words, where it had any.
+fn in_brackets(status: &str) -> String {
+    if status.is_empty() { String::new() } else { format!(" ({status})") }
 }
 
 /// Says what a failed system call was for.
@@ -103,6 +116,8 @@ impl Error {
             Error::Spec(e) => e.pointer().map(str::to_owned),
             Error::Launch(e) => e.pointer().map(str::to_owned),
             Error::Cgroup { source } => source.pointer().map(|p| format!("/linux/resources{p}")),
+            Error::NoResctrl => Some("/linux/intelRdt".to_owned()),
+            Error::Resctrl { pointer, .. } => Some((*pointer).to_owned()),
             _ => None,
         }
     }
@@ -113,6 +128,7 @@ impl Error {
             Error::Spec(e) => e.errno(),
             Error::Launch(e) => e.errno(),
             Error::Cgroup { source } => source.errno(),
+            Error::Resctrl { errno, .. } => Some(*errno),
             Error::PreservedFd { errno, .. } | Error::File { errno, .. } | Error::System { errno, .. } => Some(*errno),
             _ => None,
         }
@@ -154,6 +170,7 @@ impl Error {
             Error::Spec(_) => "invalid-config",
             Error::Launch(_) => "launch-failed",
             Error::Cgroup { .. } => "cgroup",
+            Error::NoResctrl | Error::OutsideResctrl | Error::Resctrl { .. } => "resctrl",
             Error::OomKilled(_) => "oom-killed",
             Error::File { .. } | Error::System { .. } => "system",
             Error::Damaged { .. } => "damaged-state",

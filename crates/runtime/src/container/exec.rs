@@ -143,7 +143,7 @@ fn launch_in(
     let signals = (!options.detach).then(|| foreground::Signals::take(!options.no_subreaper)).transpose()?;
     // A user may move no processes between cgroups that only share a parent of root's: systemd does it for its units.
     let by_systemd = state.cgroup.driver == Driver::Systemd && state.cgroup.rootless;
-    let entry = match &options.cgroup {
+    let mut entry = match &options.cgroup {
         _ if by_systemd => Entry { unified: None, tasks: Vec::new() },
         Some(below) => {
             let (controller, path) = below.split_once(':').map_or((None, below.as_str()), |(c, p)| (Some(c), p));
@@ -151,6 +151,9 @@ fn launch_in(
         }
         None => cgroup.entry()?,
     };
+    if let Some(group) = state.resctrl.then(|| container.resctrl()).flatten() {
+        entry.tasks.extend(group.tasks()?);
+    }
     let entering = if by_systemd { Entering::Held } else { Entering::ByEntry };
     let own_score = plan.oom_score_adj.map(set_oom_score).transpose()?.flatten();
     let place = Place::Inside(init.as_fd(), state.namespaces);
@@ -187,7 +190,9 @@ fn launch_in(
         return Err(e);
     }
     match signals {
-        Some(signals) => foreground::wait(&launched.pidfd, signals, ours).inspect(|ending| explain(*ending, cgroup)),
+        Some(signals) => {
+            foreground::wait(&launched.pidfd, signals, ours, None).inspect(|ending| explain(*ending, cgroup))
+        }
         None => Ok(Ending::Detached),
     }
 }

@@ -12,6 +12,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 use super::error::{Context, Error};
+use super::notify::Proxy;
 use super::sockets::receive_master;
 
 /// How a process ended.
@@ -72,11 +73,19 @@ impl Drop for Signals {
     }
 }
 
-/// Waits for the child behind `pidfd`. `console` is the socket on which its terminal's master comes.
-pub fn wait(pidfd: &OwnedFd, signals: Signals, console: Option<OwnedFd>) -> Result<Ending, Error> {
+/// Waits for the child behind `pidfd`. `console` is the socket on which its terminal's master comes; readiness that
+/// the container notifies is passed on by `proxy`, as that of this process.
+pub fn wait(
+    pidfd: &OwnedFd,
+    signals: Signals,
+    console: Option<OwnedFd>,
+    proxy: Option<&Proxy>,
+) -> Result<Ending, Error> {
     let mut terminal = console.map(|socket| Terminal::attach(&socket)).transpose()?;
     loop {
         let mut fds = vec![PollFd::new(&signals.fd, PollFlags::IN), PollFd::new(pidfd, PollFlags::IN)];
+        fds.extend(proxy.map(|p| PollFd::from_borrowed_fd(p.socket(), PollFlags::IN)));
+        let first_of_terminal = fds.len();
         if let Some(terminal) = &terminal {
             terminal.interests(&mut fds);
         }
@@ -89,8 +98,13 @@ pub fn wait(pidfd: &OwnedFd, signals: Signals, console: Option<OwnedFd>) -> Resu
         if ready[0] {
             forward(&signals, pidfd, terminal.as_ref())?;
         }
+        if let Some(proxy) = proxy.filter(|_| ready[2])
+            && let Err(e) = proxy.relay(std::process::id() as i32)
+        {
+            tracing::warn!("{e}");
+        }
         if let Some(terminal) = &mut terminal {
-            terminal.relay(&ready[2..]);
+            terminal.relay(&ready[first_of_terminal..]);
         }
         if ready[1]
             && let Some(ending) = reap(pidfd)?

@@ -2,17 +2,20 @@
 
 mod create;
 mod delete;
+mod describe;
 mod document;
 mod error;
 mod exec;
 mod foreground;
 mod host_mount;
 mod kill;
+mod notify;
 mod options;
 mod pause;
 mod preview;
 mod process;
 mod query;
+mod resctrl;
 mod sockets;
 mod start;
 mod state;
@@ -30,6 +33,7 @@ pub use options::{CreateOptions, Driver, StoreOptions};
 pub use pause::{pause, resume, update};
 pub use preview::{PlannedOp, Report, check, plan};
 pub use query::{list, load, processes, state};
+pub use resctrl::mounted as resctrl_root;
 pub use start::start;
 pub use state::{State, Status};
 pub use store::{Container, Store, check_id};

@@ -32,13 +32,16 @@ pub fn resume(store: &Store, id: &str) -> Result<(), Error> {
     }
 }
 
-/// Changes limits of a container; what is not named stays.
-pub fn update(store: &Store, id: &str, change: &Resources) -> Result<(), Error> {
+/// Changes limits of a container; what is not named stays. `schemata` are lines for its class in resctrl.
+pub fn update(store: &Store, id: &str, change: &Resources, schemata: &[String]) -> Result<(), Error> {
     let container = store.open(id)?;
     container.lock()?;
     let mut state = container.state()?;
     if state.init()?.is_none() {
         return Err(Error::NotRunning);
+    }
+    if !schemata.is_empty() {
+        container.resctrl().ok_or(Error::OutsideResctrl)?.write(schemata)?;
     }
     let cgroup = Cgroup::open(&state.cgroup)?;
     // The kernel first: what it refuses systemd must not come to believe.

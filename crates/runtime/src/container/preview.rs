@@ -1,15 +1,17 @@
 //! `plan` and `check`: what create would do and what would stop it, without doing anything and without root.
 
 use super::create::{locate, read_config};
+use super::describe::{describe, of_the_parent};
 use super::error::Error;
 use super::options::{CreateOptions, StoreOptions};
+use rt_cgroups::Location;
+
 use crate::host::{self, Finding};
-use crate::launch::what;
 use crate::plan::{Console, Plan, Request, lower};
 use crate::spec::{Problem, Spec, SpecError};
 
-/// One op, for people and programs.
-#[derive(Debug, serde::Serialize)]
+/// One step, for people and programs.
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct PlannedOp {
     /// Its name.
     pub op: &'static str,
@@ -21,20 +23,22 @@ pub struct PlannedOp {
     pub arguments: serde_json::Map<String, serde_json::Value>,
 }
 
-/// The ops that create would execute, in order.
+/// What create would do, in order: the parent's steps around init's ops.
 pub fn plan(store: &StoreOptions, options: &CreateOptions) -> Result<Vec<PlannedOp>, Error> {
     let document = read_config(options)?;
     let spec: Spec<'_> = document.parse()?;
-    let plan = lower_for_show(&spec, store, options)?;
-    Ok(plan
-        .ops
-        .iter()
-        .map(|(op, at)| {
-            let mut arguments = serde_json::Map::new();
-            op.fields(|name, value| drop(arguments.insert(name.to_owned(), format!("{value:?}").into())));
-            PlannedOp { op: op.name(), field: at.to_string(), what: what(op), arguments }
-        })
-        .collect())
+    let (plan, location) = lower_for_show(&spec, store, options)?;
+    let (before, meanwhile) = of_the_parent(&plan, &location);
+    let mut steps = before;
+    for (op, at) in &plan.ops {
+        if matches!(op, crate::plan::Op::AwaitHooks {}) {
+            steps.extend(meanwhile.iter().cloned());
+        }
+        let mut arguments = serde_json::Map::new();
+        op.fields(|name, value| drop(arguments.insert(name.to_owned(), format!("{value:?}").into())));
+        steps.push(PlannedOp { op: op.name(), field: at.to_string(), what: describe(op), arguments });
+    }
+    Ok(steps)
 }
 
 /// Everything that is wrong: with the config, or with this host for it.
@@ -54,7 +58,7 @@ pub fn check(store: &StoreOptions, options: &CreateOptions) -> Result<Report, Er
     let spec: Spec<'_> = document.parse()?;
     let mut report = Report::default();
     match lower_for_show(&spec, store, options) {
-        Ok(plan) => report.warnings = plan.warnings,
+        Ok((plan, _)) => report.warnings = plan.warnings,
         Err(Error::Spec(SpecError::Invalid(problems))) => report.problems = problems,
         Err(e) => return Err(e),
     }
@@ -62,7 +66,7 @@ pub fn check(store: &StoreOptions, options: &CreateOptions) -> Result<Report, Er
     Ok(report)
 }
 
-fn lower_for_show(spec: &Spec<'_>, store: &StoreOptions, options: &CreateOptions) -> Result<Plan, Error> {
+fn lower_for_show(spec: &Spec<'_>, store: &StoreOptions, options: &CreateOptions) -> Result<(Plan, Location), Error> {
     let mut host = host::probe()?;
     // What would be done by a caller with all rights is shown to one with none.
     host.root = true;
@@ -81,5 +85,6 @@ fn lower_for_show(spec: &Spec<'_>, store: &StoreOptions, options: &CreateOptions
         pidfd_socket: false,
         barrier: true,
     };
-    Ok(lower(spec, &host, &request)?)
+    let plan = lower(spec, &host, &request)?;
+    Ok((plan, location))
 }

@@ -8,6 +8,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use super::create::poststart;
 use super::delete::destroy;
 use super::error::{Context, Error};
+use super::notify::Proxy;
 use super::sockets::connect_to_init;
 use super::state::{State, Status};
 use super::store::{START_SOCKET, Store};
@@ -23,6 +24,7 @@ pub fn start(store: &Store, id: &str) -> Result<(), Error> {
         Status::Stopped => return Err(stopped(&state)),
         Status::Running | Status::Paused => return Err(Error::StartRunning),
     }
+    let proxy = Proxy::open(&container)?;
     // A start that fails before init hears of it can be tried again.
     let socket = match connect_to_init(&container) {
         // The listener is closed by exec: a starter that died just then had already succeeded.
@@ -44,7 +46,10 @@ pub fn start(store: &Store, id: &str) -> Result<(), Error> {
         let _ = destroy(&container, Some(&state));
         return Err(e);
     }
-    Ok(())
+    match (proxy, state.init()?) {
+        (Some(proxy), Some(init)) => proxy.await_ready(&init, state.pid),
+        _ => Ok(()),
+    }
 }
 
 fn stopped(state: &State) -> Error {

@@ -51,6 +51,9 @@ pub struct State {
     pub hooks: Hooks<'static>,
     /// A compiled seccomp program lies beside this file.
     pub seccomp: bool,
+    /// A file beside this one says where it is in resctrl.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resctrl: bool,
     /// Where a seccomp listener goes, and the metadata it gets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp_agent: Option<(PathBuf, String)>,

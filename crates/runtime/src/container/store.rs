@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::error::{Context, Error};
 use super::options::StoreOptions;
+use super::resctrl::Group;
 use super::state::{State, Status};
 use crate::launch::WAITING_NAME;
 
@@ -23,6 +24,10 @@ pub const STATE_FILE: &str = "state.json";
 const STAGED_FILE: &str = ".state.json";
 pub const START_SOCKET: &str = "start.sock";
 pub const SECCOMP_FILE: &str = "seccomp.bpf";
+/// What the container sees as /run/notify; absent without NOTIFY_SOCKET.
+pub const NOTIFY_DIR: &str = "notify";
+/// Where the container is in resctrl; absent for most.
+pub const RESCTRL_FILE: &str = "resctrl.json";
 /// A symlink whose target is the cgroup's location: the first thing written, so that no crash can leave a cgroup unknown.
 pub const CGROUP_LINK: &str = "cgroup";
 
@@ -196,6 +201,11 @@ impl Container {
     pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
         let path = self.path.join(name);
         rt_sys::file::read(&path).on("read", path)
+    }
+
+    /// Where the container is in resctrl, if it is anywhere.
+    pub fn resctrl(&self) -> Option<Group> {
+        serde_json::from_slice(&std::fs::read(self.path.join(RESCTRL_FILE)).ok()?).ok()
     }
 
     /// Removes a file of the directory; one that is absent is fine.

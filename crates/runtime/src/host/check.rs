@@ -29,8 +29,10 @@ pub fn check(spec: &Spec<'_>, host: &Host, bundle: &Path) -> Vec<Finding> {
     check.kernel();
     check.mount_sources();
     check.namespaces();
+    check.net_devices();
     check.security_modules();
     check.controllers(&host.layout);
+    check.resctrl();
     check.ids(host.root);
     check.hooks();
     check.rootfs();
@@ -110,6 +112,16 @@ impl Check<'_> {
         }
     }
 
+    fn net_devices(&mut self) {
+        let spec = self.spec;
+        for name in spec.linux.iter().flat_map(|l| l.net_devices.iter().flatten()).map(|(name, _)| name) {
+            if !name.contains('/') && !Path::new("/sys/class/net").join(&**name).exists() {
+                let pointer = format!("/linux/netDevices/{}", name.replace('~', "~0"));
+                self.found.push(Finding { pointer, message: format!("this host has no network device {name:?}") });
+            }
+        }
+    }
+
     fn security_modules(&mut self) {
         let modules = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
         let active = |name: &str| modules.trim().split(',').any(|m| m == name);
@@ -141,6 +153,14 @@ impl Check<'_> {
             if set && !has(v2) && !has(v1) {
                 self.lacks(Pointer::new(at), format!("this host has no {v2} controller in its cgroups"));
             }
+        }
+    }
+
+    fn resctrl(&mut self) {
+        let wanted = self.spec.linux.as_ref().is_some_and(|l| l.intel_rdt.is_some());
+        if wanted && crate::container::resctrl_root().is_none() {
+            let message = "resctrl is not mounted on this host, or its CPU has none".to_owned();
+            self.lacks(Pointer::new("/linux/intelRdt"), message);
         }
     }
 

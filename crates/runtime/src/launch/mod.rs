@@ -25,7 +25,7 @@ use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, prlimit, waitid,
 };
 
-use crate::plan::{Op, Plan, slot};
+use crate::plan::{Join, Op, Plan, slot};
 use crate::spec::Pointer;
 use child::{BEFORE_STUB, Child, Second};
 
@@ -112,7 +112,8 @@ pub fn launch(
     rt_sys::process::close_range(3 + preserve, u32::MAX, true).map_err(parent("mark descriptors close-on-exec"))?;
     let idmaps = plan.idmaps.iter().map(maps::user_namespace).collect::<Result<Vec<_>, _>>()?;
     let trees = bind_sources(plan, place);
-    let ops = final_ops(plan, &descriptors, entry, &idmaps, &trees, preserve)?;
+    let time = time_namespace(plan, place)?;
+    let ops = final_ops(plan, &descriptors, entry, (&idmaps, &trees, &time), preserve)?;
     let mut bytes = Bytes(Vec::with_capacity(16 * 1024));
     encode(ops.iter().map(|(op, _)| op).collect::<Vec<_>>().into_iter(), &mut bytes);
     let plan_fd = stub::data(&bytes.0).map_err(parent("make a memfd for the plan"))?;
@@ -152,8 +153,7 @@ fn final_ops(
     plan: &Plan,
     descriptors: &Descriptors,
     entry: &Entry,
-    idmaps: &[OwnedFd],
-    trees: &[(usize, OwnedFd)],
+    (idmaps, trees, time): (&[OwnedFd], &[(usize, OwnedFd)], &Option<OwnedFd>),
     preserve: u32,
 ) -> Result<Vec<(Op, Pointer)>, LaunchError> {
     let mut ops = Vec::with_capacity(plan.ops.len() + entry.tasks.len() + 1);
@@ -161,6 +161,10 @@ fn final_ops(
     for tasks in &entry.tasks {
         inherit(tasks.as_fd())?;
         ops.push((Op::JoinCgroup { fd: tasks.as_raw_fd() }, Pointer::new("/linux/cgroupsPath")));
+    }
+    if let Some(fd) = time {
+        inherit(fd.as_fd())?;
+        ops.push((Op::EnterTime { fd: fd.as_raw_fd() }, Pointer::new("/linux/namespaces")));
     }
     let find = |wanted: i32| -> Result<i32, LaunchError> {
         let fd = match wanted {
@@ -197,6 +201,35 @@ fn final_ops(
     Ok(ops)
 }
 
+/// The time namespace to be joined. Not by the child: a process that shares its memory may not (time_namespaces(7)).
+fn time_namespace(plan: &Plan, place: &Place<'_>) -> Result<Option<OwnedFd>, LaunchError> {
+    match place {
+        Place::Planned => {
+            let mut joins = plan.namespaces.join.iter();
+            joins.find(|join| join.kind.flag == flags::NEWTIME).map(open_namespace).transpose()
+        }
+        Place::Inside(pidfd, kinds) if kinds & flags::NEWTIME != 0 => {
+            let failed = LaunchError::parent("open the container's time namespace");
+            let open = || {
+                let path = format!("/proc/{}/ns/time", pid_of(*pidfd)?);
+                let fd = openat(CWD, path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+                // Whoever is still alive was behind that number.
+                pid_of(*pidfd).and(fd)
+            };
+            open().map(Some).map_err(failed)
+        }
+        Place::Inside(..) => Ok(None),
+    }
+}
+
+/// The number behind a pidfd, of a process that lives.
+fn pid_of(pidfd: BorrowedFd<'_>) -> Result<i32, Errno> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()));
+    let info = info.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    pid.filter(|pid| *pid > 0).ok_or(Errno::SRCH)
+}
+
 /// The sources of bind mounts that root of a user namespace might not reach: opened with our rights, as detached copies.
 /// What cannot be opened is left to init, which has the words for it.
 fn bind_sources(plan: &Plan, place: &Place<'_>) -> Vec<(usize, OwnedFd)> {
@@ -228,8 +261,7 @@ fn clone_process(
     let joined = open_namespaces(plan)?;
     let joins: ManuallyDrop<Vec<(BorrowedFd<'_>, u64)>> = ManuallyDrop::new(match place {
         Place::Planned => joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag)).collect(),
-        Place::Inside(pidfd, kinds) if *kinds != 0 => vec![(*pidfd, *kinds)],
-        Place::Inside(..) => Vec::new(),
+        Place::Inside(pidfd, kinds) => vec![(*pidfd, kinds & !flags::NEWTIME)],
     });
     let joined_kinds = joins.iter().fold(0, |all, (_, kinds)| all | kinds);
     // The first two are init's own business, after it joined its cgroup.
@@ -311,20 +343,18 @@ fn proceed(socket: &OwnedFd) -> Result<(), LaunchError> {
 }
 
 fn open_namespaces(plan: &Plan) -> Result<Vec<(OwnedFd, u64)>, LaunchError> {
-    plan.namespaces
-        .join
-        .iter()
-        .map(|join| {
-            let named = |errno| LaunchError::Named {
-                pointer: join.at.to_string(),
-                what: "open namespace",
-                name: join.path.display().to_string(),
-                errno,
-            };
-            let fd = openat(CWD, &join.path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(named)?;
-            Ok((fd, join.kind.flag))
-        })
-        .collect()
+    let joins = plan.namespaces.join.iter().filter(|join| join.kind.flag != flags::NEWTIME);
+    joins.map(|join| Ok((open_namespace(join)?, join.kind.flag))).collect()
+}
+
+fn open_namespace(join: &Join) -> Result<OwnedFd, LaunchError> {
+    let named = |errno| LaunchError::Named {
+        pointer: join.at.to_string(),
+        what: "open namespace",
+        name: join.path.display().to_string(),
+        errno,
+    };
+    openat(CWD, &join.path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(named)
 }
 
 /// The failure that the child reported before it had a plan.
@@ -358,9 +388,8 @@ impl Launched {
         let mut message = [0_u8; HEAD + MAX_DETAIL];
         loop {
             let n = match recv(&self.socket, &mut message[..], RecvFlags::empty()) {
-                Err(Errno::INTR) => continue,
-                // A process that died with unread bytes on its side resets the connection.
-                Err(Errno::CONNRESET) => 0,
+                // A process that died with unread bytes on its side resets the connection, once; what it said comes after.
+                Err(Errno::INTR | Errno::CONNRESET) => continue,
                 other => other.map_err(LaunchError::parent("wait for init"))?.0,
             };
             if n == 0 {

@@ -87,7 +87,7 @@ impl Lowering<'_> {
         }
         if attributes & attr::RDONLY != 0 {
             let path = self.text(destination, at);
-            self.push(op::Op::Attributes { path, set: attr::RDONLY, clear: 0 }, at);
+            self.push(op::Op::Attributes { path, set: attr::RDONLY, clear: 0, propagation: 0, recursive: 0 }, at);
         }
     }
 

@@ -37,11 +37,14 @@ impl Lowering<'_> {
     }
 
     /// prestart and createRuntime: in the runtime's namespace, when the container's exist; init waits meanwhile.
-    pub(super) fn runtime_hooks(&mut self) {
+    /// It waits in the same way for network devices, which a hook may want to see.
+    pub(super) fn runtime_hooks(&mut self, net_devices: bool) {
         self.check_hooks();
         let some = |list: &Option<Vec<Hook<'_>>>| list.as_ref().is_some_and(|l| !l.is_empty());
         if self.spec.hooks.as_ref().is_some_and(|h| some(&h.prestart) || some(&h.create_runtime)) {
             self.push(op::Op::AwaitHooks {}, Pointer::new("/hooks/createRuntime"));
+        } else if net_devices {
+            self.push(op::Op::AwaitHooks {}, Pointer::new("/linux/netDevices"));
         }
     }
 

@@ -8,10 +8,12 @@ mod devices;
 mod hooks;
 mod mounts;
 mod namespaces;
+mod network;
 mod options;
 mod paths;
 mod process;
 mod protect;
+mod resctrl;
 mod scheduling;
 
 use std::ffi::CString;
@@ -25,8 +27,10 @@ use crate::spec::{Fault, IdMapping, Pointer, Problem, Spec, SpecError};
 
 pub use capabilities::{Sets, known_names as capability_names, names_of as capability_names_of};
 pub use namespaces::{Join, Kind as NamespaceKind, Namespaces};
+pub use network::NetDevice;
 pub use options::known as mount_option_names;
-pub use process::{ExecRequest, lower_exec};
+pub use process::{ExecRequest, limit_name, lower_exec};
+pub use resctrl::Resctrl;
 
 /// An op as `rt` holds it.
 pub type Op = op::Op<CString, Vec<u8>>;
@@ -118,6 +122,10 @@ pub struct Plan {
     pub limits: Vec<(u32, u64, u64)>,
     /// oom_score_adj, inherited from the parent.
     pub oom_score_adj: Option<i32>,
+    /// Network devices that the parent moves into the container while init waits.
+    pub net_devices: Vec<NetDevice>,
+    /// The class of cache and memory bandwidth.
+    pub resctrl: Option<Resctrl>,
     /// The device rules of the cgroup, defaults included.
     pub devices: Vec<DeviceRule>,
     /// Where the seccomp listener goes.
@@ -155,7 +163,6 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
         idmaps: Vec::new(),
     };
     low.namespaces();
-    low.unsupported();
     let rootfs = low.rootfs();
     low.enter_namespaces();
     low.root_mount(&rootfs);
@@ -164,7 +171,8 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
     low.working_directory_exists();
     low.terminal();
     low.network();
-    low.runtime_hooks();
+    let net_devices = low.net_devices();
+    low.runtime_hooks(!net_devices.is_empty());
     low.create_container_hooks();
     low.sysctls();
     low.protected_paths();
@@ -176,6 +184,7 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
         low.resources(resources);
     }
     let devices = low.device_rules(resources);
+    let resctrl = low.resctrl();
     if !low.problems.is_empty() {
         return Err(SpecError::Invalid(low.problems));
     }
@@ -186,6 +195,8 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
         unattended: prepared.unattended,
         limits: prepared.limits,
         oom_score_adj: prepared.oom_score_adj,
+        net_devices,
+        resctrl,
         devices,
         seccomp_agent: prepared.seccomp_agent,
         seccomp: prepared.seccomp,
@@ -230,17 +241,6 @@ impl<'a> Lowering<'a> {
 
     fn linux(&self) -> Option<&'a crate::spec::Linux<'a>> {
         self.spec.linux.as_ref()
-    }
-
-    /// Fields of the specification that this version cannot honour: an error, never silence.
-    fn unsupported(&mut self) {
-        let Some(linux) = self.linux() else { return };
-        if linux.net_devices.as_ref().is_some_and(|m| !m.is_empty()) {
-            self.wrong(Pointer::new("/linux/netDevices"), Fault::Unsupported);
-        }
-        if linux.intel_rdt.is_some() {
-            self.wrong(Pointer::new("/linux/intelRdt"), Fault::Unsupported);
-        }
     }
 
     /// The rootfs, absolute (config.md "Root"). Whether it exists is seen when it is opened.

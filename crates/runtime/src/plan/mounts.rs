@@ -311,13 +311,32 @@ impl Lowering<'_> {
         if read_only || explicit {
             let set = if read_only { attr::RDONLY } else { 0 };
             let value = if explicit && self.namespaces.has(flags::NEWNS) { value } else { 0 };
-            let op = op::Op::RootAttributes { set, propagation: value, recursive: u32::from(recursive) };
+            // What came from the host is a slave since the beginning. Again, it would undo what mounts ask for.
+            let below = recursive && value != propagation::SLAVE;
+            let op = op::Op::RootAttributes { set, propagation: value, recursive: u32::from(below) };
             self.push(
                 op,
                 if read_only { Pointer::new("/root/readonly") } else { Pointer::new("/linux/rootfsPropagation") },
             );
         }
+        if explicit && recursive && value != propagation::SLAVE {
+            self.own_propagation();
+        }
         self.read_only_dev();
+    }
+
+    /// What a mount says of its propagation is meant for it, whatever all others get.
+    fn own_propagation(&mut self) {
+        for (i, mount) in self.spec.mounts.as_deref().unwrap_or_default().iter().enumerate() {
+            let words = mount.options.as_deref().unwrap_or_default();
+            let options = Options::parse(words.iter().map(|w| &**w));
+            if options.propagation != 0 {
+                let at = Pointer::index("/mounts/{}/options", i);
+                let path = self.text(&paths::clean(mount.destination.as_deref().unwrap_or_default()), at);
+                let (propagation, recursive) = (options.propagation, u32::from(options.propagation_recursive));
+                self.push(op::Op::Attributes { path, set: 0, clear: 0, propagation, recursive }, at);
+            }
+        }
     }
 
     /// A /dev asked for read-only becomes so when it is filled.
@@ -329,7 +348,7 @@ impl Lowering<'_> {
             if dev && options.bind.is_none() && (options.set | options.below_set) & attr::RDONLY != 0 {
                 let at = Pointer::index("/mounts/{}/options", i);
                 let path = self.text("/dev", at);
-                self.push(op::Op::Attributes { path, set: attr::RDONLY, clear: 0 }, at);
+                self.push(op::Op::Attributes { path, set: attr::RDONLY, clear: 0, propagation: 0, recursive: 0 }, at);
             }
         }
     }

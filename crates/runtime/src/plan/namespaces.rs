@@ -184,19 +184,23 @@ impl Lowering<'_> {
         if new & flags::NEWCGROUP != 0 {
             self.push(op::Op::Unshare { flags: flags::NEWCGROUP }, at);
         }
-        // Offsets can be set only before a process is in the namespace, which the exec of the program will be.
+        // Offsets can be set only before a process is in the namespace. Unsharing moves nobody but children into it, and
+        // before Linux 6.2 not even the exec of the program did: init enters it itself.
         if new & flags::NEWTIME != 0 {
             self.push(op::Op::Unshare { flags: flags::NEWTIME }, at);
             if !self.namespaces.time_offsets.is_empty() {
                 let text = Blob(self.namespaces.time_offsets.clone().into_bytes());
                 self.push(op::Op::TimeOffsets { text }, Pointer::new("/linux/timeOffsets"));
             }
+            self.push(op::Op::EnterTime { fd: super::slot::NONE }, at);
         }
         if !self.request.no_new_keyring {
             let name = self.text(&format!("_ses.{}", self.request.id), at);
             let label = self.spec.process.as_ref().and_then(|p| p.selinux_label.as_deref()).unwrap_or_default();
             let label = self.text(label, Pointer::new("/process/selinuxLabel"));
-            self.push(op::Op::SessionKeyring { name, label }, Pointer::new("/process"));
+            let labelled = !label.0.is_empty();
+            let at = if labelled { Pointer::new("/process/selinuxLabel") } else { Pointer::new("/process") };
+            self.push(op::Op::SessionKeyring { name, label }, at);
         }
     }
 

@@ -1,5 +1,6 @@
 //! `process` (config.md "Process"): from the terminal to the exec, for a container's init and for exec'd processes.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use rt_init::op;
@@ -29,6 +30,11 @@ const LIMITS: [&str; 16] = [
     "RLIMIT_RTPRIO",
     "RLIMIT_RTTIME",
 ];
+
+/// The name of a resource limit, RLIMIT_*.
+pub fn limit_name(number: u32) -> &'static str {
+    LIMITS.get(number as usize).copied().unwrap_or("an unknown resource limit")
+}
 
 /// What the parent does for the process.
 #[derive(Default)]
@@ -109,6 +115,8 @@ pub fn lower_exec(spec: &Spec<'_>, host: &Host, exec: &ExecRequest<'_>) -> Resul
         unattended: false,
         limits: prepared.limits,
         oom_score_adj: prepared.oom_score_adj,
+        net_devices: Vec::new(),
+        resctrl: None,
         devices: Vec::new(),
         seccomp_agent: prepared.seccomp_agent,
         seccomp: None,
@@ -125,6 +133,15 @@ fn filter_bytes(program: &seccomp::Program) -> Vec<u8> {
         bytes.extend_from_slice(&i.k.to_le_bytes());
     }
     bytes
+}
+
+/// Of several entries of one name the last, in their order: programs disagree on which of two counts.
+fn last_of_each(mut entries: Vec<&str>) -> Vec<&str> {
+    let mut seen = BTreeSet::new();
+    entries.reverse();
+    entries.retain(|entry| seen.insert(entry.split_once('=').map_or(*entry, |(name, _)| name)));
+    entries.reverse();
+    entries
 }
 
 impl Lowering<'_> {
@@ -423,9 +440,12 @@ impl Lowering<'_> {
         if self.request.notify_dir.is_some() {
             extra.push("NOTIFY_SOCKET=/run/notify/notify.sock".to_owned());
         }
-        let home = !env.iter().any(|e| e.strip_prefix("HOME=").is_some_and(|h| !h.is_empty()));
-        let texts = env.iter().map(|e| &**e).filter(|e| *e != "HOME=").chain(extra.iter().map(String::as_str));
-        let env = self.texts(texts, "/process/env/{}");
+        let texts = env.iter().map(|e| &**e).chain(extra.iter().map(String::as_str));
+        let mut texts = last_of_each(texts.collect());
+        // An empty HOME is as good as none.
+        texts.retain(|e| *e != "HOME=");
+        let home = !texts.iter().any(|e| e.starts_with("HOME="));
+        let env = self.texts(texts.into_iter(), "/process/env/{}");
         let args = process.args.as_deref().unwrap_or_default();
         let argv = self.texts(args.iter().map(|a| &**a), "/process/args/{}");
         self.push(op::Op::Exec { argv, env, home: u32::from(home), uid }, Pointer::new("/process/args"));

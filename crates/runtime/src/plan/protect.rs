@@ -31,11 +31,13 @@ impl Lowering<'_> {
                 self.wrong(at, Fault::Value { value: key.to_string(), why });
                 continue;
             }
-            if name.split('.').any(|part| part.is_empty() || part == "..") || value.contains('\0') {
+            // The file decides what is written, so it is what must not lead elsewhere.
+            let file = file_of(key);
+            if file.split('/').any(|part| matches!(part, "" | "." | "..")) || value.contains('\0') {
                 self.wrong(at, Fault::Value { value: key.to_string(), why: "is no name of a kernel parameter" });
                 continue;
             }
-            let path = self.text(&format!("sys/{}", file_of(key)), at);
+            let path = self.text(&format!("sys/{file}"), at);
             self.push(op::Op::Sysctl { path, value: Blob(value.as_bytes().to_vec()) }, at);
         }
     }

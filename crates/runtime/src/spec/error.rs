@@ -81,8 +81,6 @@ pub enum Fault {
     Nul,
     #[error("appears twice")]
     Duplicate,
-    #[error("rt does not support this yet")]
-    Unsupported,
     #[error("{0}")]
     Seccomp(String),
     #[error("{0}")]

@@ -1,0 +1,299 @@
+//! Every mount option and the filesystem types with rules of their own, read back from /proc/self/mountinfo inside.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use rt_tests::{Bundle, Container, Done, done, need, need_host, rt};
+use serde_json::json;
+
+/// One line of mountinfo: the mount's own options, its propagation, its filesystem's type and options.
+#[derive(Debug)]
+struct Line {
+    own: BTreeSet<String>,
+    propagation: String,
+    kind: String,
+    superblock: BTreeSet<String>,
+}
+
+fn words(text: &str) -> BTreeSet<String> {
+    text.split(',').map(str::to_owned).collect()
+}
+
+/// The topmost mount on `at`.
+fn line(mountinfo: &str, at: &str) -> Line {
+    let found = mountinfo.lines().rev().find(|l| l.split(' ').nth(4) == Some(at));
+    let found = found.unwrap_or_else(|| panic!("nothing is mounted on {at}: {mountinfo}"));
+    let (before, after) = found.split_once(" - ").unwrap();
+    let before: Vec<&str> = before.split(' ').collect();
+    let after: Vec<&str> = after.split(' ').collect();
+    Line {
+        own: words(before[5]),
+        propagation: before[6..].join(" "),
+        kind: after[0].to_owned(),
+        superblock: words(after[2]),
+    }
+}
+
+const MOUNTINFO: &[&str] = &["cat", "/proc/self/mountinfo"];
+
+/// What each option makes of a fresh tmpfs: words that must be there, and words that must not.
+const ON_TMPFS: &[(&[&str], &[&str], &[&str])] = &[
+    (&["defaults", "loud", "silent", "iversion", "noiversion", "remount"], &["rw", "relatime"], &["ro", "nosuid"]),
+    (&["ro"], &["ro"], &["rw"]),
+    (&["ro", "rw"], &["rw"], &["ro"]),
+    (&["nosuid"], &["nosuid"], &["nodev"]),
+    (&["nosuid", "suid"], &[], &["nosuid"]),
+    (&["nodev"], &["nodev"], &["noexec"]),
+    (&["nodev", "dev"], &[], &["nodev"]),
+    (&["noexec"], &["noexec"], &["nosuid"]),
+    (&["noexec", "exec"], &[], &["noexec"]),
+    (&["noatime"], &["noatime"], &["relatime"]),
+    (&["noatime", "atime"], &["relatime"], &["noatime"]),
+    (&["noatime", "relatime"], &["relatime"], &["noatime"]),
+    (&["strictatime"], &[], &["noatime", "relatime"]),
+    (&["strictatime", "nostrictatime"], &["relatime"], &["noatime"]),
+    (&["norelatime"], &[], &["noatime"]),
+    (&["nodiratime"], &["nodiratime"], &["noatime"]),
+    (&["nodiratime", "diratime"], &[], &["nodiratime"]),
+    (&["nosymfollow"], &["nosymfollow"], &["nosuid"]),
+    (&["nosymfollow", "symfollow"], &[], &["nosymfollow"]),
+    (&["sync"], &["sync"], &["dirsync"]),
+    (&["sync", "async"], &[], &["sync"]),
+    (&["dirsync"], &["dirsync"], &["sync"]),
+    (&["lazytime"], &["lazytime"], &["sync"]),
+    (&["lazytime", "nolazytime"], &[], &["lazytime"]),
+    (&["mand"], &["mand"], &["sync"]),
+    (&["mand", "nomand"], &[], &["mand"]),
+    (
+        &["size=64k,nr_inodes=17", "mode=1750", "uid=5", "gid=6"],
+        &["size=64k", "nr_inodes=17", "mode=1750", "uid=5", "gid=6"],
+        &[],
+    ),
+];
+
+#[test]
+fn options_of_a_filesystem() {
+    need_host!();
+    let mut bundle = Bundle::new(MOUNTINFO);
+    for (i, (options, ..)) in ON_TMPFS.iter().enumerate() {
+        bundle = bundle.mount(&format!("/m{i}"), "tmpfs", "tmpfs", options);
+    }
+    let done = bundle.run();
+    for (i, (options, there, absent)) in ON_TMPFS.iter().enumerate() {
+        let line = line(done.ok(), &format!("/m{i}"));
+        let has = |word: &str| line.own.contains(word) || line.superblock.contains(word);
+        assert!(there.iter().all(|w| has(w)), "{options:?} lacks {there:?}: {line:?}");
+        // A filesystem's own rw says nothing of a mount that is read-only.
+        assert!(!absent.iter().any(|w| line.own.contains(*w)), "{options:?} has one of {absent:?}: {line:?}");
+        assert!(
+            !absent.iter().any(|w| *w != "rw" && *w != "ro" && has(w)),
+            "{options:?} has one of {absent:?}: {line:?}"
+        );
+    }
+}
+
+/// Runs a bundle that shows its mounts, with a directory `source` on which `setup` mounts something, in a mount namespace
+/// of the test's own.
+fn with_source(setup: &str, bundle: impl FnOnce(&Path) -> Bundle) -> Done {
+    let source = tempfile::tempdir().unwrap();
+    let bundle = bundle(source.path());
+    bundle.write();
+    let container = Container::new();
+    let script = format!(
+        "set -e; cd {}; {setup}; exec {} --root {} run --bundle {} {}",
+        source.path().display(),
+        rt().display(),
+        container.root().display(),
+        bundle.path().display(),
+        container.id
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &script]);
+    done(command)
+}
+
+/// Recursive options reach the mounts below, those without the r only the topmost.
+#[test]
+fn recursive_options() {
+    need_host!();
+    let set = ["rro", "rnosuid", "rnodev", "rnoexec", "rnoatime", "rnodiratime", "rnosymfollow"];
+    let plain = "mkdir below; mount -t tmpfs t below";
+    let bind = |options: Vec<&'static str>| {
+        let options = [vec!["rbind"], options].concat();
+        move |source: &Path| Bundle::new(MOUNTINFO).mount("/m", "bind", source, &options)
+    };
+    let done = with_source(plain, bind(set.to_vec()));
+    for at in ["/m", "/m/below"] {
+        let line = line(done.ok(), at);
+        for word in set {
+            assert!(line.own.contains(&word[1..]), "{word} on {at}: {line:?}");
+        }
+    }
+    let done = with_source(plain, bind(set.iter().map(|w| &w[1..]).collect()));
+    let (top, below) = (line(done.ok(), "/m"), line(&done.out, "/m/below"));
+    for word in set.map(|w| &w[1..]) {
+        assert!(top.own.contains(word) && !below.own.contains(word), "{word}: {top:?} {below:?}");
+    }
+    let all = "mkdir below; mount -t tmpfs -o ro,nosuid,nodev,noexec,noatime,nodiratime,nosymfollow t below";
+    for (options, time) in [
+        (["rrw", "rsuid", "rdev", "rexec", "rrelatime", "rdiratime", "rsymfollow"], "relatime"),
+        (["rrw", "rsuid", "rdev", "rexec", "ratime", "rdiratime", "rsymfollow"], "relatime"),
+        (["rrw", "rsuid", "rdev", "rexec", "rnostrictatime", "rdiratime", "rsymfollow"], "relatime"),
+        (["rrw", "rsuid", "rdev", "rexec", "rnorelatime", "rdiratime", "rsymfollow"], "relatime"),
+        (["rrw", "rsuid", "rdev", "rexec", "rstrictatime", "rdiratime", "rsymfollow"], ""),
+    ] {
+        let done = with_source(all, bind(options.to_vec()));
+        let below = line(done.ok(), "/m/below");
+        let expected: BTreeSet<String> =
+            ["rw", time].into_iter().filter(|w| !w.is_empty()).map(str::to_owned).collect();
+        assert_eq!(below.own, expected, "{options:?}");
+    }
+}
+
+/// Propagation per mount, and with the r of all below: what the host mounts later appears in a slave only.
+#[test]
+fn propagation_of_mounts() {
+    need_host!();
+    let setup =
+        "mount --bind . .; mount --make-shared .; mkdir below; mount -t tmpfs t below; mount --make-shared below";
+    for (option, top, below) in [
+        ("", "master:", "master:"),
+        ("shared", "shared:", "master:"),
+        ("rshared", "shared:", "shared:"),
+        ("slave", "master:", "master:"),
+        ("rslave", "master:", "master:"),
+        ("private", "", "master:"),
+        ("rprivate", "", ""),
+        ("unbindable", "unbindable", "master:"),
+        ("runbindable", "unbindable", "unbindable"),
+    ] {
+        let options: Vec<&str> = ["rbind", option].into_iter().filter(|o| !o.is_empty()).collect();
+        let done = with_source(setup, |source| {
+            Bundle::new(MOUNTINFO)
+                .mount("/m", "bind", source, &options)
+                .with(|c| c["linux"]["rootfsPropagation"] = "rslave".into())
+        });
+        for (at, expected) in [("/m", top), ("/m/below", below)] {
+            let seen = line(done.ok(), at).propagation;
+            let agrees = if expected.is_empty() { seen.is_empty() } else { seen.contains(expected) };
+            assert!(agrees, "{option} on {at}: {seen:?}, not {expected:?}");
+        }
+    }
+    // What all mounts get does not undo what one asks for.
+    for (all, option, top) in
+        [("rshared", "private", ""), ("rshared", "slave", "master:"), ("rprivate", "shared", "shared:")]
+    {
+        let done = with_source(setup, |source| {
+            Bundle::new(MOUNTINFO)
+                .mount("/m", "bind", source, &["rbind", option])
+                .with(|c| c["linux"]["rootfsPropagation"] = all.into())
+        });
+        let seen = line(done.ok(), "/m").propagation;
+        assert!(if top.is_empty() { seen.is_empty() } else { seen.starts_with(top) }, "{all}, {option}: {seen:?}");
+        assert_eq!(line(&done.out, "/dev").propagation.contains("shared:"), all == "rshared");
+    }
+}
+
+/// `copy-symlink` makes the link anew, `src-nofollow` mounts the link itself, `dest-nofollow` covers a link in the rootfs
+/// instead of what it leads to (Podman's no-dereference, and crun's options).
+#[test]
+fn links_as_sources_and_destinations() {
+    need_host!();
+    let source = tempfile::tempdir().unwrap();
+    fs::write(source.path().join("file"), "mounted\n").unwrap();
+    symlink("elsewhere", source.path().join("link")).unwrap();
+    let link = source.path().join("link");
+    let copied = Bundle::new(&["readlink", "/made"]).mount("/made", "bind", &link, &["bind", "copy-symlink"]);
+    assert_eq!(copied.run().ok(), "elsewhere\n");
+    let nofollow = Bundle::shell("readlink /over; grep -c ' /over ' /proc/self/mountinfo");
+    fs::write(nofollow.rootfs().join("over"), "").unwrap();
+    let nofollow = nofollow.mount("/over", "bind", &link, &["bind", "src-nofollow", "dest-nofollow"]);
+    assert_eq!(nofollow.run().ok(), "elsewhere\n1\n");
+    for (options, through) in [(&["bind", "dest-nofollow"][..], "kept\n"), (&["bind"], "mounted\n")] {
+        let covered = Bundle::shell("cat /target").mount("/at", "bind", source.path().join("file"), options);
+        fs::write(covered.rootfs().join("target"), "kept\n").unwrap();
+        symlink("target", covered.rootfs().join("at")).unwrap();
+        assert_eq!(covered.run().ok(), through, "{options:?}");
+    }
+}
+
+/// The filesystems with rules of their own, and one with data only.
+#[test]
+fn filesystem_types() {
+    need_host!();
+    let dirs = tempfile::tempdir().unwrap();
+    for (name, file) in [("lower", "a"), ("upper", "b")] {
+        fs::create_dir(dirs.path().join(name)).unwrap();
+        fs::write(dirs.path().join(name).join(file), "").unwrap();
+    }
+    fs::create_dir(dirs.path().join("work")).unwrap();
+    let at = |name: &str| dirs.path().join(name).display().to_string();
+    let data = format!("lowerdir={},upperdir={},workdir={}", at("lower"), at("upper"), at("work"));
+    let script = "cat /proc/self/mountinfo; ls /o | tr '\\n' ' '; ls /p2 | grep -c '^1$'; touch /o/c";
+    let bundle = Bundle::shell(script)
+        .mount("/o", "overlay", "overlay", &[&data])
+        .mount("/p2", "proc", "proc", &["hidepid=invisible", "subset=pid", "ro"])
+        .mount("/pts2", "devpts", "devpts", &["newinstance", "ptmxmode=0600", "mode=0640", "max=9"])
+        .mount("/q", "mqueue", "mqueue", &["noexec"]);
+    let done = bundle.run();
+    assert!(done.ok().contains("a b "), "{done:?}");
+    assert!(dirs.path().join("upper/c").exists(), "what the container writes goes to the upper layer");
+    for (at, kind, words) in [
+        ("/o", "overlay", vec![format!("upperdir={}", at("upper"))]),
+        ("/p2", "proc", vec!["hidepid=invisible".into(), "subset=pid".into()]),
+        ("/pts2", "devpts", vec!["ptmxmode=600".into(), "mode=640".into(), "max=9".into()]),
+        ("/q", "mqueue", vec![]),
+        ("/sys", "sysfs", vec![]),
+    ] {
+        let line = line(&done.out, at);
+        assert_eq!(line.kind, kind);
+        assert!(words.iter().all(|w| line.superblock.contains(w)), "{words:?}: {line:?}");
+    }
+}
+
+/// `type: cgroup`: read-only unless asked otherwise, and only the container's own part in a cgroup namespace.
+#[test]
+fn a_cgroup_mount() {
+    need_host!();
+    need!(Path::new("/sys/fs/cgroup/memory").exists(), "needs cgroup v1 (the VM tests cover v2)");
+    let script = "cat /proc/self/mountinfo; ls /sys/fs/cgroup/memory/tasks; mkdir /sys/fs/cgroup/memory/x 2>&1; cat /sys/fs/cgroup/memory/memory.limit_in_bytes";
+    for (own, writable) in [(true, false), (true, true), (false, false)] {
+        let options: &[&str] = if writable { &["rw"] } else { &["ro", "nosuid", "noexec", "nodev"] };
+        let mut bundle = Bundle::shell(script)
+            .with(|c| c["mounts"].as_array_mut().unwrap().retain(|m| m["destination"] != "/sys/fs/cgroup"))
+            .mount("/sys/fs/cgroup", "cgroup", "cgroup", options)
+            .with(|c| c["linux"]["resources"]["memory"] = json!({"limit": 67108864}));
+        if !own {
+            bundle = bundle.without_namespace("cgroup");
+        }
+        let done = bundle.run();
+        let line = line(&done.out, "/sys/fs/cgroup/memory");
+        assert_eq!(line.kind, "cgroup");
+        assert_eq!(line.own.contains("ro"), !writable, "{line:?}");
+        assert_eq!(done.out.contains("Read-only file system"), !writable, "{done:?}");
+        assert!(done.out.ends_with("67108864\n"), "the container's own limit: {done:?}");
+    }
+}
+
+/// `ridmap` maps the mounts below as well, `idmap` the topmost alone.
+#[test]
+fn recursive_id_maps() {
+    need_host!();
+    let setup = "mkdir below; mount -t tmpfs t below; touch file below/file; chown 1000:1000 file below/file";
+    for (option, below) in [("ridmap", 5000), ("idmap", 1000)] {
+        let option = format!("{option}=uids=1000-5000-1;gids=1000-5000-1");
+        let done = with_source(setup, |source| {
+            Bundle::new(&["stat", "-c", "%u:%g", "/m/file", "/m/below/file"]).mount(
+                "/m",
+                "bind",
+                source,
+                &["rbind", &option],
+            )
+        });
+        need!(!done.err.contains("invalid argument"), "tmpfs takes no id maps on this kernel");
+        assert_eq!(done.ok(), format!("5000:5000\n{below}:{below}\n"), "{option}");
+    }
+}
