@@ -1,5 +1,7 @@
 //! `start`: opens the barrier and waits until the program has been executed.
 
+use std::time::{Duration, Instant};
+
 use rt_init::report::{HEAD, Kind, MAX_DETAIL, Report};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -8,10 +10,14 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use super::create::poststart;
 use super::delete::destroy;
 use super::error::{Context, Error};
+use super::process::Stat;
 use super::sockets::connect_to_init;
 use super::state::{State, Status};
-use super::store::{START_SOCKET, Store};
+use super::store::{START_SOCKET, Store, WAITING_NAME};
 use crate::launch::from_late_report;
+
+/// How long a process may take from closing its descriptors to its new name, or to its end.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Starts a created container.
 pub fn start(store: &Store, id: &str) -> Result<(), Error> {
@@ -58,7 +64,7 @@ fn open_barrier(socket: &OwnedFd, state: &State) -> Result<(), Error> {
         };
         let Some((report, detail)) = message.get(..n).filter(|m| !m.is_empty()).and_then(Report::decode) else {
             // Closed without a report: by exec, or by init's death before it.
-            return if ended_before_exec(state) { Err(Error::StartStopped) } else { Ok(()) };
+            return if was_executed(state)? { Ok(()) } else { Err(Error::StartStopped) };
         };
         if report.kind == Kind::Failed {
             let late = state.late_ops.iter().find(|op| op.index == report.op);
@@ -72,9 +78,20 @@ fn open_barrier(socket: &OwnedFd, state: &State) -> Result<(), Error> {
     }
 }
 
-/// An init killed at the barrier closes the connection as exec does. A program that was executed and has already ended
-/// did start; only its name tells the two apart.
-fn ended_before_exec(state: &State) -> bool {
-    let stat = super::process::Stat::read(state.pid).ok().flatten();
-    stat.is_some_and(|s| s.start_time == state.start_time && s.is_dead() && s.comm == super::store::WAITING_NAME)
+/// An init that dies at the barrier closes the connection as exec does, and does either a moment before it shows: as a dead
+/// process, or as one of another name. A program that was executed and has already ended did start.
+fn was_executed(state: &State) -> Result<bool, Error> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let stat = Stat::read(state.pid).doing("look at the container's init")?;
+        match stat.filter(|stat| stat.start_time == state.start_time) {
+            // Reaped already; so it was nobody's business what it did.
+            None => return Ok(true),
+            Some(stat) if stat.comm != WAITING_NAME => return Ok(true),
+            Some(stat) if stat.is_dead() => return Ok(false),
+            // A program of that very name.
+            Some(_) if Instant::now() > until => return Ok(true),
+            Some(_) => std::thread::sleep(Duration::from_micros(100)),
+        }
+    }
 }
