@@ -36,7 +36,8 @@ fn has_ip() -> bool {
 fn a_network_device_moves_with_all_it_has() {
     need_host!();
     need!(has_ip(), "needs iproute2");
-    let setup = "ip link add moved type veth peer name kept
+    let setup = "ip link add stays type veth peer name other
+        ip link add moved type veth peer name end
         ip link set moved address 02:00:00:00:12:34 mtu 1280 up
         ip addr add 10.9.8.7/24 brd 10.9.8.255 dev moved
         ip addr add 10.9.8.6/24 dev moved valid_lft 600 preferred_lft 600
@@ -62,7 +63,7 @@ fn a_network_device_moves_with_all_it_has() {
     let hook_saw = std::fs::read_to_string(seen.path()).unwrap();
     assert!(hook_saw.contains("eth7"), "{hook_saw}");
     let left = std::fs::read_to_string(bundle.path().join("left")).unwrap();
-    assert!(left.contains("kept") && !left.contains("moved") && !left.contains("eth7"), "{left}");
+    assert!(left.contains("stays") && !left.contains("moved") && !left.contains("eth7"), "{left}");
 }
 
 /// Without a new name it keeps its own; a namespace joined by path takes it as one that was made.
