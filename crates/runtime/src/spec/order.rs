@@ -49,7 +49,7 @@ const ORDER: &[&str] = &[
 fn rank(pointer: &str) -> usize {
     let path = pointer.trim_start_matches('/');
     let below = |prefix: &&str| path.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    ORDER.iter().position(|prefix| below(prefix)).unwrap_or(ORDER.len())
+    ORDER.iter().position(below).unwrap_or(ORDER.len())
 }
 
 /// Sorts problems as the specification has their fields; those of one field stay as they were found.
