@@ -41,5 +41,5 @@ need_rust() {
 # rt_binary: builds the release binary and prints its path.
 rt_binary() {
     cargo build --release --quiet -p rt-cli >&2
-    echo "$PWD/target/x86_64-unknown-linux-musl/release/rt"
+    echo "${CARGO_TARGET_DIR:-$PWD/target}/x86_64-unknown-linux-musl/release/rt"
 }

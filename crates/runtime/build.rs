@@ -12,14 +12,17 @@ fn main() {
         println!("cargo:rerun-if-changed={}", root.join(path).display());
     }
     // One loadable segment for code and data that is only read, no dynamic parts: each page more is a fault more.
-    let flags = [
+    let mut flags = vec![
         "-Crelocation-model=static",
-        "-Clink-self-contained=no",
         "-Clink-arg=-nostartfiles",
         "-Clink-arg=-nostdlib",
         "-Clink-arg=-static",
         "-Clink-arg=-Wl,-z,noseparate-code,--build-id=none,-z,norelro,--no-eh-frame-hdr",
     ];
+    // Keeps musl's start-up objects out. For glibc it would only take away the linker that the toolchain brings along.
+    if target.ends_with("-musl") {
+        flags.push("-Clink-self-contained=no");
+    }
     let target_dir = out.join("stub");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo

@@ -1,6 +1,7 @@
 //! Signals to all processes of a container.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
+use std::num::NonZeroI32;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -25,8 +26,8 @@ impl Cgroup {
             return Ok(());
         }
         if let Some(dir) = self.unified.as_ref().filter(|_| killed) {
-            let dying: HashSet<Pid> = below(dir)?.into_iter().collect();
-            left.retain(|pid| !dying.contains(pid));
+            let dying = numbers(&below(dir)?);
+            left.retain(|pid| !dying.contains(&pid.as_raw_nonzero()));
         }
         if !left.is_empty() {
             self.signal_all(Signal::KILL)?;
@@ -56,14 +57,15 @@ impl Cgroup {
     /// that was frozen before, the signal stays pending.
     pub fn signal_all(&self, signal: Signal) -> Result<(), Error> {
         self.while_frozen(|| {
-            let mut reached = HashSet::new();
+            let mut reached = BTreeSet::new();
             for _ in 0..ROUNDS {
-                let new: Vec<Pid> = self.processes()?.into_iter().filter(|pid| !reached.contains(pid)).collect();
+                let new: Vec<Pid> =
+                    self.processes()?.into_iter().filter(|pid| !reached.contains(&pid.as_raw_nonzero())).collect();
                 if new.is_empty() {
                     break;
                 }
                 self.signal(&new, signal)?;
-                reached.extend(new);
+                reached.extend(numbers(&new));
             }
             Ok(())
         })
@@ -81,8 +83,8 @@ impl Cgroup {
         }
         // A number may have passed to a stranger between the list and pidfd_open. If it is listed again now, the
         // descriptor is that of a process that was in the container at this moment, or of one that is gone.
-        let still: HashSet<Pid> = self.processes()?.into_iter().collect();
-        for (pid, fd) in open.into_iter().filter(|(pid, _)| still.contains(pid)) {
+        let still = numbers(&self.processes()?);
+        for (pid, fd) in open.into_iter().filter(|(pid, _)| still.contains(&pid.as_raw_nonzero())) {
             match pidfd_send_signal(&fd, signal) {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => return Err(self.process_call("signal", pid, errno)),
@@ -94,4 +96,9 @@ impl Cgroup {
     fn process_call(&self, action: &'static str, pid: Pid, errno: Errno) -> Error {
         Error::Call { action, path: format!("/proc/{}", pid.as_raw_nonzero()).into(), errno }
     }
+}
+
+/// For look-ups. Not a hash set: its random seed is a system call more, and no seed ends the program.
+fn numbers(pids: &[Pid]) -> BTreeSet<NonZeroI32> {
+    pids.iter().map(|pid| pid.as_raw_nonzero()).collect()
 }

@@ -118,6 +118,19 @@ fn privileges_are_held_only_for_the_filter() {
     assert_eq!(held(&config), 0);
 }
 
+/// A call that nobody would answer is told by its field, not by a descriptor that is missing later.
+#[test]
+fn notify_needs_an_agent() {
+    let mut config = base();
+    config["linux"]["seccomp"]["syscalls"][0]["action"] = "SCMP_ACT_NOTIFY".into();
+    for path in [Value::Null, "".into()] {
+        config["linux"]["seccomp"]["listenerPath"] = path;
+        let error = lowered(&config).unwrap_err();
+        assert_eq!(error.to_string(), "/linux/seccomp/listenerPath: must be set where SCMP_ACT_NOTIFY is used");
+    }
+    config["linux"]["seccomp"]["listenerPath"] = "/agent".into();
+    assert_eq!(lowered(&config).unwrap().seccomp_agent.as_deref(), Some(Path::new("/agent")));
+}
 /// What configs are bent from: one with a bit of everything, and those that engines make.
 static STARTS: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");

@@ -167,6 +167,24 @@ test_seccomp() {
   eq "$(run --security-opt seccomp=unconfined --security-opt no-new-privileges bb grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status | cut -f2 | tr '\n' ' ')" "1 0 " "unconfined"
 }
 
+# A profile's listenerPath reaches rt, and the agent behind it answers for the container's program and for docker exec.
+test_seccomp_agent() {
+  only systemd
+  python3 "$host/tests/agent.py" "$T/agent" "$T/messages" &
+  soon test -S "$T/agent"
+  cat > "$T/profile.json" <<EOF
+{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "$T/agent",
+ "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]}
+EOF
+  up asks --security-opt "seccomp=$T/profile.json" -- sh -c 'mkdir /tmp/x; echo $?; exec sleep 1000'
+  soon eval '[[ $(docker logs asks 2> /dev/null) == 1 ]]'
+  has "$(docker logs asks 2>&1)" "No medium found" "the agent's answer"
+  fails docker exec asks mkdir /tmp/y
+  has "$out" "No medium found" "the agent's answer to exec"
+  eq "$(jq -r .state.id "$T/messages" | uniq)" "$(inspect asks Id)" "whom the agent was told of"
+  eq "$(head -1 "$T/messages" | jq .pid)" "$pid" "the pid it was told"
+}
+
 # Docker loads its own AppArmor profile, and asks for it by name.
 test_apparmor() {
   only systemd

@@ -1,6 +1,7 @@
-//! A dockerd for tests: private in all it has, images made from a directory, no registry.
+//! A dockerd of a test's own, with rt as its runtime and a busybox image `bb`; no registry.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,29 +9,37 @@ use tempfile::TempDir;
 
 use crate::{Bundle, Done, done, rt};
 
-/// A dockerd of our own, with everything it has in one directory.
-#[derive(Debug)]
-pub struct Daemon {
-    /// Its directory, with `sock` and `log`.
-    pub dir: TempDir,
-    /// Its process, in a network namespace of its own.
-    pub child: Child,
+/// Skips a test without Docker.
+#[macro_export]
+macro_rules! need_docker {
+    () => {
+        $crate::need!(std::process::Command::new("dockerd").arg("--version").output().is_ok(), "needs docker.io");
+    };
 }
 
-impl Default for Daemon {
-    fn default() -> Self {
-        Daemon::start()
-    }
+/// The daemon, with everything it has in one directory. Dropped, it takes its containers with it.
+pub struct Daemon {
+    dir: TempDir,
+    child: Child,
 }
 
 impl Daemon {
-    /// Starts it, and waits until it answers.
+    /// Starts dockerd and makes the image `bb` of busybox.
     pub fn start() -> Daemon {
-        Daemon::start_with("", &[])
+        Daemon::with_image(&Bundle::new(&["true"]))
     }
 
-    /// Starts it with options of its own, after a shell has run `setup` in its mount and network namespace.
+    /// Starts dockerd and makes the image `bb` of the bundle's root filesystem.
+    pub fn with_image(bundle: &Bundle) -> Daemon {
+        Daemon::prepared(bundle, "", &[])
+    }
+
+    /// Starts dockerd with options of its own, after a shell has run `setup` in its directory and its namespaces.
     pub fn start_with(setup: &str, options: &[&str]) -> Daemon {
+        Daemon::prepared(&Bundle::new(&["true"]), setup, options)
+    }
+
+    fn prepared(bundle: &Bundle, setup: &str, options: &[&str]) -> Daemon {
         let dir = tempfile::Builder::new().prefix("rt-docker-").tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let log = fs::File::create(path("log")).unwrap();
@@ -49,7 +58,8 @@ impl Daemon {
             .arg(format!("unix://{}", path("sock").display()))
             .arg("--add-runtime")
             .arg(format!("rt={}", rt().display()))
-            .args(["--default-runtime", "rt"])
+            .args(["--default-runtime", "rt", "--cgroup-parent"])
+            .arg(format!("/{}", dir.path().file_name().unwrap().display()))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -58,36 +68,40 @@ impl Daemon {
         let daemon = Daemon { dir, child };
         let end = Instant::now() + Duration::from_secs(60);
         while daemon.docker(&["version"]).code != 0 {
-            assert!(
-                Instant::now() < end,
-                "dockerd: {}",
-                fs::read_to_string(daemon.dir.path().join("log")).unwrap_or_default()
-            );
+            let log = || fs::read_to_string(daemon.dir().join("log")).unwrap_or_default();
+            assert!(Instant::now() < end, "dockerd: {}", log());
             std::thread::sleep(Duration::from_millis(200));
         }
-        let bundle = Bundle::new(&["true"]);
-        let import = format!(
-            "tar -C {} -c . | docker -H unix://{} import - bb",
-            bundle.rootfs().display(),
-            daemon.dir.path().join("sock").display()
-        );
+        let import = format!("tar -C {} -c . | docker -H {} import - bb", bundle.rootfs().display(), daemon.host());
         let mut shell = Command::new("sh");
         shell.args(["-c", &import]);
         done(shell).ok();
         daemon
     }
 
-    /// Runs `docker`, for at most a minute.
+    /// Where it keeps its files.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its pid, which names its network namespace as well.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its address, as `docker -H` takes it.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.dir().join("sock").display())
+    }
+
+    /// Runs `docker ARGS`.
     pub fn docker(&self, args: &[&str]) -> Done {
         let mut command = Command::new("timeout");
-        command
-            .args(["60", "docker", "-H"])
-            .arg(format!("unix://{}", self.dir.path().join("sock").display()))
-            .args(args);
+        command.args(["60", "docker", "-H", &self.host()]).args(args);
         done(command)
     }
 
-    /// Runs `docker run --rm`.
+    /// Runs `docker run --rm ARGS`.
     pub fn run(&self, args: &[&str]) -> Done {
         self.docker(&[&["run", "--rm"], args].concat())
     }
@@ -102,8 +116,10 @@ impl Drop for Daemon {
         let _ =
             rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM);
         let _ = self.child.wait();
-        for name in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-            let _ = fs::remove_dir(name.path().join("docker"));
+        let parent = self.dir().file_name().unwrap();
+        let _ = fs::remove_dir(Path::new("/sys/fs/cgroup").join(parent));
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(hierarchy.path().join(parent));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! they say so and are skipped.
 
 pub mod docker;
+pub mod seccomp;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -100,6 +101,7 @@ const APPLETS: &[&str] = &[
     "nslookup",
     "nc",
     "dnsdomainname",
+    "unshare",
 ];
 
 impl Bundle {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rt_tests::docker::Daemon;
-use rt_tests::{done, need, need_host};
+use rt_tests::{done, need_docker, need_host};
 
 /// Containers' directories that are still in the cgroup tree.
 fn container_cgroups(ids: &[String]) -> Vec<PathBuf> {
@@ -30,7 +30,7 @@ fn container_cgroups(ids: &[String]) -> Vec<PathBuf> {
 #[test]
 fn a_day_with_docker() {
     need_host!();
-    need!(Command::new("dockerd").arg("--version").output().is_ok(), "needs docker.io");
+    need_docker!();
     let d = Daemon::start();
 
     // Exit codes are the program's, and Docker's own for what cannot be run.
@@ -65,7 +65,7 @@ fn a_day_with_docker() {
         d.run(&["--security-opt", "seccomp=unconfined", "bb", "grep", "Seccomp:", "/proc/self/status"]).ok(),
         "Seccomp:\t0\n"
     );
-    let profile = d.dir.path().join("profile.json");
+    let profile = d.dir().join("profile.json");
     let rules =
         r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO"}]}"#;
     fs::write(&profile, rules).unwrap();
@@ -111,17 +111,7 @@ fn a_day_with_docker() {
     .ok();
     let fetch = || {
         let mut command = Command::new("nsenter");
-        command.args([
-            "-t",
-            &d.child.id().to_string(),
-            "-n",
-            "timeout",
-            "2",
-            "/bin/busybox",
-            "nc",
-            "127.0.0.1",
-            "8080",
-        ]);
+        command.args(["-t", &d.pid().to_string(), "-n", "timeout", "2", "/bin/busybox", "nc", "127.0.0.1", "8080"]);
         done(command).out
     };
     rt_tests::eventually("the published port", || fetch() == "served\n");
@@ -188,11 +178,11 @@ fn a_day_with_docker() {
     d.docker(&["rm", "-f", "tty"]).ok();
 
     rt_tests::eventually("empty cgroups", || container_cgroups(&ids).is_empty());
-    let states = d.dir.path().join("exec/runtime-rt/moby");
+    let states = d.dir().join("exec/runtime-rt/moby");
     assert_eq!(fs::read_dir(&states).into_iter().flatten().count(), 0, "state left in {}", states.display());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let left: Vec<_> =
-        mounts.lines().filter(|l| l.contains(&*d.dir.path().to_string_lossy()) && l.contains("overlay")).collect();
+        mounts.lines().filter(|l| l.contains(&*d.dir().to_string_lossy()) && l.contains("overlay")).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -223,7 +213,7 @@ sys.stderr.write(repr(out))
 sys.exit(code if ok else 99)
 ";
     let mut command = Command::new("python3");
-    command.args(["-c", script, "docker", "-H", &format!("unix://{}", d.dir.path().join("sock").display())]).args(args);
+    command.args(["-c", script, "docker", "-H", &d.host()]).args(args);
     let done = done(command);
     if done.code != 5 {
         eprintln!("{done:?}");

@@ -1,14 +1,9 @@
 //! Options of `docker run` and of dockerd that change the config, each with what the program sees of it.
 
 use std::fs;
-use std::process::Command;
 
 use rt_tests::docker::Daemon;
-use rt_tests::{need, need_host};
-
-fn has_docker() -> bool {
-    Command::new("dockerd").arg("--version").output().is_ok()
-}
+use rt_tests::{need_docker, need_host};
 
 fn own(namespace: &str) -> String {
     fs::read_link(format!("/proc/self/ns/{namespace}")).unwrap().display().to_string()
@@ -18,7 +13,7 @@ fn own(namespace: &str) -> String {
 #[test]
 fn namespaces_of_the_host_and_of_other_containers() {
     need_host!();
-    need!(has_docker(), "needs docker.io");
+    need_docker!();
     let d = Daemon::start();
     d.docker(&["run", "-d", "--name", "other", "--ipc", "shareable", "--network", "none", "bb", "sleep", "1000"]).ok();
     let pid = d.docker(&["inspect", "-f", "{{.State.Pid}}", "other"]).out.trim().to_owned();
@@ -54,7 +49,7 @@ fn namespaces_of_the_host_and_of_other_containers() {
 #[test]
 fn limits_devices_parameters_and_mounts() {
     need_host!();
-    need!(has_docker(), "needs docker.io");
+    need_docker!();
     let d = Daemon::start_with("mkdir shared; mount --bind shared shared; mount --make-shared shared", &[]);
     let sees = |options: &[&str], script: &str| {
         let args = [&["--network", "none"], options, &["bb", "sh", "-c", script]].concat();
@@ -102,7 +97,7 @@ fn limits_devices_parameters_and_mounts() {
     );
     assert_eq!(sees(&["--security-opt", "no-new-privileges"], "grep NoNewPrivs /proc/self/status"), "NoNewPrivs:\t1\n");
     assert_eq!(sees(&["--security-opt", "systempaths=unconfined"], "grep -c ' /proc/' /proc/mounts; true"), "0\n");
-    let bind = |more: &str| format!("type=bind,src={},dst=/m{more}", d.dir.path().join("shared").display());
+    let bind = |more: &str| format!("type=bind,src={},dst=/m{more}", d.dir().join("shared").display());
     for (more, propagation, read_only) in [
         ("", "", false),
         (",readonly", "", true),
@@ -121,7 +116,7 @@ fn limits_devices_parameters_and_mounts() {
 #[test]
 fn user_namespaces_of_the_daemon() {
     need_host!();
-    need!(has_docker(), "needs docker.io");
+    need_docker!();
     // Names and ranges of ids as a host with a user for it has them, seen by the daemon alone.
     let setup = "cp /etc/passwd /etc/group .
         echo rtremap:x:4242:4242::/:/bin/false >> passwd; echo rtremap:x:4242: >> group

@@ -1,8 +1,9 @@
 //! create, start, state, kill, delete, run, list, ps: what callers build on (contracts.md 1.4 to 1.6).
 
 use std::fs;
+use std::process::Command;
 
-use rt_tests::{Bundle, Container, eventually, need_host};
+use rt_tests::{Bundle, Container, done, eventually, need_host};
 
 /// The whole way of a container, with the status at each step.
 #[test]
@@ -205,4 +206,37 @@ fn create_keeps_no_pipe_of_the_caller_but_stdio() {
     drop(writer);
     let mut one = [0; 1];
     assert_eq!(rustix::io::read(&reader, &mut one).unwrap(), 0, "init holds the caller's pipe");
+}
+
+/// An engine mounts the rootfs itself. Of a container without a mount namespace rt takes its own mount, and never that one.
+#[test]
+fn an_engines_mount_of_the_rootfs_stays() {
+    need_host!();
+    let bundle = Bundle::new(&["sleep", "1000"]).without_namespace("mount").with(|c| {
+        c["mounts"] = serde_json::json!([{"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}]);
+        (c["linux"]["maskedPaths"], c["linux"]["readonlyPaths"]) = Default::default();
+    });
+    bundle.write();
+    let c = Container::new();
+    // Deleted after a creation that went well; after one that was killed before it had a state, and made no mount.
+    let script = "set -e
+        rootfs=$1/rootfs; shift
+        count() { grep -c \" $rootfs \" /proc/self/mountinfo || :; }
+        mount --make-rprivate /
+        mount --bind $rootfs $rootfs
+        \"$@\" create --bundle ${rootfs%/rootfs} $C; count
+        \"$@\" delete --force $C; count
+        \"$@\" create --bundle ${rootfs%/rootfs} $C; rm $ROOT/$C/state.json
+        umount -l $rootfs; count
+        \"$@\" delete --force $C; count; ls $ROOT";
+    let rt = c.command();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]);
+    command
+        .arg("sh")
+        .arg(bundle.path())
+        .arg(rt.get_program())
+        .args(rt.get_args())
+        .envs([("ROOT", c.root().as_os_str()), ("C", c.id.as_ref())]);
+    assert_eq!(done(command).ok(), "2\n1\n1\n1\n");
 }

@@ -1,15 +1,11 @@
 //! Filters in real containers: 32-bit programs, an agent that answers, and what `rt seccomp explain` says.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use rt_tests::{Bundle, Container, done, eventually, need, need_host};
-use serde_json::{Value, json};
-
-fn refuse_mkdir(action: &str) -> Value {
-    json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
-        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": action}]})
-}
+use rt_tests::seccomp::{Agent, refuse_mkdir, small_32_bit_program};
+use rt_tests::{Bundle, Container, need, need_host};
+use serde_json::json;
 
 /// A 32-bit program in a 64-bit container is under the same rules.
 #[test]
@@ -20,40 +16,9 @@ fn a_32_bit_program_is_filtered() {
         c["linux"]["seccomp"] = refuse_mkdir("SCMP_ACT_ERRNO");
         c["linux"]["seccomp"]["syscalls"][0]["errnoRet"] = 77.into();
     });
-    // mkdir("/tmp", 0), then exit(-result).
-    let source = ".globl _start\n_start: mov $39,%eax\nmov $path,%ebx\nxor %ecx,%ecx\nint $0x80\nneg %eax\nmov %eax,%ebx\nmov $1,%eax\nint $0x80\npath: .asciz \"/tmp\"\n";
-    let dir = tempfile::tempdir().unwrap();
-    let (asm, object) = (dir.path().join("a.s"), dir.path().join("a.o"));
-    fs::write(&asm, source).unwrap();
-    let mut assemble = Command::new("as");
-    assemble.arg("--32").arg("-o").arg(&object).arg(&asm);
-    done(assemble).ok();
-    let mut link = Command::new("ld");
-    link.args(["-m", "elf_i386", "-o"]).arg(bundle.rootfs().join("bin/small")).arg(&object);
-    done(link).ok();
-    let outside = Command::new(bundle.rootfs().join("bin/small")).status();
-    need!(outside.is_ok_and(|s| s.code() == Some(17)), "this kernel runs no 32-bit programs");
+    need!(small_32_bit_program(&bundle.rootfs().join("bin/small")), "this kernel runs no 32-bit programs");
     assert_eq!(bundle.run().code, 77);
 }
-
-const AGENT: &str = r#"
-import array, fcntl, json, socket, struct, sys
-server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-server.bind(sys.argv[1])
-server.listen(1)
-connection, _ = server.accept()
-message, control, _, _ = connection.recvmsg(65536, socket.CMSG_SPACE(4))
-fd = array.array("i", control[0][2])[0]
-open(sys.argv[2], "wb").write(message)
-while True:
-    request = bytearray(80)
-    try:
-        fcntl.ioctl(fd, 0xc0502100, request)
-        (id,) = struct.unpack_from("Q", request)
-        fcntl.ioctl(fd, 0xc0182101, struct.pack("QqiI", id, 0, -123, 0))
-    except OSError:
-        break
-"#;
 
 /// NOTIFY: the agent gets the state and the descriptor, and its answer is the call's result, for init and for exec.
 #[test]
@@ -62,34 +27,22 @@ fn an_agent_answers() {
     need!(Command::new("python3").arg("-V").output().is_ok(), "needs python3");
     for no_new_privileges in [true, false] {
         let dir = tempfile::tempdir().unwrap();
-        let (path, message) = (dir.path().join("agent"), dir.path().join("message"));
-        let mut agent = Command::new("python3")
-            .args(["-c", AGENT])
-            .arg(&path)
-            .arg(&message)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        eventually("the agent's socket", || path.exists());
+        let agent = Agent::start(dir.path());
         let bundle = Bundle::shell("mkdir /tmp/x; echo $?").with(|c| {
             c["process"]["noNewPrivileges"] = no_new_privileges.into();
             c["linux"]["seccomp"] = refuse_mkdir("SCMP_ACT_NOTIFY");
-            c["linux"]["seccomp"]["listenerPath"] = path.to_str().unwrap().into();
+            c["linux"]["seccomp"]["listenerPath"] = agent.path.to_str().unwrap().into();
             c["linux"]["seccomp"]["listenerMetadata"] = "meta".into();
             c["annotations"] = json!({"k": "v"});
         });
         let seen = bundle.run();
         assert_eq!(seen.out, "1\n", "{seen:?}");
         assert!(seen.err.contains("No medium found"), "errno 123 was the answer: {seen:?}");
-        let state: Value = serde_json::from_slice(&fs::read(&message).unwrap()).unwrap();
+        let state = &agent.messages()[0];
         assert_eq!(state["fds"], json!(["seccompFd"]));
         assert_eq!(state["metadata"], "meta");
         assert!(state["pid"].as_i64().unwrap() > 1, "the pid as the agent sees it: {state}");
         assert_eq!(state["state"]["annotations"]["k"], "v");
-        agent.kill().unwrap();
-        agent.wait().unwrap();
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod annotations;
 mod bus;
-mod message;
+pub mod message;
 mod properties;
 
 use std::collections::BTreeMap;
@@ -127,7 +127,7 @@ pub fn attach(location: &Location, below: &str, pid: Pid) -> Result<(), Error> {
     answer.map(drop).map_err(|r| refused("AttachProcessesToUnit", &r))
 }
 
-/// Tells systemd of changed limits, before they are written to the files.
+/// Tells systemd of changed limits, so that it writes the same ones when it reloads.
 pub fn update(location: &Location, resources: &Resources) -> Result<(), Error> {
     let Some(unit) = &location.unit else { return Ok(()) };
     let properties = properties::limits(resources);

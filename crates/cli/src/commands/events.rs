@@ -39,7 +39,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     let thresholds = arguments.texts("pressure").iter().map(|t| threshold(t)).collect::<Result<Vec<_>, _>>()?;
     let store = context.store()?;
     let (_, state, status) = container::load(&store, id)?;
-    let Some(init) = state.init().filter(|_| status != Status::Stopped) else {
+    let Some(init) = state.init()?.filter(|_| status != Status::Stopped) else {
         return Err(Failure::usage(format!("container with id {id} is not running{}", state.reached())));
     };
     let cgroup = Cgroup::open(&state.cgroup).map_err(container::Error::from)?;

@@ -13,6 +13,7 @@ use super::delete::destroy;
 use super::document::{OCI_VERSION, hook_state_for, hook_state_of};
 use super::error::{Context, Error};
 use super::foreground::{self, Ending};
+use super::host_mount::HostMount;
 use super::notify::{self, Proxy};
 use super::options::{CreateOptions, StoreOptions};
 use super::process::Stat;
@@ -219,6 +220,9 @@ impl<'a> Making<'a> {
         }
         let record = serde_json::to_string(&self.location).unwrap_or_default();
         symlinkat(record.as_str(), container.dir(), CGROUP_LINK).on("record the cgroup in", &container.path)?;
+        if !self.plan.namespaces.has(rt_sys::clone::flags::NEWNS) {
+            HostMount::record(container, &self.plan.rootfs)?;
+        }
         let resources = self.spec.linux.as_ref().and_then(|l| l.resources.as_ref());
         if let Some(score) = self.plan.oom_score_adj {
             self.own_score = set_oom_score(score)?;
@@ -281,7 +285,7 @@ impl<'a> Making<'a> {
     /// Writes the state down while init is at work; nobody sees it before [`Making::finish`].
     fn stage(&mut self) -> Result<(), Error> {
         let container = self.container.as_ref().ok_or(Error::DoesNotExist)?;
-        let state = self.state(&container.id, self.launched()?);
+        let state = self.state(&container.id, self.launched()?)?;
         container.stage(&state)?;
         self.state = Some(state);
         Ok(())
@@ -364,18 +368,21 @@ impl<'a> Making<'a> {
         }
     }
 
-    fn state(&self, id: &str, launched: &Launched) -> State {
+    fn state(&self, id: &str, launched: &Launched) -> Result<State, Error> {
+        let Some(stat) = Stat::read(launched.pid).doing("look at the container's init")? else {
+            return Err(self.died());
+        };
         let spec = self.spec;
         let linux = spec.linux.as_ref();
         let agent = self.plan.seccomp_agent.clone().map(|path| {
             let metadata = linux.and_then(|l| l.seccomp.as_ref()).and_then(|s| s.listener_metadata.clone());
             (path, metadata.unwrap_or_default())
         });
-        State {
+        Ok(State {
             oci_version: spec.oci_version.as_deref().unwrap_or(OCI_VERSION).to_owned(),
             id: id.to_owned(),
             pid: launched.pid,
-            start_time: Stat::read(launched.pid).map_or(0, |s| s.start_time),
+            start_time: stat.start_time,
             created: time::now(),
             bundle: self.options.bundle.clone(),
             rootfs: self.plan.rootfs.clone(),
@@ -384,7 +391,6 @@ impl<'a> Making<'a> {
             cgroup: self.location.clone(),
             resources: linux.and_then(|l| l.resources.clone()).unwrap_or_default(),
             namespaces: self.plan.namespaces.all(),
-            mounted_on_host: !self.plan.namespaces.has(rt_sys::clone::flags::NEWNS),
             uid_mappings: self.plan.namespaces.maps.uid.clone(),
             process: defaults_for_exec(spec.process.as_ref()),
             hooks: later_hooks(spec.hooks.as_ref()),
@@ -392,7 +398,7 @@ impl<'a> Making<'a> {
             resctrl: self.plan.resctrl.is_some(),
             seccomp_agent: agent,
             late_ops: launched.late_ops(),
-        }
+        })
     }
 }
 
@@ -411,8 +417,8 @@ impl Drop for Making<'_> {
         if self.plan.resctrl.is_some() {
             let _ = super::delete::leave_resctrl(container);
         }
-        if self.launched.is_some() && !self.plan.namespaces.has(rt_sys::clone::flags::NEWNS) {
-            super::delete::unmount_rootfs(&self.plan.rootfs);
+        if let Some(mount) = HostMount::recorded(container) {
+            mount.remove();
         }
         if let Some(path) = &self.options.pid_file {
             let _ = std::fs::remove_file(path);

@@ -10,6 +10,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::document::hook_state_of;
 use super::error::Error;
+use super::host_mount::HostMount;
 use super::state::{State, Status};
 use super::store::{CGROUP_LINK, Container, Store};
 use crate::launch::{HookRun, run_hooks};
@@ -34,7 +35,7 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
         Err(e) => return Err(e),
     };
     let cgroup = Cgroup::open(&state.cgroup)?;
-    let status = container.status(&state, || false);
+    let status = container.status(&state, || false)?;
     match status {
         Status::Stopped => {}
         Status::Created => kill_and_wait(&state)?,
@@ -52,7 +53,7 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
 }
 
 fn kill_and_wait(state: &State) -> Result<(), Error> {
-    let Some(init) = state.init() else { return Ok(()) };
+    let Some(init) = state.init()? else { return Ok(()) };
     let _ = pidfd_send_signal(&init, Signal::KILL);
     await_end(&init)
 }
@@ -84,8 +85,8 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
     if state.is_none_or(|s| s.resctrl) {
         leave_resctrl(container)?;
     }
-    if let Some(state) = state.filter(|s| s.mounted_on_host) {
-        unmount_rootfs(&state.rootfs);
+    if let Some(mount) = HostMount::recorded(container) {
+        mount.remove();
     }
     if let Some(state) = state {
         let hooks = state.hooks.poststop.as_deref().unwrap_or_default();
@@ -106,16 +107,6 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
         }
     }
     container.remove()
-}
-
-/// Takes the mount that a container without a mount namespace has on the host, with all below it. Only a mount that
-/// begins at the rootfs itself is ours; EINVAL says that there is none.
-pub fn unmount_rootfs(rootfs: &std::path::Path) {
-    use rustix::mount::{UnmountFlags, unmount};
-    match unmount(rootfs, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-        Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
-        Err(e) => tracing::warn!("unmount {}: {}", rootfs.display(), rt_sys::errno::text(e)),
-    }
 }
 
 /// Removes what the container has of its own in resctrl; most have nothing.

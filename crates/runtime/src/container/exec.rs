@@ -66,12 +66,12 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Ending, Er
     let state = container.state()?;
     let cgroup = Cgroup::open(&state.cgroup)?;
     let paused = || matches!(cgroup.freezer_state(), Ok(rt_cgroups::FreezerState::Frozen));
-    match container.status(&state, paused) {
+    match container.status(&state, paused)? {
         Status::Stopped => return Err(Error::ExecStopped(state.reached())),
         Status::Paused if !options.ignore_paused => return Err(Error::ExecPaused),
         _ => {}
     }
-    let init = state.init().ok_or_else(|| Error::ExecStopped(state.reached()))?;
+    let init = state.init()?.ok_or_else(|| Error::ExecStopped(state.reached()))?;
     let document = match &options.process {
         Some(path) => Document::read(path)?,
         None => Document::read(&state.bundle.join("config.json"))?,

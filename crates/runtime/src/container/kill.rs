@@ -32,7 +32,7 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<(), Error
     let state = container.state()?;
     let cgroup = || Cgroup::open(&state.cgroup);
     if all {
-        let Some(_) = state.init() else {
+        let Some(_) = state.init()? else {
             // Init is gone; what it left behind is still reached, and that it is gone is no error here.
             if let Some(signal) = checked(signal) {
                 let _ = cgroup()?.signal_all(signal);
@@ -44,7 +44,7 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<(), Error
             None => Ok(()),
         };
     }
-    let Some(init) = state.init() else {
+    let Some(init) = state.init()? else {
         // Without a pid namespace the container can outlive its init.
         if signal == SIGKILL && state.namespaces & flags::NEWPID == 0 {
             let cgroup = cgroup()?;

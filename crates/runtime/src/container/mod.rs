@@ -7,6 +7,7 @@ mod document;
 mod error;
 mod exec;
 mod foreground;
+mod host_mount;
 mod kill;
 mod notify;
 mod options;

@@ -12,7 +12,7 @@ pub fn pause(store: &Store, id: &str) -> Result<(), Error> {
     container.lock()?;
     let state = container.state()?;
     let cgroup = Cgroup::open(&state.cgroup)?;
-    match container.status(&state, || matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen))) {
+    match container.status(&state, || matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen)))? {
         Status::Running | Status::Created => Ok(cgroup.freeze()?),
         Status::Paused => Err(Error::Paused),
         Status::Stopped => Err(Error::NotRunning),
@@ -25,7 +25,7 @@ pub fn resume(store: &Store, id: &str) -> Result<(), Error> {
     container.lock()?;
     let state = container.state()?;
     let cgroup = Cgroup::open(&state.cgroup)?;
-    match container.status(&state, || matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen))) {
+    match container.status(&state, || matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen)))? {
         Status::Paused => Ok(cgroup.thaw()?),
         Status::Stopped => Err(Error::NotRunning),
         Status::Running | Status::Created => Err(Error::NotPaused),
@@ -37,14 +37,21 @@ pub fn update(store: &Store, id: &str, change: &Resources, schemata: &[String]) 
     let container = store.open(id)?;
     container.lock()?;
     let mut state = container.state()?;
-    if state.init().is_none() {
+    if state.init()?.is_none() {
         return Err(Error::NotRunning);
     }
     if !schemata.is_empty() {
         container.resctrl().ok_or(Error::OutsideResctrl)?.write(schemata)?;
     }
     let cgroup = Cgroup::open(&state.cgroup)?;
-    systemd::update(&state.cgroup, change)?;
-    state.resources = cgroup.update(&state.resources, change)?;
+    // The kernel first: what it refuses systemd must not come to believe.
+    let resources = cgroup.update(&state.resources, change)?;
+    if let Err(e) = systemd::update(&state.cgroup, change) {
+        let _ = cgroup.update(&resources, &state.resources);
+        return Err(e.into());
+    }
+    // systemd has written what it understands of it, rounded its own way.
+    cgroup.update(&state.resources, change)?;
+    state.resources = resources;
     container.save(&state)
 }

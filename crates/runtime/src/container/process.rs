@@ -1,6 +1,7 @@
 //! Processes by pid and start time: a number alone may be somebody else's by now.
 
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// What /proc/PID/stat says (proc_pid_stat(5)).
@@ -15,9 +16,14 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Reads it; None if there is no such process.
-    pub fn read(pid: i32) -> Option<Stat> {
-        parse(&rt_sys::file::read(format!("/proc/{pid}/stat")).ok()?)
+    /// Reads it; None if there is no such process. A process that cannot be seen, for want of memory or of descriptors,
+    /// is not one that has ended.
+    pub fn read(pid: i32) -> Result<Option<Stat>, Errno> {
+        match rt_sys::file::read(format!("/proc/{pid}/stat")) {
+            Ok(bytes) => parse(&bytes).map(Some).ok_or(Errno::PROTO),
+            Err(Errno::NOENT | Errno::SRCH) => Ok(None),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// A process that has ended but was not waited for.
@@ -40,11 +46,15 @@ fn parse(bytes: &[u8]) -> Option<Stat> {
 }
 
 /// A handle to the process `pid`, if it is still the one that started at `start_time`.
-pub fn open(pid: i32, start_time: u64) -> Option<OwnedFd> {
-    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+pub fn open(pid: i32, start_time: u64) -> Result<Option<OwnedFd>, Errno> {
+    let Some(number) = Pid::from_raw(pid) else { return Ok(None) };
+    let pidfd = match pidfd_open(number, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(None),
+        other => other?,
+    };
     // The handle first, then the check: from here on it cannot become another process's.
-    let stat = Stat::read(pid)?;
-    (stat.start_time == start_time && !stat.is_dead()).then_some(pidfd)
+    let same = Stat::read(pid)?.is_some_and(|stat| stat.start_time == start_time && !stat.is_dead());
+    Ok(same.then_some(pidfd))
 }
 
 #[cfg(test)]
@@ -63,8 +73,10 @@ mod tests {
     #[test]
     fn this_process_is_alive() {
         let pid = std::process::id() as i32;
-        let stat = Stat::read(pid).unwrap();
-        assert!(open(pid, stat.start_time).is_some());
-        assert!(open(pid, stat.start_time + 1).is_none());
+        let stat = Stat::read(pid).unwrap().unwrap();
+        assert!(open(pid, stat.start_time).unwrap().is_some());
+        assert!(open(pid, stat.start_time + 1).unwrap().is_none());
+        assert!(open(0, 0).unwrap().is_none() && open(i32::MAX, 0).unwrap().is_none());
+        assert_eq!(Stat::read(i32::MAX), Ok(None));
     }
 }

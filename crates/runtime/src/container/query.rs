@@ -14,7 +14,7 @@ pub fn load(store: &Store, id: &str) -> Result<(Container, State, Status), Error
     let state = container.state()?;
     let paused =
         || Cgroup::open(&state.cgroup).and_then(|c| c.freezer_state()).is_ok_and(|s| s == FreezerState::Frozen);
-    let status = container.status(&state, paused);
+    let status = container.status(&state, paused)?;
     Ok((container, state, status))
 }
 

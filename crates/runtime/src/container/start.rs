@@ -1,6 +1,7 @@
 //! `start`: opens the barrier and waits until the program has been executed.
 
 use rt_init::report::{HEAD, Kind, MAX_DETAIL, Report};
+use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
@@ -18,32 +19,34 @@ pub fn start(store: &Store, id: &str) -> Result<(), Error> {
     let container = store.open(id)?;
     container.lock()?;
     let state = container.state()?;
-    match container.status(&state, || false) {
+    match container.status(&state, || false)? {
         Status::Created => {}
         Status::Stopped => return Err(stopped(&state)),
         Status::Running | Status::Paused => return Err(Error::StartRunning),
     }
     let proxy = Proxy::open(&container)?;
-    match open_barrier(&container, &state) {
-        Ok(()) => {}
-        Err(e) => {
-            // A container that cannot run its program is over; what is left of it is for `delete`.
-            container.forget(START_SOCKET)?;
-            return Err(e);
-        }
-    }
+    // A start that fails before init hears of it can be tried again.
+    let socket = match connect_to_init(&container) {
+        // The listener is closed by exec: a starter that died just then had already succeeded.
+        Err(Errno::CONNREFUSED) if state.init()?.is_some() => Err(Error::StartRunning),
+        Err(Errno::CONNREFUSED | Errno::NOENT) => Err(stopped(&state)),
+        other => Ok(other.doing("connect to the container's init")?),
+    };
+    let opened = socket.and_then(|socket| open_barrier(&socket, &state));
+    // A container that cannot run its program is over; what is left of it is for `delete`.
     container.forget(START_SOCKET)?;
+    opened?;
     // A hook may use the runtime itself.
     container.unlock()?;
     if let Err(e) = poststart(&state) {
-        if let Some(pidfd) = state.init() {
+        if let Ok(Some(pidfd)) = state.init() {
             let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
         }
         container.lock()?;
         let _ = destroy(&container, Some(&state));
         return Err(e);
     }
-    match (proxy, state.init()) {
+    match (proxy, state.init()?) {
         (Some(proxy), Some(init)) => proxy.await_ready(&init, state.pid),
         _ => Ok(()),
     }
@@ -53,17 +56,11 @@ fn stopped(state: &State) -> Error {
     Error::StartStopped(state.reached())
 }
 
-fn open_barrier(container: &super::store::Container, state: &State) -> Result<(), Error> {
-    let socket = match connect_to_init(container) {
-        // The listener is closed by exec: a starter that died just then had already succeeded.
-        Err(Errno::CONNREFUSED) if state.init().is_some() => return Err(Error::StartRunning),
-        Err(Errno::CONNREFUSED | Errno::NOENT) => return Err(stopped(state)),
-        other => other.doing("connect to the container's init")?,
-    };
-    send(&socket, b"s", SendFlags::NOSIGNAL).doing("start the container")?;
+fn open_barrier(socket: &OwnedFd, state: &State) -> Result<(), Error> {
+    send(socket, b"s", SendFlags::NOSIGNAL).doing("start the container")?;
     let mut message = [0_u8; HEAD + MAX_DETAIL];
     loop {
-        let n = match recv(&socket, &mut message[..], RecvFlags::empty()) {
+        let n = match recv(socket, &mut message[..], RecvFlags::empty()) {
             Err(Errno::INTR) => continue,
             Err(Errno::CONNRESET) => return Err(stopped(state)),
             other => other.doing("wait for the container's init")?.0,
@@ -87,6 +84,6 @@ fn open_barrier(container: &super::store::Container, state: &State) -> Result<()
 /// An init killed at the barrier closes the connection as exec does. A program that was executed and has already ended
 /// did start; only its name tells the two apart.
 fn ended_before_exec(state: &State) -> bool {
-    super::process::Stat::read(state.pid)
-        .is_some_and(|s| s.start_time == state.start_time && s.is_dead() && s.comm == crate::launch::WAITING_NAME)
+    let stat = super::process::Stat::read(state.pid).ok().flatten();
+    stat.is_some_and(|s| s.start_time == state.start_time && s.is_dead() && s.comm == crate::launch::WAITING_NAME)
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use rt_cgroups::{Cgroup, Location, Reached, Resources};
 use serde::{Deserialize, Serialize};
 
+use super::error::{Context, Error};
 use super::process::{Stat, open};
 use crate::launch::LateOp;
 use crate::spec::{Hooks, IdMapping, Process};
@@ -40,9 +41,6 @@ pub struct State {
     pub resources: Resources,
     /// CLONE_NEW* of the namespaces it does not share with the runtime.
     pub namespaces: u64,
-    /// It has no mount namespace: its rootfs is a mount on the host.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub mounted_on_host: bool,
     /// The user map, for those who execute processes in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uid_mappings: Vec<IdMapping>,
@@ -89,6 +87,8 @@ impl Status {
     }
 }
 
+const LOOK: &str = "look at the container's init";
+
 impl State {
     /// The limits that the container has reached. A unit of systemd takes this knowledge with it when its last process ends.
     pub fn reached(&self) -> Reached {
@@ -96,12 +96,13 @@ impl State {
     }
 
     /// A handle to init, if it lives.
-    pub fn init(&self) -> Option<rustix::fd::OwnedFd> {
-        open(self.pid, self.start_time)
+    pub fn init(&self) -> Result<Option<rustix::fd::OwnedFd>, Error> {
+        open(self.pid, self.start_time).doing(LOOK)
     }
 
     /// What /proc says of init, if it is still the same process.
-    pub fn init_stat(&self) -> Option<Stat> {
-        Stat::read(self.pid).filter(|s| s.start_time == self.start_time && !s.is_dead())
+    pub fn init_stat(&self) -> Result<Option<Stat>, Error> {
+        let stat = Stat::read(self.pid).doing(LOOK)?;
+        Ok(stat.filter(|s| s.start_time == self.start_time && !s.is_dead()))
     }
 }

@@ -244,15 +244,19 @@ impl Container {
     }
 
     /// The status, from the kernel: no file is believed about a process. Freezing is asked for by `paused`.
-    pub fn status(&self, state: &State, paused: impl FnOnce() -> bool) -> Status {
-        let Some(stat) = state.init_stat() else { return Status::Stopped };
+    pub fn status(&self, state: &State, paused: impl FnOnce() -> bool) -> Result<Status, Error> {
+        let Some(stat) = state.init_stat()? else { return Ok(Status::Stopped) };
         // Both, because a starter may die before it removes the socket, and a program may take the stub's name.
-        let waiting = stat.comm == WAITING_NAME && statat(&self.dir, START_SOCKET, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-        match () {
+        let waiting = stat.comm == WAITING_NAME
+            && match statat(&self.dir, START_SOCKET, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => false,
+                other => other.on("look at", self.path.join(START_SOCKET)).map(|_| true)?,
+            };
+        Ok(match () {
             () if paused() => Status::Paused,
             () if waiting => Status::Created,
             () => Status::Running,
-        }
+        })
     }
 }
 

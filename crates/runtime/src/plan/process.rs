@@ -400,7 +400,11 @@ impl Lowering<'_> {
     fn attach_filter(&mut self, bytes: Vec<u8>, flags: u32, notify: bool) {
         let at = Pointer::new("/linux/seccomp");
         let (mut listener, mut head, mut tail) = (slot::NONE, Vec::new(), Vec::new());
-        if notify {
+        if notify && self.listener_path().is_none() {
+            // Nobody would ever answer, and Docker before 23.0 drops the path from its profiles.
+            let fault = Fault::Rule("must be set where SCMP_ACT_NOTIFY is used");
+            self.wrong(Pointer::new("/linux/seccomp/listenerPath"), fault);
+        } else if notify {
             listener = slot::SECCOMP_AGENT;
             let profile = self.linux().and_then(|l| l.seccomp.as_ref());
             let metadata = profile.and_then(|p| p.listener_metadata.as_deref()).unwrap_or_default();

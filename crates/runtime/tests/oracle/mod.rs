@@ -1,5 +1,6 @@
 //! libseccomp as an oracle: a small C program (`libseccomp.c`), compiled on demand, that builds filters from lines.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -16,6 +17,8 @@ pub struct Oracle {
     child: Child,
     requests: ChildStdin,
     answers: ChildStdout,
+    /// Numbers already asked for.
+    numbers: HashMap<(Arch, String), i32>,
 }
 
 /// What libseccomp made of a profile: a program, or the errno it refused it with.
@@ -24,12 +27,14 @@ pub type Built = Result<Vec<sock_filter>, i32>;
 impl Oracle {
     /// Compiles and starts the oracle; `None`, with the reason on standard error, where libseccomp cannot be had.
     pub fn start() -> Option<Self> {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oracle/libseccomp.c");
         // One binary per test, which may run at the same time.
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let name = format!("rt-seccomp-oracle-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let binary: PathBuf = std::env::temp_dir().join(name);
-        let compiler = Command::new("gcc").args(["-O2", "-o"]).arg(&binary).arg(source).arg("-lseccomp").output();
+        let source = binary.with_extension("c");
+        std::fs::write(&source, include_str!("libseccomp.c")).expect("a place for temporary files");
+        let compiler = Command::new("gcc").args(["-O2", "-o"]).args([&binary, &source]).arg("-lseccomp").output();
+        let _ = std::fs::remove_file(&source);
         match compiler {
             Ok(output) if output.status.success() => {}
             Ok(output) => {
@@ -45,13 +50,19 @@ impl Oracle {
         let _ = std::fs::remove_file(&binary);
         let mut child = child.expect("the oracle starts");
         let (requests, answers) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
-        Some(Self { child, requests, answers })
+        Some(Self { child, requests, answers, numbers: HashMap::new() })
     }
 
     /// libseccomp's number for a name: negative where the architecture has none.
     pub fn resolve(&mut self, arch: Arch, name: &str) -> i32 {
+        let key = (arch, name.to_owned());
+        if let Some(number) = self.numbers.get(&key) {
+            return *number;
+        }
         self.send(&format!("resolve {} {name}\n", arch_name(arch)));
-        i32::from_ne_bytes(self.bytes())
+        let number = i32::from_ne_bytes(self.bytes());
+        self.numbers.insert(key, number);
+        number
     }
 
     /// Builds a profile the way runc does.

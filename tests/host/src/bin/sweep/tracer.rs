@@ -1,0 +1,259 @@
+//! Runs a command under ptrace, and at its n-th system call kills the process or makes the call fail.
+
+use std::collections::HashMap;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::world::{PATIENCE, text};
+
+/// What the result register has on entry to a system call.
+const NO_RESULT_YET: u64 = -(libc::ENOSYS as i64) as u64;
+
+/// Whose calls are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The runtime's own, in all its threads.
+    Runtime,
+    /// Those of the processes that it makes, from their first to the one that executes the container's program.
+    Init,
+}
+
+/// What happens at the n-th call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// The process is killed before the call.
+    Kill,
+    /// The call is not made, and fails with this.
+    Fail(Errno),
+}
+
+/// What became of the command.
+#[derive(Debug, Default)]
+pub struct Traced {
+    /// Its exit code; 128 and the signal if it was killed.
+    pub code: i32,
+    /// Its standard error.
+    pub err: String,
+    /// Calls that were counted.
+    pub calls: u32,
+    /// The number of the call at which the strike fell.
+    pub struck: Option<u64>,
+    /// It did not end, and was killed for it.
+    pub hung: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Tracee {
+    whose: Whose,
+    /// Programs it has executed since it was made.
+    programs: u32,
+    /// In the middle of a system call.
+    inside: bool,
+    /// The result that its current call gets.
+    result: Option<Errno>,
+}
+
+/// Runs `command`, strikes at call `at`, and when it has ended runs `then`, untraced, while what the command left goes on.
+pub fn trace(mut command: Command, whose: Whose, at: u32, strike: Strike, then: Option<Command>) -> Traced {
+    let mut err = tempfile::tempfile().expect("a temporary file");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(err.try_clone().expect("a descriptor"));
+    // SAFETY: ptrace(2) is async-signal-safe.
+    unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
+    let main = Pid::from_raw(command.spawn().expect("the runtime starts").id() as i32);
+    let mut tracer = Tracer {
+        whose,
+        at,
+        strike,
+        main,
+        tracees: HashMap::from([(main, Tracee { whose: Whose::Runtime, programs: 0, inside: false, result: None })]),
+        traced: Traced::default(),
+    };
+    let alarm = Alarm::set(main);
+    tracer.follow(then);
+    tracer.traced.hung = alarm.stop();
+    tracer.traced.err = text(&mut err);
+    tracer.traced
+}
+
+struct Tracer {
+    whose: Whose,
+    at: u32,
+    strike: Strike,
+    main: Pid,
+    tracees: HashMap<Pid, Tracee>,
+    traced: Traced,
+}
+
+impl Tracer {
+    /// Until no tracee is left.
+    fn follow(&mut self, mut then: Option<Command>) {
+        while !self.tracees.is_empty() {
+            let Ok(status) = waitpid(None, Some(WaitPidFlag::__WALL)) else { break };
+            match status {
+                WaitStatus::Exited(pid, code) => self.ended(pid, code, &mut then),
+                WaitStatus::Signaled(pid, signal, _) => self.ended(pid, 128 + signal as i32, &mut then),
+                WaitStatus::PtraceSyscall(pid) => self.call(pid),
+                WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) => self.executed(pid),
+                WaitStatus::PtraceEvent(pid, _, _) => self.made(pid),
+                WaitStatus::Stopped(pid, signal) => self.stopped(pid, signal),
+                _ => {}
+            }
+        }
+    }
+
+    fn ended(&mut self, pid: Pid, code: i32, then: &mut Option<Command>) {
+        self.tracees.remove(&pid);
+        if pid == self.main {
+            self.traced.code = code;
+            if let Some(mut command) = then.take().filter(|_| code == 0) {
+                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                let _ = command.spawn();
+            }
+        }
+    }
+
+    /// What a tracee has made reports by a stop of its own, maybe before this.
+    fn made(&mut self, pid: Pid) {
+        if let Ok(child) = ptrace::getevent(pid) {
+            self.adopt(Pid::from_raw(child as i32));
+        }
+        let _ = ptrace::syscall(pid, None);
+    }
+
+    /// Threads of the runtime are the runtime; everything else that comes from it is init's.
+    fn adopt(&mut self, pid: Pid) {
+        let thread = std::fs::exists(format!("/proc/{}/task/{pid}", self.main)).unwrap_or(false);
+        let whose = if thread { Whose::Runtime } else { Whose::Init };
+        self.tracees.entry(pid).or_insert(Tracee { whose, programs: 0, inside: false, result: None });
+    }
+
+    fn executed(&mut self, pid: Pid) {
+        let Some(tracee) = self.tracees.get_mut(&pid) else { return };
+        tracee.programs += 1;
+        tracee.inside = true;
+        // The stub is the first program, the container's is the second.
+        if tracee.whose == Whose::Init && tracee.programs == 2 {
+            self.release(pid);
+        } else {
+            let _ = ptrace::syscall(pid, None);
+        }
+    }
+
+    fn release(&mut self, pid: Pid) {
+        let _ = ptrace::detach(pid, None);
+        self.tracees.remove(&pid);
+    }
+
+    fn stopped(&mut self, pid: Pid, signal: Signal) {
+        if pid == self.main && signal == Signal::SIGTRAP && self.tracees[&pid].programs == 0 {
+            // Its own exec; from here on there are better words for that.
+            let mut options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXEC;
+            options |= Options::PTRACE_O_TRACECLONE;
+            if self.whose == Whose::Init {
+                options |= Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK;
+            }
+            let _ = ptrace::setoptions(pid, options);
+            if let Some(tracee) = self.tracees.get_mut(&pid) {
+                tracee.programs = 1;
+            }
+            let _ = ptrace::syscall(pid, None);
+            return;
+        }
+        let first = !self.tracees.contains_key(&pid);
+        self.adopt(pid);
+        if signal == Signal::SIGSTOP {
+            // How a new tracee begins. A process that is no thread is followed only where it is the aim.
+            if self.whose == Whose::Runtime && self.tracees[&pid].whose == Whose::Init {
+                self.release(pid);
+            } else {
+                let _ = ptrace::syscall(pid, None);
+            }
+        } else if !first {
+            let _ = ptrace::syscall(pid, signal);
+        }
+    }
+
+    fn call(&mut self, pid: Pid) {
+        if let (Some(tracee), Ok(mut registers)) = (self.tracees.get_mut(&pid), ptrace::getregs(pid)) {
+            // On entry the result is ENOSYS until there is one. A stop with another outside of a call is the end of a call that
+            // began before the tracing.
+            if !tracee.inside && registers.rax == NO_RESULT_YET {
+                tracee.inside = true;
+                self.entered(pid, registers);
+            } else {
+                tracee.inside = false;
+                if let Some(errno) = tracee.result.take() {
+                    registers.rax = (-(errno as i64)) as u64;
+                    let _ = ptrace::setregs(pid, registers);
+                }
+            }
+        }
+        let _ = ptrace::syscall(pid, None);
+    }
+
+    fn entered(&mut self, pid: Pid, mut registers: libc::user_regs_struct) {
+        let Some(tracee) = self.tracees.get_mut(&pid).filter(|t| t.whose == self.whose) else { return };
+        self.traced.calls += 1;
+        if self.traced.calls != self.at {
+            return;
+        }
+        self.traced.struck = Some(registers.orig_rax);
+        match self.strike {
+            // A group-directed signal ends all threads.
+            Strike::Kill => {
+                let _ = kill(if tracee.whose == Whose::Runtime { self.main } else { pid }, Signal::SIGKILL);
+            }
+            Strike::Fail(errno) => {
+                // A failed close has closed all the same, and nothing that rt writes to reports a write that late.
+                if registers.orig_rax == libc::SYS_close as u64 {
+                    return;
+                }
+                registers.orig_rax = u64::MAX;
+                let _ = ptrace::setregs(pid, registers);
+                tracee.result = Some(errno);
+            }
+        }
+    }
+}
+
+/// Kills a command, and all that descends from it, when it takes too long.
+struct Alarm {
+    stopped: Arc<(Mutex<bool>, Condvar)>,
+    thread: std::thread::JoinHandle<bool>,
+}
+
+impl Alarm {
+    fn set(main: Pid) -> Alarm {
+        let stopped = Arc::new((Mutex::new(false), Condvar::new()));
+        let theirs = Arc::clone(&stopped);
+        let thread = std::thread::spawn(move || {
+            let (flag, change) = &*theirs;
+            let guard = flag.lock().unwrap_or_else(|e| e.into_inner());
+            let waited = change.wait_timeout_while(guard, PATIENCE, |stopped| !*stopped);
+            let late = waited.is_ok_and(|(_, timeout)| timeout.timed_out());
+            if late {
+                let _ = kill(main, Signal::SIGKILL);
+                for pid in crate::world::children() {
+                    let _ = kill(pid, Signal::SIGKILL);
+                }
+            }
+            late
+        });
+        Alarm { stopped, thread }
+    }
+
+    /// True if it went off.
+    fn stop(self) -> bool {
+        *self.stopped.0.lock().unwrap_or_else(|e| e.into_inner()) = true;
+        self.stopped.1.notify_all();
+        self.thread.join().unwrap_or(true)
+    }
+}

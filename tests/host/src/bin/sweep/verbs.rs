@@ -1,0 +1,92 @@
+//! The commands that are swept, and what has to be there before each.
+
+use std::process::Command;
+
+/// A command of the runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verb {
+    /// What it is called here.
+    pub name: &'static str,
+    /// What is done before, a command line each; `ID` stands for the container, `BUNDLE` and `LONG` for bundles whose program
+    /// ends at once, and sleeps; `HOST` for one without a mount namespace; `LIMITS` for a file with new limits.
+    before: &'static [&'static str],
+    command: &'static str,
+    /// What lets init go on, where it waits.
+    pub then: Option<&'static str>,
+    /// Does the container have to be there, limited, if the command says that it went well?
+    pub lives: bool,
+}
+
+const CREATE: &str = "create --bundle LONG ID";
+const START: &str = "start ID";
+
+/// All of them.
+pub const VERBS: &[Verb] = &[
+    Verb { name: "create", before: &[], command: CREATE, then: Some(START), lives: true },
+    Verb { name: "create-on-host", before: &[], command: "create --bundle HOST ID", then: Some(START), lives: true },
+    Verb { name: "start", before: &[CREATE], command: START, then: None, lives: true },
+    Verb { name: "run", before: &[], command: "run --bundle BUNDLE ID", then: None, lives: false },
+    Verb { name: "run-detached", before: &[], command: "run --detach --bundle LONG ID", then: None, lives: true },
+    Verb { name: "exec", before: &[CREATE, START], command: "exec ID true", then: None, lives: true },
+    Verb {
+        name: "update",
+        before: &[CREATE, START],
+        command: "update --resources LIMITS ID",
+        then: None,
+        lives: false,
+    },
+    Verb { name: "pause", before: &[CREATE, START], command: "pause ID", then: None, lives: false },
+    Verb { name: "resume", before: &[CREATE, START, "pause ID"], command: "resume ID", then: None, lives: true },
+    Verb { name: "kill", before: &[CREATE, START], command: "kill ID KILL", then: None, lives: false },
+    Verb { name: "delete", before: &[CREATE], command: "delete ID", then: None, lives: false },
+    Verb { name: "delete-force", before: &[CREATE, START], command: "delete --force ID", then: None, lives: false },
+];
+
+/// Makes commands of one runtime for one container.
+pub struct Runtime {
+    /// Its program.
+    pub program: String,
+    /// Its state directory.
+    pub root: String,
+    /// The container.
+    pub id: String,
+    /// A bundle whose program ends at once.
+    pub short: String,
+    /// A bundle whose program sleeps.
+    pub long: String,
+    /// A bundle that has its mounts on the host.
+    pub on_host: String,
+    /// A file with new limits.
+    pub limits: String,
+}
+
+impl Runtime {
+    /// The command of a line.
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--root").arg(&self.root);
+        for word in line.split(' ') {
+            command.arg(match word {
+                "ID" => &self.id,
+                "BUNDLE" => &self.short,
+                "LONG" => &self.long,
+                "HOST" => &self.on_host,
+                "LIMITS" => &self.limits,
+                word => word,
+            });
+        }
+        command
+    }
+}
+
+impl Verb {
+    /// The commands that come before.
+    pub fn before<'a>(&self, runtime: &'a Runtime) -> impl Iterator<Item = Command> + 'a {
+        self.before.iter().map(|line| runtime.command(line))
+    }
+
+    /// The command itself.
+    pub fn command(&self, runtime: &Runtime) -> Command {
+        runtime.command(self.command)
+    }
+}
