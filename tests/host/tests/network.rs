@@ -128,3 +128,25 @@ fn a_network_device_that_cannot_move_is_told() {
         assert!(done.err.contains(wanted), "{wanted:?} is not in {done:?}");
     }
 }
+
+/// Rootless Podman without a network: root of a user namespace whose network is the host's may leave that and not return.
+#[test]
+fn a_network_namespace_for_root_of_a_user_namespace() {
+    need_host!();
+    let container = Container::new();
+    let bundle = Bundle::shell("readlink /proc/self/ns/net; ls /sys/class/net").with(|c| {
+        // The namespace has one group only, and lets nobody change what a process has.
+        c["annotations"] = json!({"run.oci.keep_original_groups": "1"});
+        let devpts = c["mounts"].as_array_mut().unwrap().iter_mut().find(|m| m["type"] == "devpts").unwrap();
+        devpts["options"].as_array_mut().unwrap().retain(|option| option != "gid=5");
+    });
+    bundle.write();
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount"]).arg(rt()).arg("--root").arg(container.root());
+    command.args(["--cgroup-manager", "disabled", "run", "--bundle"]).arg(bundle.path()).arg(&container.id);
+    let done = done(command);
+    let lines: Vec<&str> = done.ok().lines().collect();
+    let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+    assert_ne!(lines[0], own.to_string_lossy());
+    assert_eq!(lines[1..], ["lo"], "{done:?}");
+}
