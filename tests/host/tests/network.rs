@@ -36,7 +36,8 @@ fn has_ip() -> bool {
 fn a_network_device_moves_with_all_it_has() {
     need_host!();
     need!(has_ip(), "needs iproute2");
-    let setup = "ip link add moved type veth peer name kept
+    let setup = "ip link add stays type veth peer name other
+        ip link add moved type veth peer name end
         ip link set moved address 02:00:00:00:12:34 mtu 1280 up
         ip addr add 10.9.8.7/24 brd 10.9.8.255 dev moved
         ip addr add 10.9.8.6/24 dev moved valid_lft 600 preferred_lft 600
@@ -62,7 +63,7 @@ fn a_network_device_moves_with_all_it_has() {
     let hook_saw = std::fs::read_to_string(seen.path()).unwrap();
     assert!(hook_saw.contains("eth7"), "{hook_saw}");
     let left = std::fs::read_to_string(bundle.path().join("left")).unwrap();
-    assert!(left.contains("kept") && !left.contains("moved") && !left.contains("eth7"), "{left}");
+    assert!(left.contains("stays") && !left.contains("moved") && !left.contains("eth7"), "{left}");
 }
 
 /// Without a new name it keeps its own; a namespace joined by path takes it as one that was made.
@@ -126,4 +127,26 @@ fn a_network_device_that_cannot_move_is_told() {
     ] {
         assert!(done.err.contains(wanted), "{wanted:?} is not in {done:?}");
     }
+}
+
+/// Rootless Podman without a network: root of a user namespace whose network is the host's may leave that and not return.
+#[test]
+fn a_network_namespace_for_root_of_a_user_namespace() {
+    need_host!();
+    let container = Container::new();
+    let bundle = Bundle::shell("readlink /proc/self/ns/net; ls /sys/class/net").with(|c| {
+        // The namespace has one group only, and lets nobody change what a process has.
+        c["annotations"] = json!({"run.oci.keep_original_groups": "1"});
+        let devpts = c["mounts"].as_array_mut().unwrap().iter_mut().find(|m| m["type"] == "devpts").unwrap();
+        devpts["options"].as_array_mut().unwrap().retain(|option| option != "gid=5");
+    });
+    bundle.write();
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount"]).arg(rt()).arg("--root").arg(container.root());
+    command.args(["--cgroup-manager", "disabled", "run", "--bundle"]).arg(bundle.path()).arg(&container.id);
+    let done = done(command);
+    let lines: Vec<&str> = done.ok().lines().collect();
+    let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+    assert_ne!(lines[0], own.to_string_lossy());
+    assert_eq!(lines[1..], ["lo"], "{done:?}");
 }

@@ -13,11 +13,24 @@ use super::error::LaunchError;
 pub fn make() -> Result<OwnedFd, LaunchError> {
     let parent = LaunchError::parent;
     let ours = current().map_err(parent("open the runtime's network namespace"))?;
+    // Root of a user namespace may leave a network namespace of its parent, and not return. Whether that is so is seen by
+    // entering where we are; a thread of its own need not return.
+    if set_namespace(ours.as_fd(), flags::NEWNET) == Err(Errno::PERM) {
+        let made = std::thread::scope(|s| s.spawn(leave).join().unwrap_or(Err(Errno::AGAIN)));
+        return made.map_err(parent("make the container's network namespace"));
+    }
     // SAFETY: neither memory, descriptors nor the file system context are unshared.
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(parent("make the container's network namespace"))?;
     let made = current().map_err(parent("open the container's network namespace"));
     set_namespace(ours.as_fd(), flags::NEWNET).map_err(parent("return to the runtime's network namespace"))?;
     made
+}
+
+/// Leaves the caller's for good, and gives the one where this thread is now.
+fn leave() -> Result<OwnedFd, Errno> {
+    // SAFETY: neither memory, descriptors nor the file system context are unshared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
+    openat(CWD, c"/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 fn current() -> Result<OwnedFd, Errno> {

@@ -23,7 +23,7 @@ use rt_cgroups::{DeviceRule, Layout, Location};
 use rt_init::op;
 use rt_init::wire::{Blob, Str};
 
-use crate::spec::{Fault, IdMapping, Pointer, Problem, Spec, SpecError};
+use crate::spec::{Fault, IdMapping, Pointer, Problem, Spec, SpecError, sort_problems};
 
 pub use capabilities::{Sets, known_names as capability_names, names_of as capability_names_of};
 pub use namespaces::{Join, Kind as NamespaceKind, Namespaces};
@@ -186,6 +186,7 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
     let devices = low.device_rules(resources);
     let resctrl = low.resctrl();
     if !low.problems.is_empty() {
+        sort_problems(&mut low.problems);
         return Err(SpecError::Invalid(low.problems));
     }
     Ok(Plan {

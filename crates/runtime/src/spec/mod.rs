@@ -2,6 +2,7 @@
 
 mod error;
 mod model;
+mod order;
 mod text;
 
 use std::path::Path;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 
 pub use error::{Fault, Pointer, Problem, SpecError};
 pub use model::*;
+pub use order::sort as sort_problems;
 pub use text::Text;
 
 /// The bytes of a JSON file, from which what is parsed borrows.
