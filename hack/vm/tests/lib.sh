@@ -7,12 +7,12 @@ bb=/srv/bb # a root file system of busybox, not to be written to
 
 tests_of() { sed -nE 's/^test_([a-z0-9_]+)\(\).*/\1/p' "$1" | tr _ -; }
 
-# report ID STATUS SECONDS LOG
+# report ID STATUS SECONDS LOG [NOTE]
 report() {
   local word=FAIL why=
   why=$(awk -v id="$1" '$1 == id { $1 = ""; sub(/^ +/, ""); print; exit }' "$host/expected-failures" 2> /dev/null)
   case $2 in
-    0) word=ok; [[ -z $why ]] || word=XPASS ;;
+    0) word=ok; if [[ $why ]]; then word=XPASS; else why=${5-}; fi ;;
     "$SKIP") word=skip why=$(tail -1 "$4") ;;
     *) [[ -z $why ]] || word=xfail ;;
   esac
@@ -24,6 +24,8 @@ report() {
 
 # ---- for use in tests
 
+# note TEXT: a number worth knowing, told with the result of a test that passes.
+note() { echo "$*" > "$work/note"; }
 # fail TEXT: ends the test.
 fail() { echo "$*"; exit 1; }
 # skip WHY: the machine lacks something.

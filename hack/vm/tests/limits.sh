@@ -154,6 +154,6 @@ test_smallest_memory() {
   bundle small 'del(.linux.cgroupsPath)' /bin/true
   mv "$T/small/config.json" "$T/small/config.json.all"
   local ours; ours=$(least rt)
-  echo "least memory limit in KiB: rt $ours, runc $(least runc), crun $(least crun)" | tee "$host/smallest-memory.$variant" 2> /dev/null || :
+  note "least memory limit in KiB: rt $ours, runc $(least runc), crun $(least crun)"
   ((ours <= 256)) || fail "rt needs $ours KiB"
 }
