@@ -35,7 +35,6 @@ struct Init {
 pub fn run(plan: OwnedFd, peer: OwnedFd) -> ! {
     // The memfd is unreadable to make this so from exec on; this covers a kernel that would still allow it.
     let _ = process::set_dumpable(false);
-    let _ = process::set_name(c"rt:init");
     // A signal to end must still be there when init comes to wait for it; the program starts with none blocked.
     let _ = process::set_signal_mask(start::ENDING);
     // Modes of what is made here are meant as they are.
@@ -48,6 +47,10 @@ pub fn run(plan: OwnedFd, peer: OwnedFd) -> ! {
         outer_pid: ([0; 15], 0),
         peer: Some(peer),
     };
+    // By this name `rt` knows a container that waits.
+    if let Err(e) = process::set_name(c"rt:init") {
+        init.give_up(0, Fail::new(Step::LoadPlan, e));
+    }
     let bytes = match map(&plan) {
         Ok(bytes) => bytes,
         Err(e) => init.give_up(0, Fail::new(Step::LoadPlan, e)),
@@ -81,24 +84,27 @@ fn map(plan: &OwnedFd) -> Result<&'static [u8], Errno> {
 }
 
 impl Init {
-    fn report(&self, kind: Kind, op: u32, step: Step, errno: u32, detail: &[u8]) {
-        let Some(peer) = &self.peer else { return };
+    fn report(&self, kind: Kind, op: u32, step: Step, errno: u32, detail: &[u8]) -> Result<(), Errno> {
+        let Some(peer) = &self.peer else { return Ok(()) };
         let mut message = [0; HEAD + rt_init::report::MAX_DETAIL];
         message[..HEAD].copy_from_slice(&Report { kind, op, step, errno }.encode());
         let end = HEAD + detail.len().min(rt_init::report::MAX_DETAIL);
         message[HEAD..end].copy_from_slice(&detail[..end - HEAD]);
-        let _ = send(peer, &message[..end], SendFlags::NOSIGNAL);
+        send(peer, &message[..end], SendFlags::NOSIGNAL).map(drop)
     }
 
     fn give_up(&self, op: u32, fail: Fail) -> ! {
         let detail = fail.detail.as_ref().map_or(&b""[..], |d| d.bytes());
-        self.report(Kind::Failed, op, fail.step, fail.errno, detail);
+        let _ = self.report(Kind::Failed, op, fail.step, fail.errno, detail);
         exit(255)
     }
 
     /// Reports `kind` and waits for the parent's answer.
     fn meet(&mut self, kind: Kind, op: u32) -> Result<(), Fail> {
-        self.report(kind, op, Step::Only, 0, b"");
+        // A parent that has not heard this would wait for it as long as init for the answer.
+        if self.report(kind, op, Step::Only, 0, b"").is_err() {
+            exit(255);
+        }
         self.await_release()
     }
 
@@ -276,7 +282,7 @@ impl Init {
             Op::Capabilities { effective, permitted, inheritable, ambient, held } => {
                 let missing = credentials::capabilities(effective, permitted, inheritable, ambient, held)?;
                 if missing != 0 {
-                    self.report(Kind::Warning, index, Step::Only, 0, &missing.to_le_bytes());
+                    let _ = self.report(Kind::Warning, index, Step::Only, 0, &missing.to_le_bytes());
                 }
             }
             Op::NoNewPrivileges {} => process::set_no_new_privs()?,

@@ -29,10 +29,21 @@ pub fn await_start(socket: i32) -> Result<OwnedFd, Errno> {
             rt_sys::exec::exit(128 + i32::from(info[0]));
         }
         let connection = accept_with(&listener, SocketFlags::CLOEXEC)?;
-        let mut go = [0_u8; 1];
-        // A starter that died before it spoke does not count.
-        if let Ok((1, _)) = recv(&connection, &mut go[..], RecvFlags::empty()) {
+        if hears(&connection)? {
             return Ok(connection);
+        }
+    }
+}
+
+/// The starter's word. One that died before it spoke does not count; one that spoke and was not heard would believe that all went
+/// well when the connection closes, so that is a failure.
+fn hears(connection: &OwnedFd) -> Result<bool, Errno> {
+    let mut go = [0_u8; 1];
+    loop {
+        match recv(connection, &mut go[..], RecvFlags::empty()) {
+            Err(Errno::INTR) => {}
+            Err(Errno::CONNRESET) => return Ok(false),
+            other => return other.map(|(n, _)| n == 1),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::foreground::{self, Ending};
 use super::host_mount::HostMount;
 use super::notify::{self, Proxy};
 use super::options::{CreateOptions, StoreOptions};
-use super::process::Stat;
+use super::process::{Stat, has_executed};
 use super::resctrl::Group;
 use super::sockets::{connect_to, console_pair, listen_for_start};
 use super::state::State;
@@ -291,11 +291,16 @@ impl<'a> Making<'a> {
         Ok(())
     }
 
+    fn has_executed(&self) -> Result<bool, Error> {
+        let state = self.state.as_ref().ok_or(Error::NotRunning)?;
+        has_executed(state.pid, state.start_time).doing("look at the container's init")
+    }
+
     /// Waits until a released init has executed the program.
     fn await_program(&self) -> Result<(), Error> {
         let launched = self.launched()?;
         match launched.event()? {
-            Event::Executed if launched.has_executed() => Ok(()),
+            Event::Executed if self.has_executed()? => Ok(()),
             _ => Err(self.died()),
         }
     }

@@ -1,8 +1,13 @@
 //! Processes by pid and start time: a number alone may be somebody else's by now.
 
+use std::time::{Duration, Instant};
+
 use rustix::fd::OwnedFd;
+use rustix::fs::readlink;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::launch::WAITING_NAME;
 
 /// What /proc/PID/stat says (proc_pid_stat(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +48,28 @@ fn parse(bytes: &[u8]) -> Option<Stat> {
     // Field 22, and `fields` has just given field 3.
     let start_time = fields.nth(18)?.parse().ok()?;
     Some(Stat { comm, state, start_time })
+}
+
+/// How long a process may take from closing its descriptors to its end.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whether it was by executing the program that init closed its side of a connection, and not by its end before that.
+pub fn has_executed(pid: i32, start_time: u64) -> Result<bool, Errno> {
+    // exec takes the program's memory, and exit gives up all memory, before descriptors are closed.
+    if readlink(format!("/proc/{pid}/exe"), Vec::new()).err() != Some(Errno::NOENT) {
+        return Ok(true);
+    }
+    // It ends. Only its name will be left to tell whether that was init or already the program.
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match Stat::read(pid)?.filter(|stat| stat.start_time == start_time) {
+            // Reaped already, by whom it concerns.
+            None => return Ok(true),
+            Some(stat) if stat.is_dead() => return Ok(stat.comm != WAITING_NAME),
+            Some(_) if Instant::now() > until => return Ok(true),
+            Some(_) => std::thread::sleep(Duration::from_micros(100)),
+        }
+    }
 }
 
 /// A handle to the process `pid`, if it is still the one that started at `start_time`.

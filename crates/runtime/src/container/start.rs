@@ -9,6 +9,7 @@ use super::create::poststart;
 use super::delete::destroy;
 use super::error::{Context, Error};
 use super::notify::Proxy;
+use super::process::has_executed;
 use super::sockets::connect_to_init;
 use super::state::{State, Status};
 use super::store::{START_SOCKET, Store};
@@ -67,7 +68,8 @@ fn open_barrier(socket: &OwnedFd, state: &State) -> Result<(), Error> {
         };
         let Some((report, detail)) = message.get(..n).filter(|m| !m.is_empty()).and_then(Report::decode) else {
             // Closed without a report: by exec, or by init's death before it.
-            return if ended_before_exec(state) { Err(stopped(state)) } else { Ok(()) };
+            let executed = has_executed(state.pid, state.start_time).doing("look at the container's init")?;
+            return if executed { Ok(()) } else { Err(stopped(state)) };
         };
         if report.kind == Kind::Failed {
             let late = state.late_ops.iter().find(|op| op.index == report.op);
@@ -79,11 +81,4 @@ fn open_barrier(socket: &OwnedFd, state: &State) -> Result<(), Error> {
             });
         }
     }
-}
-
-/// An init killed at the barrier closes the connection as exec does. A program that was executed and has already ended
-/// did start; only its name tells the two apart.
-fn ended_before_exec(state: &State) -> bool {
-    let stat = super::process::Stat::read(state.pid).ok().flatten();
-    stat.is_some_and(|s| s.start_time == state.start_time && s.is_dead() && s.comm == crate::launch::WAITING_NAME)
 }

@@ -18,7 +18,7 @@ use rt_init::wire::Sink;
 use rt_sys::clone::{flags, spawn};
 use rt_sys::mount::{Attributes, attr, set_attributes};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, openat, readlink};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
@@ -464,18 +464,6 @@ impl Launched {
             unless_gone(sent).map_err(LaunchError::parent("send init its network namespace"))?;
         }
         Ok(())
-    }
-
-    /// Whether it was by executing the program that init left us, and not by its end before that.
-    pub fn has_executed(&self) -> bool {
-        // exec takes the program's memory, and exit gives up all memory, before descriptors are closed.
-        if readlink(format!("/proc/{}/exe", self.pid), Vec::new()) != Err(Errno::NOENT) {
-            return true;
-        }
-        // It has ended. Only its name is left to tell whether that was init or already the program.
-        let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
-        let comm = std::fs::read(format!("/proc/{}/comm", self.pid));
-        comm.is_ok_and(|comm| comm.trim_ascii_end() != WAITING_NAME.as_bytes())
     }
 
     /// Sets resource limits that only the parent may set.

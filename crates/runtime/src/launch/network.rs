@@ -16,7 +16,10 @@ pub fn make() -> Result<OwnedFd, LaunchError> {
     // Root of a user namespace may leave a network namespace of its parent, and not return. Whether that is so is seen by
     // entering where we are; a thread of its own need not return.
     if set_namespace(ours.as_fd(), flags::NEWNET) == Err(Errno::PERM) {
-        let made = std::thread::scope(|s| s.spawn(leave).join().unwrap_or(Err(Errno::AGAIN)));
+        let made = std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, leave) {
+            Ok(thread) => thread.join().unwrap_or(Err(Errno::AGAIN)),
+            Err(e) => Err(Errno::from_io_error(&e).unwrap_or(Errno::AGAIN)),
+        });
         return made.map_err(parent("make the container's network namespace"));
     }
     // SAFETY: neither memory, descriptors nor the file system context are unshared.

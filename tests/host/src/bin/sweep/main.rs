@@ -229,13 +229,15 @@ impl<'a> Sweep<'a> {
 
     /// A failed call is one clear error, or makes no difference.
     fn judge(&self, verb: &Verb, traced: &Traced) -> Vec<String> {
-        let lines = traced.err.lines().filter(|line| !line.starts_with("hint: ")).count();
-        match traced.code {
+        // Init may fail when its creator has done well; then it is the starter who has to tell.
+        let (code, err) = traced.then.as_ref().map_or((traced.code, &traced.err), |(code, err)| (*code, err));
+        let lines = err.lines().filter(|line| !line.starts_with("hint: ")).count();
+        match code {
             0 if verb.lives => self.lives(),
             0 => Vec::new(),
             // musl's start-up: without a thread pointer there is no C library to tell of it with. No kernel refuses that.
             139 if name(traced.struck) == "arch_prctl" => Vec::new(),
-            129..=192 => vec![format!("died of signal {}", traced.code - 128)],
+            129..=192 => vec![format!("died of signal {}", code - 128)],
             _ if lines == 0 => vec!["failed without a word".into()],
             _ if lines > 1 => vec![format!("failed with {lines} lines")],
             _ => Vec::new(),

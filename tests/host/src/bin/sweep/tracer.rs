@@ -1,6 +1,7 @@
 //! Runs a command under ptrace, and at its n-th system call kills the process or makes the call fail.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -42,6 +43,8 @@ pub struct Traced {
     pub code: i32,
     /// Its standard error.
     pub err: String,
+    /// The exit code of what came after it, where there was that, and its standard error.
+    pub then: Option<(i32, String)>,
     /// Calls that were counted.
     pub calls: u32,
     /// The number of the call at which the strike fell.
@@ -74,6 +77,7 @@ pub fn trace(mut command: Command, whose: Whose, at: u32, strike: Strike, then: 
         strike,
         main,
         tracees: HashMap::from([(main, Tracee { whose: Whose::Runtime, programs: 0, inside: false, result: None })]),
+        then: None,
         traced: Traced::default(),
     };
     let alarm = Alarm::set(main);
@@ -89,13 +93,15 @@ struct Tracer {
     strike: Strike,
     main: Pid,
     tracees: HashMap<Pid, Tracee>,
+    /// What came after the command, while it runs, and where its errors go.
+    then: Option<(Pid, File)>,
     traced: Traced,
 }
 
 impl Tracer {
-    /// Until no tracee is left.
+    /// Until nothing is left to wait for.
     fn follow(&mut self, mut then: Option<Command>) {
-        while !self.tracees.is_empty() {
+        while !self.tracees.is_empty() || self.then.is_some() {
             let Ok(status) = waitpid(None, Some(WaitPidFlag::__WALL)) else { break };
             match status {
                 WaitStatus::Exited(pid, code) => self.ended(pid, code, &mut then),
@@ -109,14 +115,19 @@ impl Tracer {
         }
     }
 
+    #[expect(clippy::zombie_processes, reason = "it is waited for by its pid, among all others")]
     fn ended(&mut self, pid: Pid, code: i32, then: &mut Option<Command>) {
         self.tracees.remove(&pid);
         if pid == self.main {
             self.traced.code = code;
             if let Some(mut command) = then.take().filter(|_| code == 0) {
-                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-                let _ = command.spawn();
+                let err = tempfile::tempfile().expect("a temporary file");
+                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(err.try_clone().expect("a descriptor"));
+                let child = command.spawn().expect("the runtime starts");
+                self.then = Some((Pid::from_raw(child.id() as i32), err));
             }
+        } else if let Some((_, mut err)) = self.then.take_if(|(then, _)| *then == pid) {
+            self.traced.then = Some((code, text(&mut err)));
         }
     }
 

@@ -65,11 +65,13 @@ pub fn run(mut command: Command) -> Done {
     let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().expect("the command starts");
     let child = Pid::from_raw(child.id() as i32);
     let end = Instant::now() + PATIENCE;
+    let mut late = String::new();
     let code = loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
             Ok(WaitStatus::Exited(pid, code)) if pid == child => break code,
             Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => break 128 + signal as i32,
-            Ok(WaitStatus::StillAlive) if Instant::now() > end => {
+            Ok(WaitStatus::StillAlive) if late.is_empty() && Instant::now() > end => {
+                late = format!("no end within {PATIENCE:?}: {}", waiting(child));
                 let _ = kill(child, Signal::SIGKILL);
             }
             Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_micros(300)),
@@ -78,7 +80,15 @@ pub fn run(mut command: Command) -> Done {
         }
     };
     let [out, err] = files.each_mut().map(text);
-    Done { code, out, err }
+    Done { code, out, err: err + &late }
+}
+
+/// Where in the kernel a process waits, and what it has made: whether they wait for each other, or the machine is slow.
+fn waiting(pid: Pid) -> String {
+    let read = |pid: &str, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let one = |pid: &str| format!("{} in {}", read(pid, "comm").trim_end(), read(pid, "wchan"));
+    let made = read(&pid.to_string(), &format!("task/{pid}/children"));
+    std::iter::once(one(&pid.to_string())).chain(made.split_whitespace().map(one)).collect::<Vec<_>>().join(", ")
 }
 
 /// All that was written to a file.
