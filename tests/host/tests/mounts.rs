@@ -297,3 +297,32 @@ fn recursive_id_maps() {
         assert_eq!(done.ok(), format!("5000:5000\n{below}:{below}\n"), "{option}");
     }
 }
+
+/// Volumes of pods with a user namespace: the files keep their owners, inside and outside.
+#[test]
+fn id_maps_in_a_user_namespace() {
+    need_host!();
+    let volume = tempfile::tempdir().unwrap();
+    fs::write(volume.path().join("file"), "").unwrap();
+    std::os::unix::fs::chown(volume.path().join("file"), Some(7), Some(8)).unwrap();
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    for recursive in ["bind", "rbind"] {
+        let option = if recursive == "bind" { "idmap" } else { "ridmap" };
+        let script = "stat -c %u:%g /m/file; touch /m/made && stat -c %u:%g /m/made";
+        let bundle = Bundle::shell(script).mount("/m", "bind", volume.path(), &[recursive, option]).with(|c| {
+            let mount = c["mounts"].as_array_mut().unwrap().last_mut().unwrap();
+            (mount["uidMappings"], mount["gidMappings"]) = (map.clone(), map.clone());
+            c["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+            (c["linux"]["uidMappings"], c["linux"]["gidMappings"]) = (map.clone(), map.clone());
+        });
+        fs::create_dir(bundle.rootfs().join("m")).unwrap();
+        for dir in [bundle.path().to_owned(), bundle.rootfs()] {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        assert_eq!(bundle.run().ok(), "7:8\n0:0\n", "{option}");
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(fs::metadata(volume.path().join("made")).unwrap().uid(), 0);
+        fs::remove_file(volume.path().join("made")).unwrap();
+    }
+}

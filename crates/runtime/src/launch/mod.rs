@@ -16,6 +16,7 @@ use rt_init::op::{encode, flag};
 use rt_init::report::{HEAD, Kind, MAX_DETAIL, Report, Step};
 use rt_init::wire::Sink;
 use rt_sys::clone::{flags, spawn};
+use rt_sys::mount::{Attributes, attr, set_attributes};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
@@ -111,7 +112,7 @@ pub fn launch(
     // Init may wait long at its barrier: what the caller left open and did not ask for must end at the stub, not with it.
     rt_sys::process::close_range(3 + preserve, u32::MAX, true).map_err(parent("mark descriptors close-on-exec"))?;
     let idmaps = plan.idmaps.iter().map(maps::user_namespace).collect::<Result<Vec<_>, _>>()?;
-    let trees = bind_sources(plan, place);
+    let trees = bind_sources(plan, place, &idmaps);
     let time = time_namespace(plan, place)?;
     let ops = final_ops(plan, &descriptors, entry, (&idmaps, &trees, &time), preserve)?;
     let mut bytes = Bytes(Vec::with_capacity(16 * 1024));
@@ -181,11 +182,13 @@ fn final_ops(
     };
     for (index, (op, at)) in plan.ops.iter().enumerate() {
         let mut op = op.clone();
-        if let Op::Bind { tree, .. } = &mut op
+        if let Op::Bind { tree, idmap, .. } = &mut op
             && let Some((_, fd)) = trees.iter().find(|(of, _)| *of == index)
         {
             inherit(fd.as_fd())?;
             *tree = fd.as_raw_fd();
+            // Done already.
+            *idmap = slot::NONE;
         }
         match &mut op {
             Op::Terminal { socket: fd, .. }
@@ -230,9 +233,10 @@ fn pid_of(pidfd: BorrowedFd<'_>) -> Result<i32, Errno> {
     pid.filter(|pid| *pid > 0).ok_or(Errno::SRCH)
 }
 
-/// The sources of bind mounts that root of a user namespace might not reach: opened with our rights, as detached copies.
+/// The sources of bind mounts that root of a user namespace might not reach: opened with our rights, as detached copies,
+/// and their ids mapped, which takes rights over the file system.
 /// What cannot be opened is left to init, which has the words for it.
-fn bind_sources(plan: &Plan, place: &Place<'_>) -> Vec<(usize, OwnedFd)> {
+fn bind_sources(plan: &Plan, place: &Place<'_>, idmaps: &[OwnedFd]) -> Vec<(usize, OwnedFd)> {
     if !plan.namespaces.has(flags::NEWUSER) || matches!(place, Place::Inside(..)) {
         return Vec::new();
     }
@@ -242,8 +246,18 @@ fn bind_sources(plan: &Plan, place: &Place<'_>) -> Vec<(usize, OwnedFd)> {
         how.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, own & flag::SOURCE_NOFOLLOW != 0);
         open_tree(CWD, source.as_c_str(), how).ok()
     };
+    let mapped = |tree: OwnedFd, idmap: i32, own: u32| {
+        if idmap > slot::IDMAP_BASE {
+            return Some(tree);
+        }
+        let userns_fd = idmaps.get((slot::IDMAP_BASE - idmap) as usize)?.as_raw_fd() as u64;
+        let map = Attributes { set: attr::IDMAP, userns_fd, ..Attributes::default() };
+        set_attributes(tree.as_fd(), c"", own & flag::IDMAP_RECURSIVE != 0, &map).ok().map(|()| tree)
+    };
     let binds = plan.ops.iter().enumerate().filter_map(|(index, (op, _))| match op {
-        Op::Bind { source, flags, .. } if flags & flag::COPY_SYMLINK == 0 => Some((index, open(&source.0, *flags)?)),
+        Op::Bind { source, flags, idmap, .. } if flags & flag::COPY_SYMLINK == 0 => {
+            Some((index, mapped(open(&source.0, *flags)?, *idmap, *flags)?))
+        }
         _ => None,
     });
     binds.collect()
