@@ -59,6 +59,17 @@ test_subordinate_ids() {
   eq "$(echo $out)" "33 0 1000 1 1 100000 65536" "user and map"
 }
 
+# Without a cgroup namespace the host's part of the tree is all that can be shown, and not for writing: not even where the
+# user may (CVE-2023-25809).
+test_cgroups_read_only() {
+  rootless ro '.linux.namespaces |= map(select(.type != "cgroup"))
+    | .mounts += [{destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["rw"]}]' \
+    sh -c 'for dir in $(find /sys/fs/cgroup -type d); do mkdir "$dir/made" 2> /dev/null && echo "made $dir/made"; done; grep " /sys/fs/cgroup " /proc/mounts'
+  status 0 rt run --bundle "$T/ro" ro
+  hasnt "$out" "^made" "directories made in the host's cgroups"
+  has "$out" " /sys/fs/cgroup [^ ]+ ro[, ]" "mount"
+}
+
 test_limits() {
   only systemd
   rootless lim '.linux.resources = {memory: {limit: 67108864}, pids: {limit: 20}}' sleep 1000

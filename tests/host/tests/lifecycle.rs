@@ -240,3 +240,36 @@ fn an_engines_mount_of_the_rootfs_stays() {
         .envs([("ROOT", c.root().as_os_str()), ("C", c.id.as_ref())]);
     assert_eq!(done(command).ok(), "2\n1\n1\n1\n");
 }
+
+/// A creator that was killed leaves a container that nobody can start; gc finds it and takes all of it, but neither a
+/// container that lives, nor a stopped one, nor one that is being made.
+#[test]
+fn gc_takes_what_killed_commands_left() {
+    need_host!();
+    let living = Bundle::new(&["sleep", "1000"]).start();
+    let gc = |args: &[&str]| living.rt(&[&["gc"], args].concat());
+    assert_eq!(gc(&[]).ok(), "nothing to remove\n");
+    // As a create that was killed at its last step leaves it: a cgroup with a process, and no state.
+    let orphan = format!("{}-orphan", living.id);
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.write();
+    let path = bundle.path().to_str().unwrap().to_owned();
+    living.rt(&["create", "--bundle", &path, &orphan]).ok();
+    let directory = living.root().join(&orphan);
+    let state: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(directory.join("state.json")).unwrap()).unwrap();
+    let pid = state["pid"].as_i64().unwrap();
+    fs::remove_file(directory.join("state.json")).unwrap();
+    let locked = fs::File::open(&directory).unwrap();
+    locked.lock().unwrap();
+    assert_eq!(gc(&[]).ok(), "nothing to remove\n", "somebody is making it");
+    locked.unlock().unwrap();
+    let found = format!("{orphan}: would be removed: its creator ended before it was made\n");
+    assert_eq!(gc(&["--dry-run"]).ok(), found);
+    assert!(directory.exists());
+    assert_eq!(gc(&[]).ok(), found.replace("would be removed", "removed"));
+    assert!(!directory.exists());
+    assert!(rt_tests::cgroups_named(&orphan).is_empty());
+    eventually("the orphan's end", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert_eq!(living.status(), "running");
+}

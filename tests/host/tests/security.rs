@@ -163,3 +163,53 @@ fn a_recycled_pid_is_not_init() {
     fs::write(&file, original).unwrap();
     assert_eq!(c.status(), "running");
 }
+
+/// An image's /dev/console is a symlink to a file of the host: the terminal is not bound there (CVE-2026-88264, CVE-2025-52565).
+#[test]
+fn a_symlinked_console_stays_inside() {
+    need_host!();
+    let outside = tempfile::tempdir().unwrap();
+    let file = outside.path().join("file");
+    fs::write(&file, "host").unwrap();
+    let bundle = Bundle::shell("exec 2>&1; ls -l /dev/console; echo written > /dev/console").with(|c| {
+        c["mounts"].as_array_mut().unwrap().retain(|m| m["destination"] != "/dev");
+        c["process"]["terminal"] = true.into();
+    });
+    fs::create_dir(bundle.rootfs().join("dev/pts")).unwrap();
+    symlink(&file, bundle.rootfs().join("dev/console")).unwrap();
+    // What the container makes of it is its own affair; nothing of the host may change.
+    let _ = bundle.run();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "host");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+}
+
+/// More id mappings than fit in 16 bits of a length, or in the kernel's table, are an error with the field's name; nothing
+/// is cut off in silence (CVE-2021-43784).
+#[test]
+fn a_flood_of_id_mappings_is_refused_whole() {
+    need_host!();
+    let many: Vec<_> = (0..4000).map(|i| json!({"containerID": i, "hostID": 100_000 + 2 * i, "size": 1})).collect();
+    let done = Bundle::new(&["true"])
+        .with(|c| {
+            c["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+            c["linux"]["uidMappings"] = many.clone().into();
+            c["linux"]["gidMappings"] = many.into();
+        })
+        .run();
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.err.contains("/linux/uidMappings"), "{done:?}");
+}
+
+/// The program's own image names rt as its program, by way of /proc/self/exe, and would get at rt's file (CVE-2019-5736).
+#[test]
+fn proc_self_exe_is_never_the_runtime() {
+    need_host!();
+    let before = fs::metadata(rt_tests::rt()).unwrap().modified().unwrap();
+    let done = Bundle::new(&["/proc/self/exe"]).run();
+    // It is the stub: sealed, in memory, and without a plan it ends.
+    assert_ne!(done.code, 0, "{done:?}");
+    let c = Bundle::new(&["sleep", "1000"]).start();
+    let done = c.exec(&["/proc/self/exe"]);
+    assert_ne!(done.code, 0, "{done:?}");
+    assert_eq!(fs::metadata(rt_tests::rt()).unwrap().modified().unwrap(), before);
+}

@@ -6,6 +6,7 @@ mod delete;
 mod events;
 mod exec;
 mod features;
+mod gc;
 mod kill;
 mod list;
 mod pause;
@@ -46,6 +47,7 @@ pub const ALL: &[(&Grammar, Run)] = &[
     (&stats::GRAMMAR, stats::run),
     (&spec::GRAMMAR, spec::run),
     (&features::GRAMMAR, features::run),
+    (&gc::GRAMMAR, gc::run),
     (&plan::GRAMMAR, plan::run),
     (&check::GRAMMAR, check::run),
     (&seccomp::GRAMMAR, seccomp::run),

@@ -7,6 +7,7 @@ mod document;
 mod error;
 mod exec;
 mod foreground;
+mod gc;
 mod host_mount;
 mod kill;
 mod notify;
@@ -28,6 +29,7 @@ pub use document::{StateDocument, hook_state_around_pid, seccomp_message_around_
 pub use error::{Context, Error};
 pub use exec::{ExecOptions, exec};
 pub use foreground::Ending;
+pub use gc::{Orphan, gc};
 pub use kill::{kill, parse_signal};
 pub use options::{CreateOptions, Driver, StoreOptions};
 pub use pause::{pause, resume, update};

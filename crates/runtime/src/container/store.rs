@@ -147,6 +147,14 @@ impl Container {
         }
     }
 
+    /// Takes the lock if nobody has it.
+    pub fn try_lock(&self) -> Result<bool, Error> {
+        match flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::AGAIN) => Ok(false),
+            other => other.on("lock", &self.path).map(|()| true),
+        }
+    }
+
     /// Gives the lock up early: what follows may call the runtime itself.
     pub fn unlock(&self) -> Result<(), Error> {
         flock(&self.dir, FlockOperation::Unlock).on("unlock", &self.path)
