@@ -77,7 +77,8 @@ impl Cgroup {
         for &pid in pids {
             match pidfd_open(pid, PidfdFlags::empty()) {
                 Ok(fd) => open.push((pid, fd)),
-                Err(Errno::SRCH) => {}
+                // EINVAL: it is just being reaped.
+                Err(Errno::SRCH | Errno::INVAL) => {}
                 Err(errno) => return Err(self.process_call("pidfd_open", pid, errno)),
             }
         }

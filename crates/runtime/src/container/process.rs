@@ -76,7 +76,8 @@ pub fn has_executed(pid: i32, start_time: u64) -> Result<bool, Errno> {
 pub fn open(pid: i32, start_time: u64) -> Result<Option<OwnedFd>, Errno> {
     let Some(number) = Pid::from_raw(pid) else { return Ok(None) };
     let pidfd = match pidfd_open(number, PidfdFlags::empty()) {
-        Err(Errno::SRCH) => return Ok(None),
+        // EINVAL: it is just being reaped, and the number is still in use but nobody's.
+        Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
         other => other?,
     };
     // The handle first, then the check: from here on it cannot become another process's.
