@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::cgroup::Cgroup;
 use crate::dir::Dir;
+use crate::stats::finite;
 
 /// A limit that was reached, as the kernel still knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,7 +51,6 @@ impl Cgroup {
     /// The limits that the cgroup has reached since it was made. What cannot be read, as that of a cgroup that is gone, was not.
     pub fn reached(&self) -> Reached {
         let number = |dir: &Dir, file: &str| dir.read_number(file).ok().flatten();
-        let finite = |n: &u64| *n < i64::MAX as u64 / 4096 * 4096;
         let mut hits = Vec::new();
         let kills = self.oom_kills().unwrap_or(0);
         if kills > 0 {
@@ -59,13 +59,13 @@ impl Cgroup {
                 (None, Some(dir)) => (number(dir, "memory.max"), number(dir, "memory.peak")),
                 (None, None) => (None, None),
             };
-            hits.push(Hit { resource: "memory", limit: limit.filter(finite), peak, count: kills });
+            hits.push(Hit { resource: "memory", limit: limit.and_then(finite), peak, count: kills });
         }
         if let Some(dir) = self.v1("pids").or(self.unified_controller("pids")) {
             let events = dir.read_table("pids.events").unwrap_or_default();
             let refused = events.iter().find(|(key, _)| key == "max").map_or(0, |(_, count)| *count);
             if refused > 0 {
-                let limit = number(dir, "pids.max").filter(finite);
+                let limit = number(dir, "pids.max").and_then(finite);
                 hits.push(Hit { resource: "pids", limit, peak: number(dir, "pids.peak"), count: refused });
             }
         }

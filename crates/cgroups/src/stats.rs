@@ -240,6 +240,11 @@ impl Cgroup {
     }
 }
 
+/// A limit, unless it is one of the numbers that mean none: the largest of whole pages on v1, and what stands for `max` on v2.
+pub fn finite(limit: u64) -> Option<u64> {
+    (limit < i64::MAX as u64 / 4096 * 4096).then_some(limit)
+}
+
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }

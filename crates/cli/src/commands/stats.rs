@@ -115,8 +115,8 @@ fn share(nanoseconds: u64, passed: Duration) -> f64 {
 }
 
 fn usage(id: String, cpu_percent: f64, stats: &Stats) -> Usage {
-    // v1 says "none" by the largest number of whole pages, v2 by "max".
-    let finite = |limit: u64| Some(limit).filter(|l| *l > 0 && *l < i64::MAX as u64 / 4096 * 4096);
+    // What is not counted is 0.
+    let limit = |limit: u64| rt_cgroups::stats::finite(limit).filter(|l| *l > 0);
     let pressure = |psi: &Option<Psi>| psi.as_ref().map(|psi| psi.some.avg10);
     let moved = |op: &str| {
         let entries = stats.blkio.io_service_bytes_recursive.iter();
@@ -126,7 +126,7 @@ fn usage(id: String, cpu_percent: f64, stats: &Stats) -> Usage {
         id,
         cpu_percent,
         memory_usage: stats.memory.usage.usage,
-        memory_limit: finite(stats.memory.usage.limit),
+        memory_limit: limit(stats.memory.usage.limit),
         memory_peak: Some(stats.memory.usage.max).filter(|peak| *peak > 0),
         cpu_pressure: pressure(&stats.cpu.psi),
         memory_pressure: pressure(&stats.memory.psi),
@@ -134,7 +134,7 @@ fn usage(id: String, cpu_percent: f64, stats: &Stats) -> Usage {
         io_read_bytes: moved("read"),
         io_write_bytes: moved("write"),
         pids: stats.pids.current,
-        pids_limit: finite(stats.pids.limit),
+        pids_limit: limit(stats.pids.limit),
     }
 }
 
