@@ -139,6 +139,13 @@ fn pods() {
     let (one, two): (Vec<&str>, Vec<&str>) = (one.ok().lines().collect(), two.ok().lines().collect());
     assert_eq!(one[0], "podname");
     assert_eq!(one[..4], two[..4]);
-    assert_ne!(one[4], two[4]);
+    // Not with each other: the first is gone by then, and the kernel gives its inode away again.
+    let infra = p.call(&["pod", "inspect", "--format", "{{.InfraContainerID}}", "pod"]);
+    let pid = p.call(&["inspect", "--format", "{{.State.Pid}}", infra.ok().trim()]);
+    let link = |n| fs::read_link(format!("/proc/{}/ns/{n}", pid.ok().trim())).unwrap().display().to_string();
+    assert_eq!(one[3], link("net"));
+    for seen in [one[4], two[4]] {
+        assert_ne!(seen, link("pid"));
+    }
     p.call(&["pod", "rm", "-f", "-t", "0", "pod"]).ok();
 }
