@@ -37,7 +37,7 @@ fn state(data: &[u8]) -> bool {
         let again = again.unwrap_or_else(|e| panic!("a state that was kept and cannot be read: {e}"));
         let value = |state: &State| serde_json::to_value(state).unwrap_or(Value::Null);
         assert_eq!(value(&again), value(&state));
-        let document = StateDocument::new(&state, Status::Stopped);
+        let document = StateDocument::new(&state, Status::Stopped, None);
         assert_eq!(document.pid, 0, "a stopped container has no pid");
         assert_eq!(PathBuf::from(document.bundle).is_absolute(), state.bundle.is_absolute());
         drop(again);

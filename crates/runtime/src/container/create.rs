@@ -12,6 +12,7 @@ use rustix::io::{Errno, FdFlags, fcntl_getfd};
 use super::delete::destroy;
 use super::document::{OCI_VERSION, hook_state_for, hook_state_of};
 use super::error::{Context, Error};
+use super::exit::Exit;
 use super::foreground::{self, Ending};
 use super::host_mount::HostMount;
 use super::notify::{self, Proxy};
@@ -104,10 +105,11 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
         return Ok(Ending::Detached);
     };
     let status = foreground::wait(&launched.pidfd, signals, ours, proxy.as_ref())?;
-    if let Ok(cgroup) = Cgroup::open(&state.cgroup) {
-        foreground::explain(status, &cgroup);
-    }
+    let reached = foreground::explain(status, || state.reached());
     if options.keep {
+        if let Some(exit) = Exit::new(status, &reached) {
+            exit.record(&container);
+        }
         return Ok(status);
     }
     match container.lock() {

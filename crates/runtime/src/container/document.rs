@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::exit::Exit;
 use super::state::{State, Status};
 use crate::spec::{Spec, Text};
 
@@ -23,14 +24,17 @@ pub struct StateDocument {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     pub owner: String,
+    /// Beyond runc: how the init of a stopped container ended, if anybody has seen it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
     /// Beyond runc: the limits that a stopped container has reached.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reached_limits: Vec<rt_cgroups::Hit>,
 }
 
 impl StateDocument {
-    /// The document of a container with this status. A stopped container has no pid.
-    pub fn new(state: &State, status: Status) -> StateDocument {
+    /// The document of a container with this status. A stopped container has no pid; how it ended may be known.
+    pub fn new(state: &State, status: Status, exit: Option<Exit>) -> StateDocument {
         StateDocument {
             oci_version: state.oci_version.clone(),
             id: state.id.clone(),
@@ -41,6 +45,7 @@ impl StateDocument {
             created: state.created.clone(),
             annotations: state.annotations.clone(),
             owner: String::new(),
+            exit,
             reached_limits: if status == Status::Stopped { state.reached().0 } else { Vec::new() },
         }
     }

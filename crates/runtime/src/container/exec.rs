@@ -190,9 +190,9 @@ fn launch_in(
         return Err(e);
     }
     match signals {
-        Some(signals) => {
-            foreground::wait(&launched.pidfd, signals, ours, None).inspect(|ending| explain(*ending, cgroup))
-        }
+        Some(signals) => foreground::wait(&launched.pidfd, signals, ours, None).inspect(|ending| {
+            explain(*ending, || cgroup.reached());
+        }),
         None => Ok(Ending::Detached),
     }
 }

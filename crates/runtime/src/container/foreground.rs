@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use rt_cgroups::Cgroup;
+use rt_cgroups::Reached;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, read, write};
 use rustix::process::{WaitId, WaitIdOptions};
@@ -117,14 +117,16 @@ pub fn wait(
     }
 }
 
-/// Warns of limits that a killed process may have died of.
-pub fn explain(ending: Ending, cgroup: &Cgroup) {
-    if ending == Ending::Killed(Signal::SIGKILL as i32) {
-        let reached = cgroup.reached();
-        if !reached.0.is_empty() {
-            tracing::warn!("killed{reached}");
-        }
+/// The limits that a killed process may have died of; they are warned of.
+pub fn explain(ending: Ending, reached: impl FnOnce() -> Reached) -> Reached {
+    if ending != Ending::Killed(Signal::SIGKILL as i32) {
+        return Reached::default();
     }
+    let reached = reached();
+    if !reached.0.is_empty() {
+        tracing::warn!("killed{reached}");
+    }
+    reached
 }
 
 /// The ending of the awaited child, if it has ended; other children that came to us are reaped on the way.

@@ -7,6 +7,7 @@ use rustix::fs::readlink;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::foreground::Ending;
 use crate::launch::WAITING_NAME;
 
 /// What /proc/PID/stat says (proc_pid_stat(5)).
@@ -18,6 +19,8 @@ pub struct Stat {
     pub state: char,
     /// Clock ticks since boot.
     pub start_time: u64,
+    /// As wait(2) gives it, of a process that has ended.
+    wait_status: Option<i32>,
 }
 
 impl Stat {
@@ -35,6 +38,13 @@ impl Stat {
     pub fn is_dead(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
+
+    /// How a process has ended that was not waited for.
+    pub fn ending(&self) -> Option<Ending> {
+        let status = self.wait_status.filter(|_| self.is_dead())?;
+        // The kernel's encoding (wait(2), WIFSIGNALED).
+        Some(if status & 0x7f == 0 { Ending::Exited(status >> 8 & 0xff) } else { Ending::Killed(status & 0x7f) })
+    }
 }
 
 /// The name may hold anything, parentheses and newlines too: it ends at the last one.
@@ -47,7 +57,9 @@ fn parse(bytes: &[u8]) -> Option<Stat> {
     let state = fields.next()?.chars().next()?;
     // Field 22, and `fields` has just given field 3.
     let start_time = fields.nth(18)?.parse().ok()?;
-    Some(Stat { comm, state, start_time })
+    // Field 52, the last.
+    let wait_status = fields.nth(29).and_then(|field| field.trim_end().parse().ok());
+    Some(Stat { comm, state, start_time, wait_status })
 }
 
 /// How long a process may take from closing its descriptors to its end.

@@ -5,6 +5,7 @@ use rustix::process::Pid;
 
 use super::document::StateDocument;
 use super::error::Error;
+use super::exit::Exit;
 use super::state::{State, Status};
 use super::store::{Container, Store};
 
@@ -20,8 +21,13 @@ pub fn load(store: &Store, id: &str) -> Result<(Container, State, Status), Error
 
 /// The state document of one container.
 pub fn state(store: &Store, id: &str) -> Result<StateDocument, Error> {
-    let (_, state, status) = load(store, id)?;
-    Ok(StateDocument::new(&state, status))
+    let (container, state, status) = load(store, id)?;
+    Ok(document(&container, &state, status))
+}
+
+fn document(container: &Container, state: &State, status: Status) -> StateDocument {
+    let exit = if status == Status::Stopped { Exit::of(container, state) } else { None };
+    StateDocument::new(state, status, exit)
 }
 
 /// All containers with their owners' ids. One whose state cannot be read is warned of and left out.
@@ -29,7 +35,7 @@ pub fn list(store: &Store) -> Result<Vec<(StateDocument, u32)>, Error> {
     let mut all = Vec::new();
     for id in store.ids()? {
         match load(store, &id) {
-            Ok((_, state, status)) => all.push((StateDocument::new(&state, status), state.owner)),
+            Ok((container, state, status)) => all.push((document(&container, &state, status), state.owner)),
             // Being created or just deleted.
             Err(Error::DoesNotExist) => {}
             Err(e) => tracing::warn!("{e}"),
