@@ -131,6 +131,12 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// It was being frozen, and somebody else, such as a `kill`, thawed it.
+    #[error("unable to freeze {path}: it was thawed meanwhile", path = path.display())]
+    Thawed {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Nothing to freeze with.
     #[error("unable to freeze: no freezer in this cgroup")]
     NoFreezer,

@@ -42,6 +42,15 @@ impl Cgroup {
         }
     }
 
+    /// Lets processes that were killed while frozen run into their death. On v2 the kernel sees to that itself
+    /// (cgroup-v2.rst, "cgroup.freeze").
+    pub fn thaw_killed(&self) -> Result<(), Error> {
+        match self.freezer() {
+            Some(Freezer::V1(dir)) if is_frozen_v1(dir)? => dir.write("freezer.state", "THAWED"),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the container is frozen, or about to be. One without a freezer, or without a cgroup left, is not.
     pub fn freezer_state(&self) -> Result<FreezerState, Error> {
         let frozen = match self.freezer() {
@@ -86,6 +95,7 @@ fn freeze_v1(dir: &Dir) -> Result<(), Error> {
         match dir.read("freezer.state")?.trim() {
             "FROZEN" => return Ok(()),
             "FREEZING" => {}
+            "THAWED" => return Err(Error::Thawed { path: dir.path().to_owned() }),
             other => return Err(dir.malformed("freezer.state", other)),
         }
         if Instant::now() > end {

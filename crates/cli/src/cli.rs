@@ -1,9 +1,8 @@
 //! The command line: one definition (clap), runc's habits before it, the log contract after it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::Write;
 
-use clap::error::{ContextKind, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 use tracing::Level;
 
@@ -11,7 +10,9 @@ use crate::arguments::{self, Arguments, Line};
 use crate::commands;
 use crate::context::Context;
 use crate::grammar::{Grammar, flag, path, text};
+use crate::habits::as_runc_reads;
 use crate::log::{Format, Log};
+use crate::misuse::misused;
 
 /// Why a command failed, ready to be told.
 #[derive(Debug)]
@@ -146,32 +147,6 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// What clap found wrong, in runc's form and with runc's exit codes.
-fn misused(error: &clap::Error, arguments: &[OsString]) -> i32 {
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = print(&error.to_string());
-            return 0;
-        }
-        _ => {}
-    }
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let message = first.strip_prefix("error: ").unwrap_or(first).to_owned();
-    let unknown_command = error.kind() == ErrorKind::InvalidSubcommand;
-    let suggestion = error.get(ContextKind::SuggestedSubcommand).or_else(|| error.get(ContextKind::SuggestedArg));
-    let message = suggestion.map_or(message.clone(), |s| format!("{message} (did you mean {s}?)"));
-    let mut failure = Failure::usage(message);
-    if unknown_command {
-        failure.exit = 3;
-    }
-    // Options before the mistake may have said where the log is.
-    let log = log_in(arguments);
-    let _ = print("Incorrect Usage.\n\n");
-    log.failed(&failure);
-    failure.exit
-}
-
 fn level(name: &str) -> Level {
     match name {
         "error" => Level::ERROR,
@@ -191,63 +166,6 @@ fn log_of(arguments: &Arguments) -> Log {
     }
 }
 
-/// The log options of a command line that could not be parsed.
-fn log_in(arguments: &[OsString]) -> Log {
-    let value = |name: &str| {
-        arguments.iter().enumerate().find_map(|(i, a)| {
-            let a = a.to_str()?.strip_prefix("--")?.strip_prefix(name)?;
-            match a.strip_prefix('=') {
-                Some(value) => Some(OsString::from(value)),
-                None if a.is_empty() => arguments.get(i + 1).cloned(),
-                None => None,
-            }
-        })
-    };
-    let json = value("log-format").is_some_and(|f| f == "json");
-    Log {
-        file: value("log").map(Into::into),
-        format: if json { Format::Json } else { Format::Text },
-        level: Level::WARN,
-    }
-}
-
-/// Go's flag package takes `-long` for `--long`, and containerd's restore relies on it.
-fn as_runc_reads(arguments: Vec<OsString>) -> Vec<OsString> {
-    let single_dash = |a: &OsStr| a.to_str().is_some_and(|a| a.len() > 2 && a.starts_with('-') && !a.starts_with("--"));
-    if !arguments.iter().any(|a| single_dash(a)) {
-        return arguments;
-    }
-    let called = |name: &str| arguments.iter().skip(1).any(|a| a == name);
-    let command = commands::ALL.iter().map(|(grammar, _)| *grammar).find(|grammar| called(grammar.name));
-    let longs: Vec<&str> = GLOBAL.options().chain(command.iter().flat_map(|c| c.options())).map(|o| o.long).collect();
-    // What follows the program of exec, or the id of ps, is not ours.
-    let foreign = command.is_some_and(|c| c.rest.is_some_and(|rest| rest.foreign));
-    let mut own = true;
-    let mut positionals = 0;
-    arguments
-        .into_iter()
-        .enumerate()
-        .map(|(i, a)| {
-            if a == "--" {
-                own = false;
-            }
-            let Some(text) = a.to_str().filter(|_| own && i > 0) else { return a };
-            if !text.starts_with('-') {
-                positionals += 1;
-                // The command, the id, and then the program's own words.
-                if foreign && positionals > 2 {
-                    own = false;
-                }
-            }
-            let name = text.trim_start_matches('-').split('=').next().unwrap_or_default();
-            if single_dash(&a) && longs.contains(&name) {
-                return OsString::from(format!("-{text}"));
-            }
-            a
-        })
-        .collect()
-}
-
 /// The whole command line for clap: for what is unusual, wrong, or asks for help.
 pub fn definition() -> Command {
     GLOBAL
@@ -256,7 +174,6 @@ pub fn definition() -> Command {
         .subcommand_required(false)
         .args_override_self(true)
         .disable_version_flag(true)
-        .disable_help_subcommand(true)
         .arg(Arg::new("version").short('v').long("version").action(ArgAction::Version).help("Print the version"))
         .subcommands(commands::ALL.iter().map(|(grammar, _)| grammar.command()))
 }
@@ -265,23 +182,10 @@ pub fn definition() -> Command {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Vec<String> {
-        let words = line.split(' ').map(OsString::from).collect();
-        as_runc_reads(words).into_iter().map(|a| a.to_string_lossy().into_owned()).collect()
-    }
-
     /// clap's own checks of the definition: no option twice, no conflict.
     #[test]
     fn the_definition_is_sound() {
         definition().debug_assert();
-    }
-
-    /// Callers written against Go's flag package.
-    #[test]
-    fn single_dashes_are_read_as_go_reads_them() {
-        assert_eq!(read("rt -root /x create -bundle /b c"), ["rt", "--root", "/x", "create", "--bundle", "/b", "c"]);
-        assert_eq!(read("rt exec -it c sh -c -user"), ["rt", "exec", "-it", "c", "sh", "-c", "-user"]);
-        assert_eq!(read("rt kill c -all"), ["rt", "kill", "c", "--all"]);
     }
 
     /// Flags after the id are accepted, as runc does by reordering.

@@ -7,7 +7,9 @@ mod commands;
 mod context;
 mod duration;
 mod grammar;
+mod habits;
 mod log;
+mod misuse;
 mod table;
 
 pub use cli::{definition, run};

@@ -226,7 +226,7 @@ fn parameters_of_each_namespace() {
     );
 }
 
-/// What the state says: the version and the annotations of the config, and where it is.
+/// What the state says: the version it complies with itself, the annotations of the config, and where it is.
 #[test]
 fn version_annotations_and_root() {
     need_host!();
@@ -237,7 +237,7 @@ fn version_annotations_and_root() {
     let rootfs = container.rootfs();
     let absolute = container.with(|c| c["root"]["path"] = rootfs.display().to_string().into());
     let state = absolute.create().state();
-    assert_eq!(state["ociVersion"], "1.0.2");
+    assert_eq!(state["ociVersion"], "1.3.0");
     assert_eq!(state["annotations"]["org.example.key"], "value");
     assert_eq!(state["rootfs"], rootfs.display().to_string());
 }

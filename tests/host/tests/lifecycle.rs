@@ -128,7 +128,7 @@ fn kill_without_a_pid_namespace_takes_all() {
     let c = Bundle::shell("sleep 1000 & sleep 1000").without_namespace("pid").start();
     eventually("two processes", || c.rt(&["ps", "-f", "json", &c.id]).ok().matches(',').count() >= 1);
     c.rt(&["kill", &c.id, "KILL"]).ok();
-    eventually("no process", || c.rt(&["ps", "-f", "json", &c.id]).ok() == "[]");
+    eventually("no process", || c.rt(&["ps", "-f", "json", &c.id]).ok() == "[]\n");
 }
 
 /// Signals sent to `rt run` reach the program.

@@ -50,9 +50,6 @@ pub fn options(arguments: &Arguments) -> Result<CreateOptions, Failure> {
 /// `rt create`.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     let prefixed = |e: container::Error| Failure::from(e).prefixed("rt create failed: ");
-    let created = container::create(&context.store()?, arguments.id(), &options(arguments)?).map_err(prefixed)?;
-    for warning in created.warnings {
-        tracing::warn!("{warning}");
-    }
+    container::create(&context.store()?, arguments.id(), &options(arguments)?).map_err(prefixed)?;
     Ok(0)
 }

@@ -34,7 +34,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     let pids: Vec<i32> =
         container::processes(&context.store()?, arguments.id())?.iter().map(|p| p.as_raw_nonzero().get()).collect();
     if arguments.text("format") == Some("json") {
-        print(&serde_json::to_string(&pids).unwrap_or_default())?;
+        print(&format!("{}\n", serde_json::to_string(&pids).unwrap_or_default()))?;
         return Ok(0);
     }
     let options: Vec<OsString> = arguments.all("options").map(OsString::from).collect();

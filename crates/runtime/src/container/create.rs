@@ -1,22 +1,22 @@
 //! `create` and `run`: a bundle becomes a container.
 
-use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 use rt_cgroups::{Cgroup, Driver, Entry, Location, systemd};
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, renameat, symlinkat, unlinkat};
-use rustix::io::{Errno, FdFlags, fcntl_getfd};
+use rustix::fs::{CWD, Mode, OFlags, openat, symlinkat};
 
 use super::delete::destroy;
-use super::document::{OCI_VERSION, hook_state_for, hook_state_of};
+use super::document::{hook_state_for, hook_state_of};
 use super::error::{Context, Error};
 use super::exit::Exit;
 use super::foreground::{self, Ending};
 use super::host_mount::HostMount;
+use super::inherited::{check_preserved, set_oom_score, socket_activation, write_oom_score};
+use super::kept::{defaults_for_exec, later_hooks, owned_annotations};
 use super::notify::{self, Proxy};
 use super::options::{CreateOptions, StoreOptions};
+use super::pid_file::write_pid_file;
 use super::process::{Stat, has_executed};
 use super::resctrl::Group;
 use super::sockets::{connect_to, console_pair, listen_for_start};
@@ -27,17 +27,10 @@ use crate::host;
 use crate::launch::{Descriptors, Entering, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks};
 use crate::network::{move_devices, refuse_own_parameters};
 use crate::plan::{Console, Host, Plan, Request, lower};
-use crate::spec::{Document, Hooks, Problem, Process, Spec, Text};
-
-/// A container that waits for `start`.
-#[derive(Debug)]
-pub struct Created {
-    /// Things that had no effect.
-    pub warnings: Vec<Problem>,
-}
+use crate::spec::{Document, Spec};
 
 /// Creates a container; its program waits for `start`.
-pub fn create(store: &Store, id: &str, options: &CreateOptions) -> Result<Created, Error> {
+pub fn create(store: &Store, id: &str, options: &CreateOptions) -> Result<(), Error> {
     let document = read_config(options)?;
     let spec: Spec<'_> = document.parse()?;
     let terminal = wants_terminal(&spec);
@@ -52,9 +45,8 @@ pub fn create(store: &Store, id: &str, options: &CreateOptions) -> Result<Create
     let mut making = Making::begin(store, id, &spec, options, console, true)?;
     making.stage()?;
     making.prepare()?;
-    let warnings = std::mem::take(&mut making.plan.warnings);
     making.finish()?;
-    Ok(Created { warnings })
+    Ok(())
 }
 
 /// Creates a container and starts its program; unless detached, waits for its end.
@@ -126,6 +118,13 @@ pub fn read_config(options: &CreateOptions) -> Result<Document, Error> {
     Ok(Document::read(&path)?)
 }
 
+/// Tells what will have no effect.
+pub fn warn_of(plan: &Plan) {
+    for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
 fn wants_terminal(spec: &Spec<'_>) -> bool {
     spec.process.as_ref().and_then(|p| p.terminal).unwrap_or(false)
 }
@@ -183,6 +182,7 @@ impl<'a> Making<'a> {
             barrier,
         };
         let plan = lower(spec, &host, &request)?;
+        warn_of(&plan);
         refuse_own_parameters(&plan)?;
         check_rootfs(&plan.rootfs)?;
         let agent = plan.seccomp_agent.as_deref().filter(|_| plan.seccomp.is_some());
@@ -386,7 +386,6 @@ impl<'a> Making<'a> {
             (path, metadata.unwrap_or_default())
         });
         Ok(State {
-            oci_version: spec.oci_version.as_deref().unwrap_or(OCI_VERSION).to_owned(),
             id: id.to_owned(),
             pid: launched.pid,
             start_time: stat.start_time,
@@ -434,10 +433,6 @@ impl Drop for Making<'_> {
     }
 }
 
-fn owned_annotations(spec: &Spec<'_>) -> BTreeMap<String, String> {
-    spec.annotations.iter().flatten().map(|(k, v)| (k.to_string(), v.to_string())).collect()
-}
-
 /// Where the cgroup goes (config-linux.md "Cgroups Path").
 pub fn locate(spec: &Spec<'_>, host: &Host, id: &str, options: &StoreOptions) -> Result<Location, Error> {
     let path = spec.linux.as_ref().and_then(|l| l.cgroups_path.as_deref()).filter(|p| !p.is_empty());
@@ -455,131 +450,5 @@ fn check_rootfs(rootfs: &Path) -> Result<(), Error> {
             errno,
         }
         .into()),
-    }
-}
-
-/// Descriptors of socket activation (sd_listen_fds(3)).
-struct Activation {
-    count: u32,
-    names: Option<String>,
-}
-
-fn socket_activation() -> Activation {
-    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    let ours = number("LISTEN_PID") == Some(std::process::id());
-    let count = if ours { number("LISTEN_FDS").unwrap_or(0) } else { 0 };
-    Activation { count, names: std::env::var("LISTEN_FDNAMES").ok().filter(|_| count > 0) }
-}
-
-/// Every descriptor that is to be passed on must be there.
-pub fn check_preserved(count: u32) -> Result<(), Error> {
-    for fd in 3..3 + count {
-        // SAFETY: only asked for its flags; a number without a file gives EBADF.
-        let borrowed = unsafe { rustix::fd::BorrowedFd::borrow_raw(fd as i32) };
-        match fcntl_getfd(borrowed) {
-            Ok(flags) if flags.contains(FdFlags::CLOEXEC) => {
-                return Err(Error::PreservedFd { fd, errno: Errno::BADF });
-            }
-            Ok(_) => {}
-            Err(errno) => return Err(Error::PreservedFd { fd, errno }),
-        }
-    }
-    Ok(())
-}
-
-/// Children inherit the score, so no right over the child is needed. Returns what to restore.
-pub fn set_oom_score(score: i32) -> Result<Option<String>, Error> {
-    let old = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
-    let old = old.trim().to_owned();
-    if old == score.to_string() {
-        return Ok(None);
-    }
-    write_oom_score(&score.to_string()).map_err(|errno| LaunchError::Named {
-        pointer: "/process/oomScoreAdj".into(),
-        what: "write /proc/self/oom_score_adj",
-        name: score.to_string(),
-        errno,
-    })?;
-    Ok(Some(old))
-}
-
-/// See [`set_oom_score`].
-pub fn write_oom_score(score: &str) -> Result<(), Errno> {
-    std::fs::write("/proc/self/oom_score_adj", score).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
-}
-
-/// The pid in decimal without a newline, whole or not at all: engines poll for this file.
-pub fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Error::File { what: "write the pid file", path: path.to_owned(), errno: Errno::INVAL });
-    };
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-    let dir = openat(CWD, parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .on("write the pid file", path)?;
-    let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = match openat(&dir, &temporary, create, Mode::from_raw_mode(0o666)) {
-        // Left by a writer that was killed.
-        Err(Errno::EXIST) => {
-            unlinkat(&dir, &temporary, AtFlags::empty()).on("write the pid file", path)?;
-            openat(&dir, &temporary, create, Mode::from_raw_mode(0o666))
-        }
-        other => other,
-    }
-    .on("write the pid file", path)?;
-    let written = std::fs::File::from(file).write_all(pid.to_string().as_bytes()).on("write the pid file", path);
-    let renamed = written.and_then(|()| renameat(&dir, &temporary, &dir, name).on("write the pid file", path));
-    if renamed.is_err() {
-        let _ = unlinkat(&dir, &temporary, AtFlags::empty());
-    }
-    renamed
-}
-
-/// What an exec'd process takes from the container's where it says nothing itself.
-fn defaults_for_exec(process: Option<&Process<'_>>) -> Process<'static> {
-    let Some(p) = process else { return Process::default() };
-    let own = |t: &Option<Text<'_>>| t.clone().map(Text::into_owned);
-    let texts = |l: &Option<Vec<Text<'_>>>| l.as_ref().map(|l| l.iter().cloned().map(Text::into_owned).collect());
-    Process {
-        capabilities: p.capabilities.as_ref().map(|c| crate::spec::Capabilities {
-            bounding: texts(&c.bounding),
-            effective: texts(&c.effective),
-            inheritable: texts(&c.inheritable),
-            permitted: texts(&c.permitted),
-            ambient: texts(&c.ambient),
-        }),
-        rlimits: p.rlimits.as_ref().map(|limits| {
-            let own_limit =
-                |l: &crate::spec::Rlimit<'_>| crate::spec::Rlimit { kind: own(&l.kind), soft: l.soft, hard: l.hard };
-            limits.iter().map(own_limit).collect()
-        }),
-        no_new_privileges: p.no_new_privileges,
-        apparmor_profile: own(&p.apparmor_profile),
-        selinux_label: own(&p.selinux_label),
-        oom_score_adj: p.oom_score_adj,
-        ..Process::default()
-    }
-}
-
-/// poststart and poststop, which outlive this command.
-fn later_hooks(hooks: Option<&Hooks<'_>>) -> Hooks<'static> {
-    let own = |list: &Option<Vec<crate::spec::Hook<'_>>>| {
-        list.as_ref().map(|hooks| {
-            let texts =
-                |l: &Option<Vec<Text<'_>>>| l.as_ref().map(|l| l.iter().cloned().map(Text::into_owned).collect());
-            let own_hook = |h: &crate::spec::Hook<'_>| crate::spec::Hook {
-                path: h.path.clone().map(Text::into_owned),
-                args: texts(&h.args),
-                env: texts(&h.env),
-                timeout: h.timeout,
-            };
-            hooks.iter().map(own_hook).collect()
-        })
-    };
-    Hooks {
-        poststart: hooks.and_then(|h| own(&h.poststart)),
-        poststop: hooks.and_then(|h| own(&h.poststop)),
-        ..Hooks::default()
     }
 }

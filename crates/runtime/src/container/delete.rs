@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use rt_cgroups::{Cgroup, Driver, Location, systemd};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::OwnedFd;
 use rustix::fs::readlinkat;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::document::hook_state_of;
 use super::error::Error;
 use super::host_mount::HostMount;
+use super::process::ends;
 use super::state::{State, Status};
 use super::store::{CGROUP_LINK, Container, Store};
 use crate::launch::{HookRun, run_hooks};
@@ -55,14 +54,8 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
 fn kill_and_wait(state: &State) -> Result<(), Error> {
     let Some(init) = state.init()? else { return Ok(()) };
     let _ = pidfd_send_signal(&init, Signal::KILL);
-    await_end(&init)
-}
-
-fn await_end(init: &OwnedFd) -> Result<(), Error> {
-    let mut fds = [PollFd::new(init, PollFlags::IN)];
-    let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
-    match poll(&mut fds, Some(&patience)) {
-        Ok(0) => Err(Error::InitStillRunning),
+    match ends(&init, PATIENCE) {
+        Ok(false) => Err(Error::InitStillRunning),
         _ => Ok(()),
     }
 }

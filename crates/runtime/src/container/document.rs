@@ -14,7 +14,7 @@ use crate::spec::{Spec, Text};
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs)]
 pub struct StateDocument {
-    pub oci_version: String,
+    pub oci_version: &'static str,
     pub id: String,
     pub pid: i32,
     pub status: &'static str,
@@ -36,7 +36,7 @@ impl StateDocument {
     /// The document of a container with this status. A stopped container has no pid; how it ended may be known.
     pub fn new(state: &State, status: Status, exit: Option<Exit>) -> StateDocument {
         StateDocument {
-            oci_version: state.oci_version.clone(),
+            oci_version: OCI_VERSION,
             id: state.id.clone(),
             pid: if status == Status::Stopped { 0 } else { state.pid },
             status: status.text(),
@@ -67,19 +67,12 @@ struct HookState<'a> {
 /// Not a pid: the place where one goes.
 const PLACEHOLDER: i32 = -2_018_915_346;
 
-/// The specification version that rt implements.
+/// The version of the specification that rt implements, and with which its state documents comply whatever the config says.
 pub const OCI_VERSION: &str = "1.3.0";
 
 fn hook_state<'a>(spec: &'a Spec<'_>, id: &'a str, bundle: &'a Path, status: &'a str, pid: i32) -> HookState<'a> {
     let annotations = spec.annotations.iter().flatten().map(|(k, v): (&Text<'_>, &Text<'_>)| (&**k, &**v)).collect();
-    HookState {
-        oci_version: spec.oci_version.as_deref().unwrap_or(OCI_VERSION),
-        id,
-        status,
-        pid,
-        bundle: bundle.to_string_lossy(),
-        annotations,
-    }
+    HookState { oci_version: OCI_VERSION, id, status, pid, bundle: bundle.to_string_lossy(), annotations }
 }
 
 /// The state for a hook that the parent runs before the container has one.
@@ -90,7 +83,7 @@ pub fn hook_state_for(spec: &Spec<'_>, id: &str, bundle: &Path, status: &str, pi
 /// The state for a hook of an existing container.
 pub fn hook_state_of(state: &State, status: &str) -> Vec<u8> {
     let document = HookState {
-        oci_version: &state.oci_version,
+        oci_version: OCI_VERSION,
         id: &state.id,
         status,
         pid: if status == "stopped" { 0 } else { state.pid },

@@ -1,18 +1,23 @@
 //! `exec`: another process in a container, in its namespaces and its cgroup, through the same stub.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rt_cgroups::{Cgroup, Driver, Entry, systemd};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
 
-use super::create::{check_preserved, set_oom_score, write_oom_score, write_pid_file};
+use super::create::warn_of;
 use super::error::Error;
 use super::foreground::{self, Ending, explain};
+use super::inherited::{check_preserved, set_oom_score, write_oom_score};
+use super::pid_file::write_pid_file;
+use super::process::{DYING, ends};
 use super::sockets::{connect_to, console_pair};
 use super::state::{State, Status};
 use super::store::{Container, SECCOMP_FILE, Store};
 use crate::host;
-use crate::launch::{Descriptors, Entering, Event, Launched, Place, launch};
+use crate::launch::{Descriptors, Entering, Event, LaunchError, Launched, Place, launch};
 use crate::plan::{Console, ExecRequest, Request, lower_exec};
 use crate::seccomp::Profile;
 use crate::spec::{Capabilities, Document, Linux, Process, Spec, Text, User};
@@ -88,7 +93,16 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Ending, Er
     if options.console_socket.is_some() && !terminal {
         return Err(Error::SocketWithoutTerminal);
     }
-    launch_in(&container, &state, &cgroup, &init, process, options)
+    launch_in(&container, &state, &cgroup, &init, process, options).map_err(|e| or_stopped(e, &init, &state))
+}
+
+/// An init that ends takes with it what is being executed beside it; what is seen of that is not the cause. Already
+/// before it has ended it is in no namespaces (setns(2), ESRCH), and its pid namespace takes no new process (clone(2), ENOMEM).
+fn or_stopped(e: Error, init: &OwnedFd, state: &State) -> Error {
+    let suspicious =
+        matches!(e.errno(), Some(Errno::NOMEM | Errno::SRCH)) || matches!(e, Error::Launch(LaunchError::Died { .. }));
+    let patience = if suspicious { DYING } else { Duration::ZERO };
+    if ends(init, patience) == Ok(true) { Error::ExecStopped(state.reached()) } else { e }
 }
 
 fn launch_in(
@@ -134,6 +148,7 @@ fn launch_in(
     let annotations = state.annotations.iter().map(|(k, v)| (Text::from(k.as_str()), Text::from(v.as_str()))).collect();
     let spec = Spec { process: Some(process), linux, annotations: Some(annotations), ..Spec::default() };
     let plan = lower_exec(&spec, &host::probe()?, &exec)?;
+    warn_of(&plan);
     let descriptors = Descriptors {
         console,
         start: None,

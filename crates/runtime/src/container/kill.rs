@@ -1,6 +1,6 @@
 //! `kill`: a signal to init, or to everything in the container.
 
-use rt_cgroups::{Cgroup, FreezerState};
+use rt_cgroups::Cgroup;
 use rt_sys::clone::flags;
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -63,11 +63,7 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<(), Error
     }
     send(&init, signal)?;
     if signal == SIGKILL {
-        // A frozen process on cgroup v1 dies only when it is thawed.
-        let cgroup = cgroup()?;
-        if matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen)) {
-            cgroup.thaw()?;
-        }
+        cgroup()?.thaw_killed()?;
     }
     Ok(())
 }

@@ -2,8 +2,9 @@
 
 use rt_cgroups::{Cgroup, FreezerState, Resources, systemd};
 
-use super::error::Error;
-use super::state::Status;
+use super::error::{Context, Error};
+use super::process::{DYING, ends, is_killed};
+use super::state::{State, Status};
 use super::store::Store;
 
 /// Freezes all processes of a container.
@@ -13,10 +14,23 @@ pub fn pause(store: &Store, id: &str) -> Result<(), Error> {
     let state = container.state()?;
     let cgroup = Cgroup::open(&state.cgroup)?;
     match container.status(&state, || matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen)))? {
-        Status::Running | Status::Created => Ok(cgroup.freeze()?),
+        Status::Running | Status::Created => match cgroup.freeze() {
+            // Most likely it is being killed, which thaws.
+            Err(rt_cgroups::Error::Thawed { .. }) if ended(&state)? => Err(Error::NotRunning),
+            // On v1 it would never get to its end: a kill that came before had nothing to thaw yet.
+            Ok(()) if is_killed(state.pid).doing("look at the container's init")? => {
+                cgroup.thaw_killed()?;
+                Err(Error::NotRunning)
+            }
+            other => Ok(other?),
+        },
         Status::Paused => Err(Error::Paused),
         Status::Stopped => Err(Error::NotRunning),
     }
+}
+
+fn ended(state: &State) -> Result<bool, Error> {
+    state.init()?.map_or(Ok(true), |init| ends(&init, DYING)).doing("wait for the container's init")
 }
 
 /// Thaws a frozen container.
@@ -27,8 +41,8 @@ pub fn resume(store: &Store, id: &str) -> Result<(), Error> {
     let cgroup = Cgroup::open(&state.cgroup)?;
     match container.status(&state, || matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen)))? {
         Status::Paused => Ok(cgroup.thaw()?),
-        Status::Stopped => Err(Error::NotRunning),
-        Status::Running | Status::Created => Err(Error::NotPaused),
+        // In runc's words, for a stopped container, too.
+        Status::Stopped | Status::Running | Status::Created => Err(Error::NotPaused),
     }
 }
 

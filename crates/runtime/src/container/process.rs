@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::readlink;
 use rustix::io::Errno;
@@ -97,6 +98,35 @@ pub fn open(pid: i32, start_time: u64) -> Result<Option<OwnedFd>, Errno> {
     Ok(same.then_some(pidfd))
 }
 
+/// Whether the process has a SIGKILL that it has not come to yet (proc_pid_status(5), SigPnd and ShdPnd).
+pub fn is_killed(pid: i32) -> Result<bool, Errno> {
+    let bytes = match rt_sys::file::read(format!("/proc/{pid}/status")) {
+        Err(Errno::NOENT | Errno::SRCH) => return Ok(true),
+        other => other?,
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let pending = text.lines().filter_map(|l| l.strip_prefix("SigPnd:").or_else(|| l.strip_prefix("ShdPnd:")));
+    let masks = pending.filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    Ok(masks.fold(0, |all, mask| all | mask) & SIGKILL_BIT != 0)
+}
+
+/// Signal 9 in a mask whose lowest bit is signal 1.
+const SIGKILL_BIT: u64 = 1 << 8;
+
+/// How long a killed process may take to be gone, for those who would tell of another cause else.
+pub const DYING: Duration = Duration::from_millis(200);
+
+/// Whether the process has ended, or does so within `patience`.
+pub fn ends(pidfd: &OwnedFd, patience: Duration) -> Result<bool, Errno> {
+    let patience = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
+    loop {
+        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&patience)) {
+            Err(Errno::INTR) => continue,
+            other => return other.map(|ready| ready > 0),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,5 +148,6 @@ mod tests {
         assert!(open(pid, stat.start_time + 1).unwrap().is_none());
         assert!(open(0, 0).unwrap().is_none() && open(i32::MAX, 0).unwrap().is_none());
         assert_eq!(Stat::read(i32::MAX), Ok(None));
+        assert_eq!((is_killed(pid), is_killed(i32::MAX)), (Ok(false), Ok(true)));
     }
 }

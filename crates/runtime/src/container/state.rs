@@ -15,8 +15,6 @@ use crate::spec::{Hooks, IdMapping, Process};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", bound(deserialize = "'de: 'static"))]
 pub struct State {
-    /// Of the config.
-    pub oci_version: String,
     /// Its id.
     pub id: String,
     /// Init's pid.

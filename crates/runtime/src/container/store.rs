@@ -73,6 +73,16 @@ impl Store {
     /// Claims `id` and locks it.
     pub fn claim(&self, id: &str) -> Result<Container, Error> {
         check_id(id)?;
+        loop {
+            match self.try_claim(id) {
+                // A forced delete has come between the directory and the lock: to it we were a creator that had died.
+                Err(Error::DoesNotExist) => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn try_claim(&self, id: &str) -> Result<Container, Error> {
         let path = self.options.root.join(id);
         let mode = Mode::from_raw_mode(0o711);
         match mkdirat(CWD, &path, mode) {

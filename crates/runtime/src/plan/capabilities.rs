@@ -52,12 +52,16 @@ impl Lowering<'_> {
     /// Unknown names are warned of and left out, as runc does: a newer engine may know more than this kernel.
     pub(super) fn capability_sets(&mut self, capabilities: Option<&Capabilities<'_>>) -> Sets {
         let Some(capabilities) = capabilities else { return Sets::default() };
+        let mut told: Vec<String> = Vec::new();
         let mut mask = |list: &crate::spec::List<crate::spec::Text<'_>>, template: &'static str| {
             let mut mask = 0;
             for (i, name) in list.as_deref().unwrap_or_default().iter().enumerate() {
                 match number(name) {
                     Some(n) => mask |= 1 << n,
+                    // Most names stand in several sets.
+                    None if told.iter().any(|known| known == &**name) => {}
                     None => {
+                        told.push(name.to_string());
                         let fault = Fault::Value {
                             value: name.to_string(),
                             why: "is no capability of this kernel and is ignored",
