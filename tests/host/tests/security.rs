@@ -164,23 +164,30 @@ fn a_recycled_pid_is_not_init() {
     assert_eq!(c.status(), "running");
 }
 
-/// An image's /dev/console is a symlink to a file of the host: the terminal is not bound there (CVE-2026-88264, CVE-2025-52565).
+/// An image's /dev/console is a symlink to a file of the host, or to where one could be made: the terminal is not bound there,
+/// and none is made (CVE-2026-88264, CVE-2025-52565).
 #[test]
 fn a_symlinked_console_stays_inside() {
     need_host!();
     let outside = tempfile::tempdir().unwrap();
     let file = outside.path().join("file");
     fs::write(&file, "host").unwrap();
+    for target in ["file", "missing"] {
+        console_to(&outside.path().join(target));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "host");
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1, "{target}: made on the host");
+    }
+}
+
+fn console_to(target: &std::path::Path) {
     let bundle = Bundle::shell("exec 2>&1; ls -l /dev/console; echo written > /dev/console").with(|c| {
         c["mounts"].as_array_mut().unwrap().retain(|m| m["destination"] != "/dev");
         c["process"]["terminal"] = true.into();
     });
     fs::create_dir(bundle.rootfs().join("dev/pts")).unwrap();
-    symlink(&file, bundle.rootfs().join("dev/console")).unwrap();
+    symlink(target, bundle.rootfs().join("dev/console")).unwrap();
     // What the container makes of it is its own affair; nothing of the host may change.
     let _ = bundle.run();
-    assert_eq!(fs::read_to_string(&file).unwrap(), "host");
-    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
 }
 
 /// More id mappings than fit in 16 bits of a length, or in the kernel's table, are an error with the field's name; nothing
