@@ -8,20 +8,20 @@ use crate::journal::Journal;
 use crate::resources::{BlockIo, Cpu, HugepageLimit, Memory, Network, Pids, Resources};
 
 impl Cgroup {
-    /// Puts the limits that are set in `new` in force, and returns them merged over those of `old`.
+    /// Puts the limits that are set in `new` in force; `old` are those so far.
     ///
-    /// Fields that are unset in `new` keep their value, in the kernel as in the result. Devices are not changed: a
-    /// plugin may have changed them behind our back. If a limit is refused, those already written are taken back.
-    pub fn update(&self, old: &Resources, new: &Resources) -> Result<Resources, Error> {
-        let new = new.normalized();
+    /// Fields that are unset in `new` keep their value. Devices are not changed: a plugin may have changed them behind
+    /// our back. If a limit is refused, those already written are taken back.
+    pub fn update(&self, old: &Resources, new: &Resources) -> Result<(), Error> {
         let journal = Journal::default();
-        match self.set(&completed(old, &new), Some(&journal)) {
-            Ok(()) => Ok(merged(old, &new)),
-            Err(error) => {
-                journal.undo();
-                Err(error)
-            }
-        }
+        self.set(&completed(old, &new.normalized()), Some(&journal)).inspect_err(|_| journal.undo())
+    }
+}
+
+impl Resources {
+    /// These limits after an update by those that are set in `new`.
+    pub fn updated(&self, new: &Resources) -> Resources {
+        merged(self, &new.normalized())
     }
 }
 

@@ -125,7 +125,9 @@ fn a_failed_update_is_taken_back() {
     let old = resources(r#"{"memory":{"limit":67108864},"cpu":{"quota":50000,"period":200000}}"#);
     scratch.cgroup.apply(&old).unwrap();
     let cgroup = scratch.reopen();
-    let merged = cgroup.update(&old, &resources(r#"{"cpu":{"quota":60000}}"#)).unwrap();
+    let change = resources(r#"{"cpu":{"quota":60000}}"#);
+    cgroup.update(&old, &change).unwrap();
+    let merged = old.updated(&change);
     let expected = resources(r#"{"memory":{"limit":67108864},"cpu":{"quota":60000,"period":200000}}"#);
     assert_eq!(merged, expected);
     let bad = resources(

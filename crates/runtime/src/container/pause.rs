@@ -5,7 +5,7 @@ use rt_cgroups::{Cgroup, FreezerState, Resources, systemd};
 use super::error::{Context, Error};
 use super::process::{DYING, ends, is_killed};
 use super::state::{State, Status};
-use super::store::Store;
+use super::store::{Container, Store};
 
 /// Freezes all processes of a container.
 pub fn pause(store: &Store, id: &str) -> Result<(), Error> {
@@ -54,18 +54,38 @@ pub fn update(store: &Store, id: &str, change: &Resources, schemata: &[String]) 
     if state.init()?.is_none() {
         return Err(Error::NotRunning);
     }
+    let cgroup = Cgroup::open(&state.cgroup)?;
+    let updated = state.resources.updated(change);
+    let before = std::mem::replace(&mut state.resources, updated);
+    // Written down first: a full disk is told while nothing has changed yet.
+    container.stage(&state)?;
+    let changed = apply(&container, &cgroup, &state, (&before, change), schemata);
+    if changed.is_err() {
+        container.unstage()?;
+        return changed;
+    }
+    container.publish()
+}
+
+fn apply(
+    container: &Container,
+    cgroup: &Cgroup,
+    state: &State,
+    (before, change): (&Resources, &Resources),
+    schemata: &[String],
+) -> Result<(), Error> {
     if !schemata.is_empty() {
         container.resctrl().ok_or(Error::OutsideResctrl)?.write(schemata)?;
     }
-    let cgroup = Cgroup::open(&state.cgroup)?;
     // The kernel first: what it refuses systemd must not come to believe.
-    let resources = cgroup.update(&state.resources, change)?;
+    cgroup.update(before, change)?;
+    if state.cgroup.unit.is_none() {
+        return Ok(());
+    }
     if let Err(e) = systemd::update(&state.cgroup, change) {
-        let _ = cgroup.update(&resources, &state.resources);
+        let _ = cgroup.update(&state.resources, before);
         return Err(e.into());
     }
     // systemd has written what it understands of it, rounded its own way.
-    cgroup.update(&state.resources, change)?;
-    state.resources = resources;
-    container.save(&state)
+    Ok(cgroup.update(before, change)?)
 }

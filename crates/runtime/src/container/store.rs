@@ -203,6 +203,11 @@ impl Container {
         renameat(&self.dir, STAGED_FILE, &self.dir, STATE_FILE).on("write", self.path.join(STATE_FILE))
     }
 
+    /// Forgets the staged state.
+    pub fn unstage(&self) -> Result<(), Error> {
+        self.forget(STAGED_FILE)
+    }
+
     /// Writes a file of the directory that nobody reads yet.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path.join(name);
