@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::sync::Arc;
 
 use clap::{Arg, ArgAction, Command};
 use tracing::Level;
@@ -13,6 +14,7 @@ use crate::grammar::{Grammar, flag, path, text};
 use crate::habits::as_runc_reads;
 use crate::log::{Format, Log};
 use crate::misuse::misused;
+use crate::trace::Trace;
 
 /// Why a command failed, ready to be told.
 #[derive(Debug)]
@@ -90,6 +92,7 @@ pub const GLOBAL: Grammar = Grammar {
         flag("systemd-cgroup", "Let systemd manage the cgroups; /linux/cgroupsPath is then slice:prefix:name"),
         text("cgroup-manager", "MANAGER", "Who manages the cgroups").one_of(&["cgroupfs", "systemd", "disabled"]),
         text("rootless", "BOOL", "Assume no right to manage cgroups").one_of(&["true", "false", "auto"]),
+        path("trace", "FILE", "Append to FILE what takes how long, in rt and in init; Perfetto opens it"),
         path("criu", "", "").hidden(),
     ]],
     words: &[],
@@ -107,15 +110,24 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
     };
     // The log must be known even if the rest of the command line is wrong.
     let log = log_of(&global);
-    log.install();
+    let trace = global.path("trace").map(|file| Arc::new(Trace::new(file)));
+    log.install(trace.clone());
     if global.flag("criu") {
         tracing::warn!("--criu is ignored: criu is looked up in PATH");
     }
     let context = Context::new(&global);
+    let called = command.as_ref().map(|(grammar, _)| grammar.name);
     let run = command.and_then(|(grammar, inside)| {
         commands::ALL.iter().find(|(g, _)| g.name == grammar.name).map(|(_, run)| run(&context, &inside))
     });
-    match run.unwrap_or_else(|| print(&definition().render_help().to_string()).map(|()| 0)) {
+    let ended = run.unwrap_or_else(|| print(&definition().render_help().to_string()).map(|()| 0));
+    if let Some((trace, command)) = trace.zip(called)
+        && let Err(e) = trace.write(command)
+    {
+        let e = Failure::from(e).prefixed("--trace: open or write the file: ");
+        tracing::warn!("{}", e.message);
+    }
+    match ended {
         Ok(code) => {
             log.succeeded();
             code

@@ -11,5 +11,6 @@ mod habits;
 mod log;
 mod misuse;
 mod table;
+mod trace;
 
 pub use cli::{definition, run};

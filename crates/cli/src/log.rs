@@ -5,13 +5,16 @@ use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use rt_runtime::launch::timeline::TARGET;
 use serde::Serialize;
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use crate::cli::Failure;
+use crate::trace::Trace;
 
 /// `--log-format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +57,10 @@ struct Line<'a> {
 }
 
 impl Log {
-    /// Collects warnings, and writes more detailed events as they come if asked to.
-    pub fn install(&self) {
+    /// Collects warnings, and writes more detailed events as they come if asked to; `trace` gets the spans.
+    pub fn install(&self, trace: Option<Arc<Trace>>) {
         // A second call, in tests, changes nothing.
-        let _ = tracing::subscriber::set_global_default(Collector { log: self.clone() });
+        let _ = tracing::subscriber::set_global_default(Collector { log: self.clone(), trace });
     }
 
     /// Writes the error of a failed command to the log, and once to standard error.
@@ -127,6 +130,7 @@ impl Log {
 
 struct Collector {
     log: Log,
+    trace: Option<Arc<Trace>>,
 }
 
 /// The message of an event, with its other fields behind it.
@@ -144,10 +148,21 @@ impl Visit for Message {
 
 impl Subscriber for Collector {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= self.log.level
+        if metadata.is_span() || metadata.target() == TARGET {
+            return self.trace.is_some();
+        }
+        *metadata.level() <= self.log.level
+    }
+
+    /// What is beyond it costs one comparison.
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(if self.trace.is_some() { LevelFilter::TRACE } else { LevelFilter::from_level(self.log.level) })
     }
 
     fn event(&self, event: &Event<'_>) {
+        if event.metadata().target() == TARGET {
+            return self.trace.iter().for_each(|trace| trace.event(event));
+        }
         let mut message = Message::default();
         event.record(&mut message);
         match *event.metadata().level() {
@@ -161,12 +176,18 @@ impl Subscriber for Collector {
         }
     }
 
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        self.trace.as_ref().map_or(span::Id::from_u64(1), |trace| trace.span(attributes))
     }
 
     fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
+
+    fn enter(&self, id: &span::Id) {
+        self.trace.iter().for_each(|trace| trace.enter(id));
+    }
+
+    fn exit(&self, id: &span::Id) {
+        self.trace.iter().for_each(|trace| trace.exit(id));
+    }
 }

@@ -193,6 +193,8 @@ ops! {
     52 JoinNetwork {}
     /// Enters the time namespace of `fd`, or with -1 the one just unshared.
     53 EnterTime { fd: i32 }
+    /// Writes into the file `fd` when each op begins: nanoseconds of CLOCK_MONOTONIC, 8 bytes for each op.
+    54 Timeline { fd: i32 }
 }
 
 /// Appends the header and `ops`.

@@ -46,13 +46,18 @@ pub fn signal_fd(mask: u64) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// Milliseconds of CLOCK_MONOTONIC, by the system call: init has no vDSO lookup.
+/// Milliseconds of CLOCK_MONOTONIC.
 pub fn monotonic_millis() -> u64 {
+    monotonic_nanos() / 1_000_000
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC, by the system call: init has no vDSO lookup.
+pub fn monotonic_nanos() -> u64 {
     const CLOCK_MONOTONIC: usize = 1;
     let mut time = [0_i64; 2];
     // SAFETY: `time` is a live timespec (two longs). With a valid clock the call cannot fail.
     let _ = unsafe { syscall3(nr::CLOCK_GETTIME, CLOCK_MONOTONIC, time.as_mut_ptr() as usize, 0) };
-    (time[0] * 1000 + time[1] / 1_000_000) as u64
+    (time[0] * 1_000_000_000 + time[1]) as u64
 }
 
 /// Reads the working directory into `buffer`, NUL included, and returns its length without the NUL.

@@ -12,13 +12,14 @@ fn no_working_directory_outside_the_container() {
     need_host!();
     for fd in 3..24 {
         let cwd = format!("/proc/self/fd/{fd}");
-        let done = Bundle::new(&["pwd"]).with(|c| c["process"]["cwd"] = cwd.clone().into()).run();
+        // Not pwd, which fails by itself where the working directory has no path.
+        let done = Bundle::new(&["true"]).with(|c| c["process"]["cwd"] = cwd.clone().into()).run();
         assert_ne!(done.code, 0, "{cwd}: {done:?}");
     }
     let c = Bundle::new(&["sleep", "1000"]).start();
     for fd in 3..24 {
         let cwd = format!("/proc/self/fd/{fd}");
-        assert_ne!(c.exec_with(&["--cwd", &cwd], &["pwd"]).code, 0, "{cwd}");
+        assert_ne!(c.exec_with(&["--cwd", &cwd], &["true"]).code, 0, "{cwd}");
     }
 }
 

@@ -17,6 +17,7 @@ mod rootfs;
 mod run;
 mod start;
 mod terminal;
+mod timeline;
 
 use core::ffi::{CStr, c_char};
 

@@ -17,6 +17,7 @@ use crate::fail::{At, Fail};
 use crate::hook::{self, Hook};
 use crate::mounts::{self, Bind, Filesystem, Mounts};
 use crate::program::{self, Program};
+use crate::timeline::Timeline;
 use crate::{credentials, files, proc, start, terminal};
 
 /// What ops leave for later ones.
@@ -27,6 +28,7 @@ struct Init {
     entered: bool,
     /// Init's pid as its creator sees it, in decimal.
     outer_pid: ([u8; 15], usize),
+    timeline: Timeline,
     /// Where reports go: first `rt create`, after the barrier `rt start`.
     peer: Option<OwnedFd>,
 }
@@ -45,6 +47,7 @@ pub fn run(plan: OwnedFd, peer: OwnedFd) -> ! {
         program: None,
         entered: false,
         outer_pid: ([0; 15], 0),
+        timeline: Timeline::default(),
         peer: Some(peer),
     };
     // By this name `rt` knows a container that waits.
@@ -61,7 +64,10 @@ pub fn run(plan: OwnedFd, peer: OwnedFd) -> ! {
     };
     for index in 0..count {
         let done = match op::next(&mut reader) {
-            Ok(op) => init.execute(index as u32, op),
+            Ok(op) => {
+                init.timeline.begins(index);
+                init.execute(index as u32, op)
+            }
             Err(_) => Err(Fail::new(Step::LoadPlan, Errno::INVAL)),
         };
         if let Err(fail) = done {
@@ -302,11 +308,14 @@ impl Init {
             Op::Ready { quiet: 0 } => self.meet(Kind::Ready, index)?,
             Op::Ready { .. } => self.await_release()?,
             Op::JoinNetwork {} => self.join_network()?,
+            Op::Timeline { fd } => self.timeline = Timeline::map(&owned(fd))?,
             Op::AwaitStart { socket } => {
                 self.peer = None;
                 self.peer = Some(start::await_start(socket)?);
             }
             Op::Seccomp { program, flags, listener, message_head, message_tail } => {
+                // The filter may not let us look at the clock.
+                self.timeline = Timeline::default();
                 self.seccomp(program.0, flags, listener, message_head.0, message_tail.0)?;
             }
             Op::Exec { argv, env, home, uid } => {

@@ -5,6 +5,7 @@ use std::path::Path;
 use rt_cgroups::{Cgroup, Driver, Entry, Location, systemd};
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, openat, symlinkat};
+use tracing::trace_span;
 
 use super::delete::destroy;
 use super::document::{hook_state_for, hook_state_of};
@@ -24,6 +25,7 @@ use super::state::State;
 use super::store::{CGROUP_LINK, Container, NOTIFY_DIR, RESCTRL_FILE, SECCOMP_FILE, Store};
 use super::time;
 use crate::host;
+use crate::launch::timeline;
 use crate::launch::{Descriptors, Entering, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks};
 use crate::network::{move_devices, refuse_own_parameters};
 use crate::plan::{Console, Host, Plan, Request, lower};
@@ -31,8 +33,8 @@ use crate::spec::{Document, Spec};
 
 /// Creates a container; its program waits for `start`.
 pub fn create(store: &Store, id: &str, options: &CreateOptions) -> Result<(), Error> {
-    let document = read_config(options)?;
-    let spec: Spec<'_> = document.parse()?;
+    let (document, read) = (read_config(options)?, trace_span!("parse config.json"));
+    let spec: Spec<'_> = read.in_scope(|| document.parse())?;
     let terminal = wants_terminal(&spec);
     if terminal && options.console_socket.is_none() {
         return Err(Error::TerminalWithoutSocket);
@@ -45,14 +47,15 @@ pub fn create(store: &Store, id: &str, options: &CreateOptions) -> Result<(), Er
     let mut making = Making::begin(store, id, &spec, options, console, true)?;
     making.stage()?;
     making.prepare()?;
-    making.finish()?;
+    let (_, _, launched) = making.finish()?;
+    launched.tell_timeline(true);
     Ok(())
 }
 
 /// Creates a container and starts its program; unless detached, waits for its end.
 pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, Error> {
-    let document = read_config(options)?;
-    let spec: Spec<'_> = document.parse()?;
+    let (document, read) = (read_config(options)?, trace_span!("parse config.json"));
+    let spec: Spec<'_> = read.in_scope(|| document.parse())?;
     let terminal = wants_terminal(&spec);
     if options.detach && terminal && options.console_socket.is_none() {
         return Err(Error::TerminalWithoutSocket);
@@ -81,6 +84,7 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     }
     let (container, state, launched) = making.finish()?;
     let executed = if ahead { Ok(()) } else { launched.event().map(drop).map_err(Error::from) };
+    launched.tell_timeline(false);
     // A hook may use the runtime itself.
     container.unlock()?;
     let started = executed.and_then(|()| poststart(&state));
@@ -96,7 +100,8 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
         }
         return Ok(Ending::Detached);
     };
-    let status = foreground::wait(&launched.pidfd, signals, ours, proxy.as_ref())?;
+    let program = trace_span!("the program runs");
+    let status = program.in_scope(|| foreground::wait(&launched.pidfd, signals, ours, proxy.as_ref()))?;
     let reached = foreground::explain(status, || state.reached());
     if options.keep {
         if let Some(exit) = Exit::new(status, &reached) {
@@ -105,7 +110,7 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
         return Ok(status);
     }
     match container.lock() {
-        Ok(()) => destroy(&container, Some(&state))?,
+        Ok(()) => trace_span!("delete").in_scope(|| destroy(&container, Some(&state)))?,
         // Somebody else has deleted it.
         Err(Error::DoesNotExist) => {}
         Err(e) => return Err(e),
@@ -162,7 +167,7 @@ impl<'a> Making<'a> {
         barrier: bool,
     ) -> Result<Self, Error> {
         super::store::check_id(id)?;
-        let host = host::probe()?;
+        let host = trace_span!("probe the host").in_scope(host::probe)?;
         let location = locate(spec, &host, id, store.options())?;
         let activation = socket_activation();
         check_preserved(options.preserve_fds + activation.count)?;
@@ -181,7 +186,7 @@ impl<'a> Making<'a> {
             pidfd_socket: options.pidfd_socket.is_some(),
             barrier,
         };
-        let plan = lower(spec, &host, &request)?;
+        let plan = trace_span!("lower").in_scope(|| lower(spec, &host, &request))?;
         warn_of(&plan);
         refuse_own_parameters(&plan)?;
         check_rootfs(&plan.rootfs)?;
@@ -191,8 +196,9 @@ impl<'a> Making<'a> {
             start: None,
             agent: agent.map(|p| connect_to("connect to the seccomp agent", p)).transpose()?,
             pidfd: options.pidfd_socket.as_deref().map(|p| connect_to("connect to the pidfd socket", p)).transpose()?,
+            timeline: None,
         };
-        let container = store.claim(id)?;
+        let container = trace_span!("claim the id").in_scope(|| store.claim(id))?;
         if notify.is_some() {
             notify::make_directory(&container)?;
         }
@@ -217,6 +223,9 @@ impl<'a> Making<'a> {
         if barrier {
             descriptors.start = Some(listen_for_start(container)?);
         }
+        if timeline::is_wanted() {
+            descriptors.timeline = Some(container.timeline()?);
+        }
         if let Some(program) = &self.plan.seccomp {
             container.write(SECCOMP_FILE, program)?;
         }
@@ -233,10 +242,10 @@ impl<'a> Making<'a> {
         if self.location.driver == Driver::Systemd {
             return self.launch_into_unit(host, descriptors, preserve, classes);
         }
-        let cgroup = Cgroup::create(&host.layout, &self.location)?;
-        let cgroup = self.cgroup.insert(cgroup);
+        let made = trace_span!("make the cgroup");
+        let cgroup = self.cgroup.insert(made.in_scope(|| Cgroup::create(&host.layout, &self.location))?);
         if let Some(resources) = resources {
-            cgroup.apply(resources)?;
+            trace_span!("set the limits").in_scope(|| cgroup.apply(resources))?;
         }
         let mut entry = cgroup.entry()?;
         entry.tasks.extend(classes);
@@ -244,8 +253,7 @@ impl<'a> Making<'a> {
         let launched = self.launched.insert(launched);
         // What takes long and is not needed before init runs anything but our own code is done while it is at work.
         launched.make_meanwhile(&self.plan)?;
-        cgroup.apply_devices(&self.plan.devices)?;
-        Ok(())
+        Ok(trace_span!("device filter").in_scope(|| cgroup.apply_devices(&self.plan.devices))?)
     }
 
     /// The `tasks` of the classes of cache and memory bandwidth. Recorded before they are made, as the cgroup is.
@@ -274,7 +282,8 @@ impl<'a> Making<'a> {
         let annotations = owned_annotations(self.spec);
         let wanted =
             systemd::Wanted { id, resources: &resources, devices: &self.plan.devices, annotations: &annotations };
-        let cgroup = systemd::start(&host.layout, &self.location, pid, &wanted)?;
+        let unit = trace_span!("systemd makes the unit");
+        let cgroup = unit.in_scope(|| systemd::start(&host.layout, &self.location, pid, &wanted))?;
         self.cgroup = Some(cgroup);
         launched.proceed()?;
         Ok(launched.make_meanwhile(&self.plan)?)
@@ -287,6 +296,7 @@ impl<'a> Making<'a> {
     /// Writes the state down while init is at work; nobody sees it before [`Making::finish`].
     fn stage(&mut self) -> Result<(), Error> {
         let container = self.container.as_ref().ok_or(Error::DoesNotExist)?;
+        let _span = trace_span!("write the state").entered();
         let state = self.state(&container.id, self.launched()?)?;
         container.stage(&state)?;
         self.state = Some(state);
@@ -314,7 +324,7 @@ impl<'a> Making<'a> {
             match launched.event() {
                 Ok(Event::Hooks) => {
                     move_devices(&self.plan.net_devices, &self.launched()?.pidfd)?;
-                    self.runtime_hooks()?;
+                    trace_span!("hooks").in_scope(|| self.runtime_hooks())?;
                     self.launched()?.release()?;
                 }
                 Ok(Event::Ready) => return Ok(launched.set_limits(&self.plan.limits)?),

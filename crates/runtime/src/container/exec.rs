@@ -8,7 +8,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::create::warn_of;
-use super::error::Error;
+use super::error::{Context, Error};
 use super::foreground::{self, Ending, explain};
 use super::inherited::{check_preserved, set_oom_score, write_oom_score};
 use super::pid_file::write_pid_file;
@@ -17,6 +17,7 @@ use super::sockets::{connect_to, console_pair};
 use super::state::{State, Status};
 use super::store::{Container, SECCOMP_FILE, Store};
 use crate::host;
+use crate::launch::timeline;
 use crate::launch::{Descriptors, Entering, Event, LaunchError, Launched, Place, launch};
 use crate::plan::{Console, ExecRequest, Request, lower_exec};
 use crate::seccomp::Profile;
@@ -147,13 +148,15 @@ fn launch_in(
     });
     let annotations = state.annotations.iter().map(|(k, v)| (Text::from(k.as_str()), Text::from(v.as_str()))).collect();
     let spec = Spec { process: Some(process), linux, annotations: Some(annotations), ..Spec::default() };
-    let plan = lower_exec(&spec, &host::probe()?, &exec)?;
+    let host = host::probe()?;
+    let plan = tracing::trace_span!("lower").in_scope(|| lower_exec(&spec, &host, &exec))?;
     warn_of(&plan);
     let descriptors = Descriptors {
         console,
         start: None,
         agent: agent.map(|(p, _)| connect_to("connect to the seccomp agent", p)).transpose()?,
         pidfd: options.pidfd_socket.as_deref().map(|p| connect_to("connect to the pidfd socket", p)).transpose()?,
+        timeline: timeline::is_wanted().then(timeline::in_memory).transpose().doing("make a file for the timeline")?,
     };
     let signals = (!options.detach).then(|| foreground::Signals::take(!options.no_subreaper)).transpose()?;
     // A user may move no processes between cgroups that only share a parent of root's: systemd does it for its units.
@@ -197,6 +200,7 @@ fn launch_in(
             return Err(e.into());
         }
     }
+    launched.tell_timeline(false);
     // Only now: to conmon this file is the sign of success.
     if let Some(path) = &options.pid_file
         && let Err(e) = write_pid_file(path, launched.pid)

@@ -4,6 +4,7 @@ use rt_init::report::{HEAD, Kind, MAX_DETAIL, Report};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use tracing::trace_span;
 
 use super::create::poststart;
 use super::delete::destroy;
@@ -13,7 +14,7 @@ use super::process::has_executed;
 use super::sockets::connect_to_init;
 use super::state::{State, Status};
 use super::store::{START_SOCKET, Store};
-use crate::launch::from_late_report;
+use crate::launch::{from_late_report, timeline};
 
 /// Starts a created container.
 pub fn start(store: &Store, id: &str) -> Result<(), Error> {
@@ -33,7 +34,14 @@ pub fn start(store: &Store, id: &str) -> Result<(), Error> {
         Err(Errno::CONNREFUSED | Errno::NOENT) => Err(stopped(&state)),
         other => Ok(other.doing("connect to the container's init")?),
     };
-    let opened = socket.and_then(|socket| open_barrier(&socket, &state));
+    let opened = socket.and_then(|socket| trace_span!("start").in_scope(|| open_barrier(&socket, &state)));
+    if timeline::is_wanted()
+        && let Some(file) = container.noted_timeline()
+    {
+        // The first is the wait.
+        let late = state.late_ops.iter().skip(1).map(|op| (op.index as usize, op.what.clone(), op.pointer.clone()));
+        timeline::tell(&file, state.pid, late, false);
+    }
     // A container that cannot run its program is over; what is left of it is for `delete`.
     container.forget(START_SOCKET)?;
     opened?;

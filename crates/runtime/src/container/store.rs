@@ -18,7 +18,7 @@ use super::error::{Context, Error};
 use super::options::StoreOptions;
 use super::resctrl::Group;
 use super::state::{State, Status};
-use crate::launch::WAITING_NAME;
+use crate::launch::{WAITING_NAME, timeline};
 
 pub const STATE_FILE: &str = "state.json";
 const STAGED_FILE: &str = ".state.json";
@@ -28,6 +28,8 @@ pub const SECCOMP_FILE: &str = "seccomp.bpf";
 pub const NOTIFY_DIR: &str = "notify";
 /// Where the container is in resctrl; absent for most.
 pub const RESCTRL_FILE: &str = "resctrl.json";
+/// When init began which op; absent without `--trace`.
+const TIMELINE_FILE: &str = "timeline";
 /// A symlink whose target is the cgroup's location: the first thing written, so that no crash can leave a cgroup unknown.
 pub const CGROUP_LINK: &str = "cgroup";
 
@@ -201,6 +203,19 @@ impl Container {
     /// Makes the staged state the state.
     pub fn publish(&self) -> Result<(), Error> {
         renameat(&self.dir, STAGED_FILE, &self.dir, STATE_FILE).on("write", self.path.join(STATE_FILE))
+    }
+
+    /// A file in which init notes its times, for `--trace`.
+    pub fn timeline(&self) -> Result<OwnedFd, Error> {
+        let path = self.path.join(TIMELINE_FILE);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        let file = openat(&self.dir, TIMELINE_FILE, flags, Mode::from_raw_mode(0o600)).on("create", &path)?;
+        timeline::prepare(file.into()).on("write", &path)
+    }
+
+    /// The same file later, if there is one.
+    pub fn noted_timeline(&self) -> Option<OwnedFd> {
+        openat(&self.dir, TIMELINE_FILE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
     }
 
     /// Forgets the staged state.

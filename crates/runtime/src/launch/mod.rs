@@ -7,6 +7,7 @@ mod hooks;
 mod maps;
 mod network;
 mod stub;
+pub mod timeline;
 
 use std::ffi::{CString, c_char};
 use std::mem::ManuallyDrop;
@@ -25,6 +26,8 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, prlimit, waitid,
 };
+
+use tracing::trace_span;
 
 use crate::plan::{Join, Op, Plan, slot};
 use crate::spec::Pointer;
@@ -45,6 +48,8 @@ pub struct Descriptors {
     pub agent: Option<OwnedFd>,
     /// The pidfd socket.
     pub pidfd: Option<OwnedFd>,
+    /// Where init notes its times, for `--trace`.
+    pub timeline: Option<OwnedFd>,
 }
 
 /// Where the process goes.
@@ -73,6 +78,7 @@ pub struct Launched {
     pub pidfd: OwnedFd,
     socket: OwnedFd,
     ops: Vec<(Op, Pointer)>,
+    timeline: Option<OwnedFd>,
 }
 
 /// What the stub says.
@@ -102,7 +108,7 @@ pub const WAITING_NAME: &str = "rt:init";
 /// Clones the process and starts the stub. `preserve` descriptors from 3 on stay open in the program.
 pub fn launch(
     plan: &Plan,
-    descriptors: Descriptors,
+    mut descriptors: Descriptors,
     entry: &Entry,
     preserve: u32,
     place: &Place<'_>,
@@ -111,6 +117,7 @@ pub fn launch(
     let parent = LaunchError::parent;
     // Init may wait long at its barrier: what the caller left open and did not ask for must end at the stub, not with it.
     rt_sys::process::close_range(3 + preserve, u32::MAX, true).map_err(parent("mark descriptors close-on-exec"))?;
+    let span = trace_span!("encode the plan").entered();
     let idmaps = plan.idmaps.iter().map(maps::user_namespace).collect::<Result<Vec<_>, _>>()?;
     let trees = bind_sources(plan, place, &idmaps);
     let time = time_namespace(plan, place)?;
@@ -130,9 +137,12 @@ pub fn launch(
     // The runtime is a short-lived process.
     let (_arguments, argv) = (ManuallyDrop::new(arguments), ManuallyDrop::new(argv));
     let wiring = Wiring { socket: theirs.as_fd(), stub: stub_fd.as_fd(), argv: argv.as_ptr() };
-    let (pid, pidfd) = clone_process(plan, entry, place, entering == Entering::Held, &wiring, &socket)?;
+    drop(span);
+    let (pid, pidfd) = trace_span!("clone")
+        .in_scope(|| clone_process(plan, entry, place, entering == Entering::Held, &wiring, &socket))?;
+    let timeline = descriptors.timeline.take();
     drop((theirs, descriptors, plan_fd, stub_fd));
-    Ok(Launched { pid, pidfd, socket, ops })
+    Ok(Launched { pid, pidfd, socket, ops, timeline })
 }
 
 struct Wiring<'a> {
@@ -157,7 +167,11 @@ fn final_ops(
     (idmaps, trees, time): (&[OwnedFd], &[(usize, OwnedFd)], &Option<OwnedFd>),
     preserve: u32,
 ) -> Result<Vec<(Op, Pointer)>, LaunchError> {
-    let mut ops = Vec::with_capacity(plan.ops.len() + entry.tasks.len() + 1);
+    let mut ops = Vec::with_capacity(plan.ops.len() + entry.tasks.len() + 2);
+    if let Some(fd) = &descriptors.timeline {
+        inherit(fd.as_fd())?;
+        ops.push((Op::Timeline { fd: fd.as_raw_fd() }, Pointer::new("/process")));
+    }
     ops.push((Op::CloseFrom { from: 3 + preserve }, Pointer::new("/process")));
     for tasks in &entry.tasks {
         inherit(tasks.as_fd())?;
@@ -399,6 +413,7 @@ fn before_stub(socket: &OwnedFd, joins: &[crate::plan::Join]) -> LaunchError {
 impl Launched {
     /// Waits for what the stub says next.
     pub fn event(&self) -> Result<Event, LaunchError> {
+        let _span = trace_span!("wait for init").entered();
         let mut message = [0_u8; HEAD + MAX_DETAIL];
         loop {
             let n = match recv(&self.socket, &mut message[..], RecvFlags::empty()) {
@@ -459,7 +474,7 @@ impl Launched {
     /// Makes what the plan leaves to us while init is at work, and hands it over.
     pub fn make_meanwhile(&self, plan: &Plan) -> Result<(), LaunchError> {
         if plan.namespaces.made_meanwhile() & flags::NEWNET != 0 {
-            let namespace = network::make()?;
+            let namespace = trace_span!("network namespace").in_scope(network::make)?;
             let sent = rt_sys::socket::send_fd(self.socket.as_fd(), namespace.as_fd(), b"n");
             unless_gone(sent).map_err(LaunchError::parent("send init its network namespace"))?;
         }
@@ -487,6 +502,14 @@ impl Launched {
     pub fn abort(&self) -> Option<WaitIdStatus> {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
         waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED).ok().flatten()
+    }
+
+    /// Tells `--trace` what init has spent its time on so far; with `waits` it is at the start barrier.
+    pub fn tell_timeline(&self, waits: bool) {
+        let labels = self.ops.iter().enumerate().map(|(i, (op, at))| (i, what(op), at.to_string()));
+        if let Some(file) = &self.timeline {
+            timeline::tell(file, self.pid, labels, waits);
+        }
     }
 
     /// The ops after the start barrier, for the errors of `start`.
