@@ -1,0 +1,188 @@
+"""Measures for hack/bench --scale how a start changes with what the host has already: mounts, running containers, other starts.
+
+Not to be called by hand. Prints tables, and with --plots DIR draws them. Each point is the median of interleaved runs of /bin/true.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+import plot
+
+ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def bundle(work, name, helpers, rt, program):
+    path = f"{work}/{name}"
+    for directory in ("bin", "proc", "sys", "dev", "etc"):
+        os.makedirs(f"{path}/rootfs/{directory}")
+    shutil.copy(f"{helpers}/{program}", f"{path}/rootfs/bin/{program}")
+    subprocess.run([rt, "spec"], cwd=path, check=True)
+    with open(f"{path}/config.json") as file:
+        config = json.load(file)
+    config["process"].update(terminal=False, args=[f"/bin/{program}"])
+    config["ociVersion"] = "1.0.2"
+    with open(f"{path}/config.json", "w") as file:
+        json.dump(config, file)
+    return path
+
+
+class Runtime:
+    def __init__(self, name, path, work, bundles):
+        self.name, self.path, self.bundles = name, path, bundles
+        self.state = f"{work}/state-{name}"
+        os.makedirs(self.state)
+        self.count = 0
+
+    def spawn(self, *words):
+        null = os.open(os.devnull, os.O_RDWR)
+        actions = [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)]
+        pid = os.posix_spawn(self.path, [self.path, "--root", self.state, *words], ENV, file_actions=actions)
+        os.close(null)
+        return pid
+
+    def call(self, *words):
+        _, status = os.waitpid(self.spawn(*words), 0)
+        if status:
+            raise SystemExit(f"hack/bench: {self.name} {' '.join(words)}: status {status}")
+
+    def fresh(self):
+        self.count += 1
+        return f"rtbench-{os.getpid()}-{self.name}-{self.count}"
+
+    def run(self):
+        """Milliseconds of one run."""
+        name = self.fresh()
+        begin = time.monotonic()
+        self.call("run", "--bundle", self.bundles["true"], name)
+        return (time.monotonic() - begin) * 1000
+
+    def at_once(self, number):
+        """Containers a second, when `number` of them are always being run."""
+        total, begin, running, made = max(64, number * 3), time.monotonic(), set(), 0
+        while made < total or running:
+            while made < total and len(running) < number:
+                running.add(self.spawn("run", "--bundle", self.bundles["true"], self.fresh()))
+                made += 1
+            pid, status = os.wait()
+            if pid in running:
+                running.remove(pid)
+                if status:
+                    raise SystemExit(f"hack/bench: {self.name}: a run of {number} at once ended with status {status}")
+        return total / (time.monotonic() - begin)
+
+
+def medians(runtimes, rounds):
+    samples = {one.name: [] for one in runtimes}
+    for number in range(rounds + 1):
+        random.shuffle(runtimes)
+        for one in runtimes:
+            took = one.run()
+            if number:
+                samples[one.name].append(took)
+    return {name: statistics.median(values) for name, values in samples.items()}
+
+
+def available():
+    with open("/proc/meminfo") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable:"))
+
+
+def mounts(runtimes, options):
+    """The host has more and more mounts."""
+    series, made = {one.name: [] for one in runtimes}, 0
+    directory = f"{options.work}/mounts"
+    os.makedirs(f"{directory}/source")
+    for number in (0, 250, 500, 1000, 2000):
+        while made < number:
+            os.makedirs(f"{directory}/{made}")
+            subprocess.run(["mount", "--bind", f"{directory}/source", f"{directory}/{made}"], check=True)
+            made += 1
+        for name, value in medians(runtimes, options.rounds).items():
+            series[name].append((number, value))
+    for number in range(made):
+        subprocess.run(["umount", f"{directory}/{number}"], check=True)
+    return series
+
+
+def density(runtimes, options):
+    """More and more containers run; also what each costs the host in memory."""
+    rt = next(one for one in runtimes if one.name == "rt")
+    series, names = {"rt": []}, []
+    before = available()
+    for number in (0, 100, 250, 500, 1000):
+        while len(names) < number:
+            names.append(rt.fresh())
+            rt.call("run", "--detach", "--bundle", rt.bundles["pause"], names[-1])
+        series["rt"].append((number, medians([rt], options.rounds)["rt"]))
+    each = (before - available()) / len(names)
+    for name in names:
+        rt.call("delete", "--force", name)
+    return series, each
+
+
+def concurrency(runtimes, options):
+    series = {one.name: [] for one in runtimes}
+    for number in (1, 2, 4, 8, 16, 32, 64):
+        random.shuffle(runtimes)
+        for one in runtimes:
+            series[one.name].append((number, statistics.median(one.at_once(number) for _ in range(3))))
+    return series
+
+
+def table(title, unit, series):
+    points = [x for x, _ in next(iter(series.values()))]
+    print(f"  {title}, {unit}")
+    width = max(map(len, series))
+    print("  " + " " * width, *(f"{x:>8}" for x in points))
+    for name, values in sorted(series.items()):
+        print("  " + name.ljust(width), *(f"{y:8.2f}" for _, y in values))
+    print()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ("helpers", "work", "rt"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--peer", action="append", default=[])
+    parser.add_argument("--rounds", type=int, required=True)
+    parser.add_argument("--plots")
+    options = parser.parse_args()
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    bundles = {name: bundle(options.work, name, options.helpers, options.rt, name) for name in ("true", "pause")}
+    runtimes = [Runtime("rt", options.rt, options.work, bundles)]
+    for peer in options.peer:
+        name, path = peer.split("=", 1)
+        one = Runtime(name, path, options.work, bundles)
+        pid = one.spawn("run", "--bundle", bundles["true"], one.fresh())
+        if os.waitpid(pid, 0)[1] == 0:
+            runtimes.append(one)
+        else:
+            print(f"  left out: {name} runs nothing here\n")
+    plots = []
+    series = mounts(list(runtimes), options)
+    table("run of /bin/true by mounts of the host", "ms", series)
+    plots.append(("mounts", "run /bin/true by mounts of the host", "ms", series))
+    series, each = density(list(runtimes), options)
+    table("run of /bin/true by running containers", "ms", series)
+    print(f"  memory of the host for each running container: {each:.0f} KiB\n")
+    plots.append(("density", "run /bin/true by running containers", "ms", series))
+    series = concurrency(list(runtimes), options)
+    table("containers a second by how many are run at once", "1/s", series)
+    plots.append(("concurrency", "containers a second by how many are run at once", "1/s", series))
+    if options.plots:
+        for name, title, unit, series in plots:
+            with open(f"{options.plots}/{name}.svg", "w") as file:
+                file.write(plot.lines(title, unit, series))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
