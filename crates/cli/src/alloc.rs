@@ -48,7 +48,7 @@ impl Bump {
                 return None;
             }
             match self.used.compare_exchange_weak(used, end, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Some((base + start) as *mut u8),
+                Ok(_) => return Some(self.room.get().cast::<u8>().wrapping_add(start)),
                 Err(now) => used = now,
             }
         }
