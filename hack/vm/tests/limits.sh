@@ -158,6 +158,17 @@ test_smallest_memory() {
   ((ours <= 256)) || fail "rt needs $ours KiB"
 }
 
+# Below that, creation fails in words: the kernel kills init, and not rt, whose memory init shares until it is executed.
+test_too_little_memory() {
+  local bytes # the kernel counts in pages
+  for bytes in 1 4096 16384; do
+    bundle tiny ".linux.resources = {memory: {limit: $bytes}}" /bin/true
+    fails rt create --bundle "$T/tiny" tiny
+    has "$out" "^rt create failed: .*memory limit too low?.* ($bytes|0) bytes" "error with $bytes bytes"
+    fails rt state tiny
+  done
+}
+
 # Programs that read runc's `events --stats` find the same keys in ours, and the same limits. Counters that are 0 are left out
 # by both, what the kernel counts by itself differs from one moment to the next, and pressure is in runc since 1.2.
 test_stats_as_runc() {

@@ -115,6 +115,7 @@ pub fn lower_exec(spec: &Spec<'_>, host: &Host, exec: &ExecRequest<'_>) -> Resul
         unattended: false,
         limits: prepared.limits,
         oom_score_adj: prepared.oom_score_adj,
+        tight_memory: None,
         net_devices: Vec::new(),
         resctrl: None,
         devices: Vec::new(),
