@@ -135,3 +135,106 @@ test_pod_of_two() {
   cri RemovePodSandbox "{pod_sandbox_id: \"$pod\"}"
   eq "$(cri ListPodSandbox {} | jq '.items | length') $(cri ListContainers {} | jq '.containers | length')" "0 0" "what is left"
 }
+
+# shareProcessNamespace: the pause program is process 1 of all.
+test_shared_processes() {
+  local shared='.linux.security_context.namespace_options.pid = "POD"'
+  pod pids "$shared"
+  up one "$shared" sleep 1001
+  up two "$shared" sleep 1002
+  has "$(exec_sync $ctr cat /proc/1/comm)" pause "process 1"
+  has "$(exec_sync $ctr ps -o args)" "sleep 1001" "the other container's process"
+}
+
+# hostNetwork, hostPID, hostIPC.
+test_host_namespaces() {
+  # A kubelet gives such a pod no host name, as it has the host's.
+  local host='.linux.security_context.namespace_options = {network: "NODE", pid: "NODE", ipc: "NODE"}'
+  pod host ".hostname = \"\" | $host"
+  up h "$host" sleep 1000
+  for namespace in net pid ipc; do eq "$(readlink "/proc/$pid/ns/$namespace")" "$(readlink "/proc/self/ns/$namespace")" "$namespace"; done
+  eq "$(exec_sync $ctr cat /proc/1/comm)" systemd "the host's processes"
+  cri StopContainer "{container_id: \"$ctr\"}"
+  [[ ! -e $cg ]] || fail "the cgroup is left, without a pid namespace that ends its processes"
+}
+
+# hostUsers: false. containerd asks nothing of the runtime's features yet in 1.7, and maps no volumes.
+test_user_namespace() {
+  local map='{host_id: 200000, container_id: 0, length: 65536}'
+  local mapped=".linux.security_context.namespace_options.userns_options = {mode: \"POD\", uids: [$map], gids: [$map]}"
+  pod users "$mapped"
+  up u "$mapped" sh -c 'echo $(cat /proc/self/uid_map); id -u; touch /made; exec sleep 1000'
+  soon grep -q 'F 0$' "$T/logs/u.log"
+  eq "$(cut -d' ' -f4- "$T/logs/u.log" | tr '\n' ' ')" "0 200000 65536 0 " "map and user"
+  eq "$(awk '/^Uid:/ { print $2 }' "/proc/$pid/status")" 200000 "uid on the host"
+  eq "$(stat -c %u "/proc/$pid/root/made")" 200000 "owner of a file that it makes"
+  eq "$(exec_sync $ctr id -u)" 0 "uid of exec"
+}
+
+# What a pod's security context asks for is in force, for the container's program and for exec.
+test_security_context() {
+  local context='.linux.security_context'
+  seen() { exec_sync "$ctr" grep -E "^($1):" /proc/self/status | cut -f2 | tr '\n' ' '; }
+  pod sec
+  up default "$context += {seccomp: {profile_type: \"RuntimeDefault\"}, capabilities: {drop_capabilities: [\"ALL\"], add_capabilities: [\"NET_ADMIN\"]},
+    no_new_privs: true, run_as_user: {value: 1000}, supplemental_groups: [7], readonly_rootfs: true,
+    masked_paths: [\"/proc/timer_list\"], readonly_paths: [\"/proc/sys\"]}" sleep 1000
+  eq "$(seen 'Uid|NoNewPrivs|Seccomp|CapBnd' | tr '\t' ' ')" "1000 0000000000001000 1 2 " "user, bounding set, no new privileges, filter"
+  has "$(exec_sync $ctr id -G)" 7 "group"
+  fails exec_sync $ctr unshare -U true
+  has "$out" "Operation not permitted" "a call that the default profile refuses"
+  fails exec_sync $ctr touch /x
+  has "$out" "Read-only" "the root filesystem"
+  eq "$(exec_sync $ctr wc -c /proc/timer_list)" "0 /proc/timer_list" "a masked file"
+  echo '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}' > "$T/profile.json"
+  up local "$context.seccomp = {profile_type: \"Localhost\", localhost_ref: \"$T/profile.json\"}" sleep 1000
+  fails exec_sync $ctr mkdir /x
+  has "$out" "No space left" "the profile's own answer"
+  cri StopPodSandbox "{pod_sandbox_id: \"$pod\"}"
+  pod priv "$context.privileged = true"
+  up privileged "$context.privileged = true" sleep 1000
+  eq "$(seen 'CapEff|Seccomp')" "$(grep CapEff /proc/self/status | cut -f2) 0 " "a privileged container"
+  exec_sync $ctr sh -c 'mount -t tmpfs x /mnt && test -e /dev/loop-control'
+}
+
+# The error that a kubelet shows names the cause, as it does with runc; the words are rt's.
+test_broken_containers() {
+  mkdir "$T/dir"
+  echo '{"defaultAction": "SCMP_ACT_ERRNO"}' > "$T/nothing.json"
+  pod bad
+  broken() { # NAME TEXT FILTER CMD...
+    local name=$1 text=$2; shift 2
+    create "$name" "$@" || fail "$name: not made"
+    fails cri StartContainer "{container_id: \"$ctr\"}"
+    has "$out" "OCI runtime create failed: rt create failed: $text: unknown" "$name"
+    eq "$(status_of "$ctr" exit_code) $(status_of "$ctr" reason)" "128 StartError" "$name"
+    has "$(status_of "$ctr" message)" "$text" "$name"
+  }
+  local filter=".linux.security_context.seccomp = {profile_type: \"Localhost\", localhost_ref: \"$T/nothing.json\"}"
+  broken absent 'exec: "nosuch": executable file not found in \$PATH' . nosuch
+  broken data 'exec: "/etc/passwd": permission denied' . /etc/passwd
+  broken cwd '/process/cwd: directory "/etc/passwd": create the destination in the rootfs: not a directory' '.working_dir = "/etc/passwd"' true
+  broken mount '/mounts/[0-9]+: bind mount of "[^"]*/dir" on "/etc/passwd": .*not a directory' ".mounts = [{container_path: \"/etc/passwd\", host_path: \"$T/dir\"}]" true
+  broken memory '.*memory limit too low.*' '.linux.resources = {memory_limit_in_bytes: 1}' true
+  broken filter '/linux/seccomp: the program could not be executed: execve gets SCMP_ACT_ERRNO\(1\), by default action.*' "$filter" true
+  # A pod fails in the same words.
+  fails cri RunPodSandbox "{config: $(jq -c '.metadata.name = "sysctl" | .linux.sysctls = {"net.ipv4.nosuch": "1"}' <<< "$pod_config"), runtime_handler: \"rt\"}"
+  has "$out" '/linux/sysctl: write "sys/net/ipv4/nosuch" below /proc: .*no such file or directory' "a pod's parameter"
+  up fine . sleep 1000
+  fails exec_sync $ctr nosuch
+  has "$out" 'OCI runtime exec failed: exec failed: exec: "nosuch": executable file not found in \$PATH' "exec"
+}
+
+# Containers outlive containerd, not their shim: what runs under one that is killed is killed and told as ended, as with runc.
+test_restart_and_a_killed_shim() {
+  pod live
+  up l . sleep 1000
+  systemctl restart containerd.service
+  eq "$(exec_sync $ctr echo again) $(status_of $ctr state)" "again CONTAINER_RUNNING" "after a restart of containerd"
+  kill -KILL "$(pgrep -f "^[^ ]*containerd-shim-runc-v2 .*-id $pod ")"
+  soon ended $ctr
+  eq "$(status_of $ctr exit_code)" 255 "exit code when the shim was killed"
+  soon test ! -e "$cg"
+  cri RemoveContainer "{container_id: \"$ctr\"}"
+  cri RemovePodSandbox "{pod_sandbox_id: \"$pod\"}"
+}
