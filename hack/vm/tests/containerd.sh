@@ -68,3 +68,35 @@ test_checkpoint() {
   ctr task checkpoint --exit --image-path "$T/image" chk || fail "$(cat "$T"/image/*.log)"
   soon eval 'ctr task ls | grep -q STOPPED'
 }
+
+# attach: what a running task prints from then on, and its exit status.
+test_attach() {
+  run -d --fifo-dir "$T/fifos" -- att sh -c 'trap "echo bye; exit 4" TERM; while :; do echo tick; sleep 0.2; done' > "$T/first"
+  local status=0
+  timeout 60 ctr task attach att > "$T/second" & local attached=$!
+  soon grep -q tick "$T/second"
+  ctr task kill att
+  wait $attached || status=$?
+  eq $status 4 "status of attach"
+  has "$(cat "$T/second")" bye "what the task printed last"
+}
+
+# The error that reaches ctr's user names the cause, where runc's does.
+test_broken_containers() {
+  only cgroupfs
+  echo '{"defaultAction": "SCMP_ACT_BOGUS"}' > "$T/profile.json"
+  local n=0
+  broken() { # TEXT OPTION... -- CMD...
+    local text=$1 options=(); shift
+    while [[ $1 != -- ]]; do options+=("$1"); shift; done; shift
+    fails run --rm "${options[@]}" -- "bad$((n += 1))" "$@"
+    has "$out" "OCI runtime create failed: rt create failed: $text" "${options[*]} $*"
+  }
+  broken 'exec: "nosuch": executable file not found in \$PATH' -- nosuch
+  broken 'exec: "/etc/passwd": permission denied' -- /etc/passwd
+  broken '/process/cwd: directory "/etc/passwd": .*not a directory' --cwd /etc/passwd -- true
+  broken '/mounts/[0-9]+: bind mount of "/nosuch" on "/x": open the source: no such file or directory' --mount type=bind,src=/nosuch,dst=/x,options=rbind -- true
+  broken "/mounts/[0-9]+: mount of tmpfs .*Unknown parameter 'bogus'.: invalid argument" --mount type=tmpfs,src=tmpfs,dst=/x,options=bogus=1 -- true
+  broken '/linux/seccomp/defaultAction: "SCMP_ACT_BOGUS" is not a seccomp action' --seccomp --seccomp-profile "$T/profile.json" -- true
+  broken '.*memory limit too low' --memory-limit 4096 -- true
+}
