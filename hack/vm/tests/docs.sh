@@ -38,7 +38,35 @@ test_docker() {
   docker image rm busybox > /dev/null
   systemctl stop docker.service docker.socket containerd.service
 }
+
+test_containerd() {
+  systemctl start containerd.service
+  python3 "$host/tests/image.py" docker.io/library/busybox:latest $bb | ctr image import - > /dev/null
+  cp /etc/containerd/config.toml "$work/config.toml"
+  doc containerd.md
+  diff <(grep . "$work/config.toml") <(grep . /etc/containerd/config.toml) || fail "the roll back leaves something"
+  ctr image rm docker.io/library/busybox:latest > /dev/null
+}
+
+# There is no cluster: the manifests are read, and name the handler that the page on containerd makes.
+test_kubernetes() {
+  python3 - "$host/docs/engines" <<'END'
+import re, sys, yaml
+page = lambda name: open(f"{sys.argv[1]}/{name}.md", encoding="utf-8").read()
+runtime_class, pod = [yaml.safe_load(text) for text in re.findall("```yaml\n(.*?)```", page("kubernetes"), re.S)]
+handlers = set(re.findall("containerd\.runtimes\.([a-z]+)\]", page("containerd")))
+assert (runtime_class["apiVersion"], runtime_class["kind"]) == ("node.k8s.io/v1", "RuntimeClass"), runtime_class
+assert handlers == {runtime_class["handler"]}, handlers
+assert (pod["apiVersion"], pod["kind"]) == ("v1", "Pod") and pod["spec"]["containers"][0]["command"], pod
+assert pod["spec"]["runtimeClassName"] == runtime_class["metadata"]["name"], pod
+END
+}
+
 cleanup() {
+  install "$work/checkout/target/x86_64-unknown-linux-musl/release/rt" /usr/local/bin/rt
   rm -f /etc/docker/daemon.json
+  if [[ -e $work/config.toml ]]; then cp "$work/config.toml" /etc/containerd/config.toml; fi
   systemctl stop docker.service docker.socket containerd.service
+  # containerd's directory above the cgroups of its namespace "default", which no runtime removes.
+  rmdir /sys/fs/cgroup/default 2> /dev/null || :
 }
