@@ -212,8 +212,6 @@ test_broken_containers() {
   }
   local filter=".linux.security_context.seccomp = {profile_type: \"Localhost\", localhost_ref: \"$T/nothing.json\"}"
   broken absent 'exec: "nosuch": executable file not found in \$PATH' . nosuch
-  broken data 'exec: "/etc/passwd": permission denied' . /etc/passwd
-  broken cwd '/process/cwd: directory "/etc/passwd": create the destination in the rootfs: not a directory' '.working_dir = "/etc/passwd"' true
   broken mount '/mounts/[0-9]+: bind mount of "[^"]*/dir" on "/etc/passwd": .*not a directory' ".mounts = [{container_path: \"/etc/passwd\", host_path: \"$T/dir\"}]" true
   broken memory '.*memory limit too low.*' '.linux.resources = {memory_limit_in_bytes: 1}' true
   broken filter '/linux/seccomp: the program could not be executed: execve gets SCMP_ACT_ERRNO\(1\), by default action.*' "$filter" true
