@@ -27,6 +27,15 @@ test_set_and_changed() {
   limit "$cg" pids.max max
 }
 
+# A container whose limit the kernel refuses is an error at once, and systemd does not wait for its process to heed a SIGTERM.
+test_refused_create() {
+  bundle refused '.linux.resources = {cpu: {quota: 1, period: 100000}}' sleep 1000
+  local start=$SECONDS
+  fails rt create --bundle "$T/refused" refused
+  has "$out" 'rt create failed: /linux/resources/cpu/quota: write "1 100000" to [^ ]*/cpu.max: invalid argument' error
+  ((SECONDS - start < 10)) || fail "it took $((SECONDS - start)) s"
+}
+
 # A refused change changes nothing, and names the field, the file and the value.
 test_refused_update() {
   up refused '.linux.resources = {memory: {limit: 67108864}, pids: {limit: 33}}' sleep 1000
