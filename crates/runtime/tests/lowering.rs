@@ -53,7 +53,7 @@ fn base() -> Value {
             "devices": [{"path": "/dev/x", "type": "c", "major": 1, "minor": 2, "fileMode": 438}],
             "maskedPaths": ["/proc/kcore"], "readonlyPaths": ["/proc/sys"], "sysctl": {"net.a.b": "1"},
             "resources": {"memory": {"limit": 100000}, "pids": {"limit": 3}},
-            "seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]},
+            "seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read", "execve"], "action": "SCMP_ACT_ALLOW"}]},
             "personality": {"domain": "LINUX"}, "timeOffsets": {}, "rootfsPropagation": "rshared",
             "netDevices": {"eth1": {"name": "eth0"}}, "intelRdt": {"closID": "x", "schemata": ["L3:0=f"]},
             "memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0", "flags": []}

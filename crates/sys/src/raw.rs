@@ -67,6 +67,7 @@ pub unsafe fn syscall5(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usi
 pub mod nr {
     #![allow(missing_docs)]
     pub const SENDMSG: usize = 46;
+    pub const EXECVE: usize = 59;
     pub const FORK_EXIT: usize = 60;
     pub const PERSONALITY: usize = 135;
     pub const PRCTL: usize = 157;
@@ -96,6 +97,7 @@ pub mod nr {
 pub mod nr {
     #![allow(missing_docs)]
     pub const SENDMSG: usize = 211;
+    pub const EXECVE: usize = 221;
     pub const FORK_EXIT: usize = 93;
     pub const PERSONALITY: usize = 92;
     pub const PRCTL: usize = 167;

@@ -2,19 +2,7 @@
 
 setup() {
   systemctl start containerd.service
-  # The smallest image there can be, in the format of "docker save".
-  python3 - "$work/image.tar" <<'EOF'
-import hashlib, io, json, sys, tarfile
-layer = io.BytesIO()
-with tarfile.open(fileobj=layer, mode="w") as tar:
-    tar.add("/srv/bb", arcname=".")
-config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
-    "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer.getvalue()).hexdigest()]}}).encode()
-manifest = json.dumps([{"Config": "config.json", "RepoTags": ["test.invalid/bb:1"], "Layers": ["layer.tar"]}]).encode()
-with tarfile.open(sys.argv[1], "w") as tar:
-    for name, data in ("layer.tar", layer.getvalue()), ("config.json", config), ("manifest.json", manifest):
-        info = tarfile.TarInfo(name); info.size = len(data); tar.addfile(info, io.BytesIO(data))
-EOF
+  python3 "$host/tests/image.py" test.invalid/bb:1 $bb > "$work/image.tar"
   ctr image import "$work/image.tar" > /dev/null
 }
 teardown() { systemctl stop containerd.service; }
@@ -79,4 +67,32 @@ test_checkpoint() {
   up -- chk sh -c 'while :; do sleep 0.2; done'
   ctr task checkpoint --exit --image-path "$T/image" chk || fail "$(cat "$T"/image/*.log)"
   soon eval 'ctr task ls | grep -q STOPPED'
+}
+
+# attach: what a running task prints from then on, and its exit status.
+test_attach() {
+  run -d --fifo-dir "$T/fifos" -- att sh -c 'trap "echo bye; exit 4" TERM; while :; do echo tick; sleep 0.2; done' > "$T/first"
+  local status=0
+  timeout 60 ctr task attach att > "$T/second" & local attached=$!
+  soon grep -q tick "$T/second"
+  ctr task kill att
+  wait $attached || status=$?
+  eq $status 4 "status of attach"
+  has "$(cat "$T/second")" bye "what the task printed last"
+}
+
+# The error that reaches ctr's user names the cause, where runc's does.
+test_broken_containers() {
+  only cgroupfs
+  local n=0
+  broken() { # TEXT OPTION... -- CMD...
+    local text=$1 options=(); shift
+    while [[ $1 != -- ]]; do options+=("$1"); shift; done; shift
+    fails run --rm "${options[@]}" -- "bad$((n += 1))" "$@"
+    has "$out" "OCI runtime create failed: rt create failed: $text" "${options[*]} $*"
+  }
+  broken 'exec: "/etc/passwd": permission denied' -- /etc/passwd
+  broken '/mounts/[0-9]+: bind mount of "/nosuch" on "/x": open the source: no such file or directory' --mount type=bind,src=/nosuch,dst=/x,options=rbind -- true
+  broken "/mounts/[0-9]+: mount of tmpfs .*Unknown parameter 'bogus'.: invalid argument" --mount type=tmpfs,src=tmpfs,dst=/x,options=bogus=1 -- true
+  broken '.*memory limit too low' --memory-limit 4096 -- true
 }

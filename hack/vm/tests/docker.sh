@@ -46,6 +46,93 @@ test_run_errors() {
   status 125 docker run --rm --runtime nobody bb true
 }
 
+# The error that reaches Docker's user names the cause, and the exit code is the one that it is with runc. Here is what needs this
+# machine's cgroups and AppArmor; tests/host/tests/docker_errors.rs has the rest, beside runc.
+test_broken_containers() {
+  only systemd
+  status 125 run --cpus 0.00001 bb true
+  has "$out" 'rt create failed: /linux/resources/cpu/quota: write "1 100000" to [^ ]*/cpu.max: invalid argument' "a quota that is too small"
+  # AppArmor's word comes when the program is about to be executed, so it is start that fails.
+  status 127 run --security-opt apparmor=nosuch bb true
+  has "$out" 'OCI runtime start failed: /process/apparmorProfile: write "exec nosuch" to .*: no such file or directory' "profile that is not loaded"
+  up fine -- sleep 1000
+  status 126 docker exec -w /nosuch fine true
+  has "$out" 'OCI runtime exec failed: exec failed: /process/cwd: chdir to "/nosuch": no such file or directory' "working directory of exec"
+}
+
+# attach, cp, stats, and restart.
+test_attach_cp_stats_restart() {
+  only systemd
+  up many --memory 64m -- sh -c 'trap "echo bye; exit 4" TERM; echo start; while :; do echo tick; sleep 0.2; done'
+  local status=0
+  timeout 60 docker attach --no-stdin many > "$T/attached" & local attached=$!
+  soon grep -q tick "$T/attached"
+  echo outside > "$T/in"
+  docker cp "$T/in" many:/tmp/in > /dev/null
+  eq "$(docker exec many cat /tmp/in)" outside "a file copied in"
+  docker cp many:/etc/hostname "$T/out" > /dev/null
+  eq "$(cat "$T/out")" "$(docker exec many hostname)" "a file copied out"
+  has "$(docker stats --no-stream --format '{{.MemUsage}} {{.PIDs}}' many)" '(KiB|MiB) / 64MiB [1-9]' stats
+  docker stop many > /dev/null
+  wait $attached || status=$?
+  eq $status 4 "status of attach"
+  has "$(cat "$T/attached")" bye "what attach saw last"
+  docker restart -t 0 many > /dev/null
+  eq "$(inspect many State.Status) $(docker logs many | grep -c start)" "running 2" "after a restart"
+}
+
+# Restart policies, health checks, and a daemon that is restarted while containers run (live-restore).
+test_policies_health_and_live_restore() {
+  only systemd
+  cp /etc/docker/daemon.json "$T/daemon.json"
+  jq '. + {"live-restore": true}' "$T/daemon.json" > /etc/docker/daemon.json
+  systemctl reload docker.service
+  soon eval "[[ \$(docker info -f '{{.LiveRestoreEnabled}}') == true ]]"
+  # A program that fails is started so many times again.
+  docker run -d --name fails --network none --restart on-failure:2 bb sh -c 'echo run; exit 3' > /dev/null
+  docker run -d --name lives --network none --restart always --health-cmd 'test ! -e /tmp/ill' --health-interval 1s --health-retries 1 --health-start-period 0s bb sleep 1000 > /dev/null
+  soon eval '[[ $(inspect fails RestartCount) == 2 && $(inspect fails State.Status) == exited ]]'
+  eq "$(inspect fails State.ExitCode) $(docker logs fails | wc -l)" "3 3" "a program that fails three times"
+  soon eval '[[ $(inspect lives State.Health.Status) == healthy ]]'
+  docker exec lives touch /tmp/ill
+  soon eval '[[ $(inspect lives State.Health.Status) == unhealthy ]]'
+  local pid; pid=$(inspect lives State.Pid)
+  systemctl restart docker.service
+  eq "$(inspect lives State.Pid) $(docker exec lives echo inside)" "$pid inside" "after a restart of dockerd"
+  # A daemon without live-restore ends what it finds, and the policy starts it again.
+  cp "$T/daemon.json" /etc/docker/daemon.json
+  systemctl restart docker.service
+  soon eval '[[ $(inspect lives State.Status) == running && $(inspect lives State.Pid) != $pid ]]'
+  eq "$(docker exec lives echo inside)" inside "after the policy has started it again"
+}
+
+# Compose: two services, one after the other is healthy, on a network of their own.
+test_compose() {
+  only systemd
+  cat > "$T/compose.yaml" <<'END'
+name: pair
+services:
+  web:
+    image: bb
+    runtime: rt
+    command: httpd -f -h /etc
+    mem_limit: 32m
+    healthcheck: {test: [CMD, wget, -qO, /dev/null, "http://localhost/passwd"], interval: 1s, retries: 20}
+    stop_grace_period: 1s
+  client:
+    image: bb
+    runtime: rt
+    command: wget -qO - http://web/hostname
+    depends_on: {web: {condition: service_healthy}}
+END
+  compose() { docker compose -f "$T/compose.yaml" "$@"; }
+  compose up --quiet-pull --exit-code-from client > "$T/log" 2>&1 || fail "$(cat "$T/log")"
+  compose start web > /dev/null 2>&1
+  eq "$(compose exec -T web cat /sys/fs/cgroup/memory.max)" 33554432 "a service's limit"
+  compose down -t 0 > /dev/null 2>&1
+  eq "$(docker ps -aq)" "" "containers left"
+}
+
 test_detached() {
   up det -- sh -c 'trap "echo bye; exit 5" TERM; echo ready; while :; do sleep 0.1; done'
   soon eval 'docker logs det | grep -q ready'

@@ -27,6 +27,15 @@ test_set_and_changed() {
   limit "$cg" pids.max max
 }
 
+# A container whose limit the kernel refuses is an error at once, and systemd does not wait for its process to heed a SIGTERM.
+test_refused_create() {
+  bundle refused '.linux.resources = {cpu: {quota: 1, period: 100000}}' sleep 1000
+  local start=$SECONDS
+  fails rt create --bundle "$T/refused" refused
+  has "$out" 'rt create failed: /linux/resources/cpu/quota: write "1 100000" to [^ ]*/cpu.max: invalid argument' error
+  ((SECONDS - start < 10)) || fail "it took $((SECONDS - start)) s"
+}
+
 # A refused change changes nothing, and names the field, the file and the value.
 test_refused_update() {
   up refused '.linux.resources = {memory: {limit: 67108864}, pids: {limit: 33}}' sleep 1000
@@ -156,6 +165,17 @@ test_smallest_memory() {
   local ours; ours=$(least rt)
   note "least memory limit in KiB: rt $ours, runc $(least runc), crun $(least crun)"
   ((ours <= 256)) || fail "rt needs $ours KiB"
+}
+
+# Below that, creation fails in words: the kernel kills init, and not rt, whose memory init shares until it is executed.
+test_too_little_memory() {
+  local bytes # the kernel counts in pages
+  for bytes in 1 4096 16384; do
+    bundle tiny ".linux.resources = {memory: {limit: $bytes}}" /bin/true
+    fails rt create --bundle "$T/tiny" tiny
+    has "$out" "^rt create failed: .*memory limit too low?.* ($bytes|0) bytes" "error with $bytes bytes"
+    fails rt state tiny
+  done
 }
 
 # Programs that read runc's `events --stats` find the same keys in ours, and the same limits. Counters that are 0 are left out

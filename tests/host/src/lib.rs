@@ -3,6 +3,7 @@
 //! The tests run the binary that `RT_BIN` names, or the release build. They need root and a static busybox; without,
 //! they say so and are skipped.
 
+pub mod containerd;
 pub mod docker;
 pub mod seccomp;
 

@@ -55,6 +55,16 @@ const CASES: &[Case] = &[
         },
         "not a directory",
     ),
+    (
+        "file on a directory",
+        |c| {
+            c["mounts"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({"destination": "/etc", "type": "bind", "source": "/etc/passwd", "options": ["bind"]}))
+        },
+        "/mounts/7: bind mount of \"/etc/passwd\" on \"/etc\": attach the mount: not a directory",
+    ),
     ("unknown mount option", |c| c["mounts"][0]["options"] = json!(["bogus"]), "Unknown parameter 'bogus'"),
     (
         "unknown filesystem",

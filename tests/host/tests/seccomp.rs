@@ -46,6 +46,48 @@ fn an_agent_answers() {
     }
 }
 
+/// A profile that lists what a program needs has execve and not execveat, as what strace shows is execve.
+#[test]
+fn execve_is_all_that_a_profile_has_to_allow() {
+    need_host!();
+    let bundle = Bundle::new(&["true"]).with(|c| {
+        c["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["execveat", "sendto", "sendmsg", "recvfrom", "close"], "action": "SCMP_ACT_KILL_PROCESS"}]});
+    });
+    let done = bundle.run();
+    assert_eq!(done.code, 0, "{done:?}");
+}
+
+/// A profile under which no program can start is an error of create that names it; init could tell nobody, nor end.
+#[test]
+fn a_profile_without_execve() {
+    need_host!();
+    for (profile, why) in [
+        (json!({"defaultAction": "SCMP_ACT_ERRNO"}), "execve gets SCMP_ACT_ERRNO(1), by default action"),
+        (
+            json!({"defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["execve"], "action": "SCMP_ACT_KILL_PROCESS"}]}),
+            "execve gets SCMP_ACT_KILL_PROCESS, by rule /syscalls/0",
+        ),
+    ] {
+        let bundle = Bundle::new(&["true"]).with(|c| c["linux"]["seccomp"] = profile.clone());
+        let c = Container::new();
+        bundle.try_create(&c, &[]).fails(1, &format!("/linux/seccomp: the program could not be executed: {why}"));
+        assert!(c.leftovers().is_empty());
+    }
+}
+
+/// Where a filter looks at execve's arguments, only the call itself tells; init still ends, though it may not even exit.
+#[test]
+fn init_ends_where_it_may_not_exit() {
+    need_host!();
+    let bundle = Bundle::new(&["true"]).with(|c| {
+        c["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            {"names": ["execve"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}]}]});
+    });
+    bundle.run().fails(1, "killed by signal 4");
+}
+
 /// An agent that is not there is told by its path, and nothing is left.
 #[test]
 fn a_missing_agent() {

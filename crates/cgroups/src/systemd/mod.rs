@@ -74,6 +74,10 @@ pub fn start(layout: &Layout, location: &Location, pid: Pid, wanted: &Wanted<'_>
         .and_then(|()| cgroup.apply_devices(wanted.devices))
         .and_then(|()| if is_slice(unit) { cgroup.add_process(pid) } else { Ok(()) });
     if let Err(e) = limited {
+        // The process is the first of its pid namespace and waits: it would not heed systemd's SIGTERM before the SIGKILL.
+        if !is_slice(unit) {
+            let _ = cgroup.kill_all();
+        }
         let _ = stop_unit(&mut bus, &unit.name);
         return Err(e);
     }

@@ -60,8 +60,9 @@ pub fn attach_with_listener(program: &[u8], flags: u32, socket: OwnedFd, parts: 
             done => break done,
         }
     };
-    // The descriptor is close-on-exec; closing it here would be one more filtered call.
+    // The descriptors are close-on-exec; closing them here would be two more filtered calls.
     attached.map(core::mem::forget)?;
+    core::mem::forget(socket);
     if done < 0 { Err(Fail::new(Step::Send, Errno::from_raw_os_error(-done))) } else { Ok(()) }
 }
 

@@ -174,7 +174,7 @@ impl Mounts {
                 other => other.at(Step::Source)?,
             }
         };
-        let directory = FileType::from_raw_mode(fstat(&tree).at(Step::Source)?.st_mode) == FileType::Directory;
+        let directory = is_directory(tree.as_fd()).at(Step::Source)?;
         let root = self.root()?;
         let nofollow = bind.flags & flag::TARGET_NOFOLLOW != 0;
         let target = if nofollow && let Ok(fd) = root.open(bind.target, OFlags::PATH | OFlags::NOFOLLOW) {
@@ -221,7 +221,7 @@ impl Mounts {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             other => other.at(Step::Target)?,
         };
-        let directory = FileType::from_raw_mode(fstat(&target).at(Step::Target)?.st_mode) == FileType::Directory;
+        let directory = is_directory(target.as_fd()).at(Step::Target)?;
         let tree = match (&mut self.empty, directory) {
             (Some(empty), true) => clone_tree(empty.as_fd(), false).at(Step::Source)?,
             (none, true) => {
@@ -391,10 +391,17 @@ pub fn clone_tree(place: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Err
     open_tree(place, c"", flags)
 }
 
-/// Attaches a detached mount onto `target`.
+/// Attaches a detached mount onto `target`. A file on a directory is ENOTDIR, as it is from mount(2); move_mount(2) has EINVAL.
 pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(mount, c"", target, c"", flags)
+    match move_mount(mount, c"", target, c"", flags) {
+        Err(Errno::INVAL) if is_directory(mount)? != is_directory(target)? => Err(Errno::NOTDIR),
+        other => other,
+    }
+}
+
+fn is_directory(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(FileType::from_raw_mode(fstat(fd)?.st_mode) == FileType::Directory)
 }
 
 fn map_ids(tree: BorrowedFd<'_>, userns: i32, recursive: bool) -> Result<(), Errno> {

@@ -92,15 +92,21 @@ impl Pointers {
     }
 }
 
-/// `Op::Exec`. Returns only on failure.
-pub fn exec(program: &Program, argv: &[u8], env: &[u8], home: Option<u32>) -> Errno {
-    match try_exec(program, argv, env, home) {
+/// `Op::Exec`, with `last` done when execve is the only system call left. Returns only on failure.
+pub fn exec(program: &Program, argv: &[u8], env: &[u8], home: Option<u32>, last: &dyn Fn()) -> Errno {
+    match try_exec(program, argv, env, home, last) {
         Err(e) => e,
         Ok(never) => match never {},
     }
 }
 
-fn try_exec(program: &Program, argv: &[u8], env: &[u8], home: Option<u32>) -> Result<core::convert::Infallible, Errno> {
+fn try_exec(
+    program: &Program,
+    argv: &[u8],
+    env: &[u8],
+    home: Option<u32>,
+    last: &dyn Fn(),
+) -> Result<core::convert::Infallible, Errno> {
     let mut space = [0; 512];
     let home = home.map(|uid| home_variable(uid, &mut space));
     let (argv_count, env_count) = (strings(argv).count(), strings(env).count());
@@ -113,6 +119,7 @@ fn try_exec(program: &Program, argv: &[u8], env: &[u8], home: Option<u32>) -> Re
     if let Some(text) = home {
         pointers.push(text);
     }
+    last();
     // SAFETY: both arrays are NULL-terminated, and the strings live in the plan or in `space`.
     Err(unsafe { rt_sys::exec::execve(program.path(), pointers.base, env_start) })
 }
@@ -123,7 +130,7 @@ pub fn exec_hook(path: &CStr, argv: &[u8], env: &[u8]) -> Errno {
     if set(&mut program, b"", path.to_bytes()).is_err() {
         return Errno::NAMETOOLONG;
     }
-    exec(&program, argv, env, None)
+    exec(&program, argv, env, None, &|| ())
 }
 
 /// `HOME=` with the directory of `uid` in the container's /etc/passwd, or `/` where there is none.

@@ -25,12 +25,23 @@ struct Init {
     mounts: Mounts,
     label: Option<OwnedFd>,
     program: Option<Program>,
+    filter: Option<Filter>,
     entered: bool,
     /// Init's pid as its creator sees it, in decimal.
     outer_pid: ([u8; 15], usize),
     timeline: Timeline,
     /// Where reports go: first `rt create`, after the barrier `rt start`.
     peer: Option<OwnedFd>,
+}
+
+/// `Op::Seccomp`, which waits for the moment before execve: a profile is about what the program needs, not init.
+#[derive(Clone, Copy)]
+struct Filter {
+    index: u32,
+    program: &'static [u8],
+    flags: u32,
+    listener: i32,
+    message: (&'static [u8], &'static [u8]),
 }
 
 /// Executes the plan open as `plan`. Never returns: it ends in the user's program or in an exit.
@@ -45,6 +56,7 @@ pub fn run(plan: OwnedFd, peer: OwnedFd) -> ! {
         mounts: Mounts::default(),
         label: None,
         program: None,
+        filter: None,
         entered: false,
         outer_pid: ([0; 15], 0),
         timeline: Timeline::default(),
@@ -131,7 +143,7 @@ impl Init {
         }
     }
 
-    fn execute(&mut self, index: u32, op: Op<&core::ffi::CStr, &[u8]>) -> Result<(), Fail> {
+    fn execute(&mut self, index: u32, op: Op<&'static core::ffi::CStr, &'static [u8]>) -> Result<(), Fail> {
         match op {
             Op::JoinCgroup { fd } => {
                 let tasks = owned(fd);
@@ -314,14 +326,13 @@ impl Init {
                 self.peer = Some(start::await_start(socket)?);
             }
             Op::Seccomp { program, flags, listener, message_head, message_tail } => {
-                // The filter may not let us look at the clock.
-                self.timeline = Timeline::default();
-                self.seccomp(program.0, flags, listener, message_head.0, message_tail.0)?;
+                let message = (message_head.0, message_tail.0);
+                self.filter = Some(Filter { index, program: program.0, flags, listener, message });
             }
             Op::Exec { argv, env, home, uid } => {
                 let program = self.program.as_ref().ok_or(Errno::NOENT)?;
                 process::set_signal_mask(0)?;
-                return Err(program::exec(program, argv.0, env.0, (home != 0).then_some(uid)).into());
+                return Err(program::exec(program, argv.0, env.0, (home != 0).then_some(uid), &|| self.attach()).into());
             }
         }
         Ok(())
@@ -369,13 +380,16 @@ impl Init {
         }
     }
 
-    fn seccomp(&mut self, program: &[u8], flags: u32, listener: i32, head: &[u8], tail: &[u8]) -> Result<(), Fail> {
-        if listener < 0 {
-            rt_sys::seccomp::attach(program, flags)?;
-            return Ok(());
-        }
+    fn attach(&self) {
+        let Some(Filter { index, program, flags, listener, message: (head, tail) }) = self.filter else { return };
         let (pid, len) = &self.outer_pid;
-        crate::listener::attach_with_listener(program, flags, owned(listener), [head, &pid[..*len], tail])
+        let attached = match listener {
+            ..0 => rt_sys::seccomp::attach(program, flags).map(drop).map_err(Fail::from),
+            _ => crate::listener::attach_with_listener(program, flags, owned(listener), [head, &pid[..*len], tail]),
+        };
+        if let Err(fail) = attached {
+            self.give_up(index, fail);
+        }
     }
 }
 

@@ -357,6 +357,10 @@ impl<'a> Making<'a> {
         let how = match self.launched.as_ref().and_then(Launched::abort) {
             Some(status) => match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => format!("exit status {code}"),
+                // A unit of systemd's takes its counters along.
+                (None, Some(9)) if let Some(limit) = self.plan.tight_memory => {
+                    format!("killed by signal 9 (memory limit too low? It is {limit} bytes)")
+                }
                 (None, signal) => format!("killed by signal {}", signal.unwrap_or(0)),
             },
             None => "for an unknown reason".to_owned(),

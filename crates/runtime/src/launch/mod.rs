@@ -313,7 +313,9 @@ fn clone_process(
     let joins = ManuallyDrop::new(first_joins.filter(|(_, k)| *k != 0).collect::<Vec<_>>());
     let mut stack = ManuallyDrop::new(vec![0_u8; STACK]);
     let mut second_stack = ManuallyDrop::new(vec![0_u8; if two { STACK } else { 0 }]);
-    let base = flags::VM | flags::CLEAR_SIGHAND;
+    // What enters a cgroup that is too small gets a copy of this memory, so that it dies alone and we tell of it.
+    let shared = flags::VM | flags::CLEAR_SIGHAND;
+    let base = if plan.tight_memory.is_some() { flags::CLEAR_SIGHAND } else { shared };
     let mut child = ManuallyDrop::new(Box::new(Child {
         joins: &joins,
         last_cgroup_namespace: last,
@@ -329,7 +331,7 @@ fn clone_process(
         stub: wiring.stub,
         argv: wiring.argv,
     }));
-    let first_flags = if two { base | flags::FILES | flags::VFORK } else { base | new };
+    let first_flags = if two { shared | flags::FILES | flags::VFORK } else { base | new };
     let arg = (&raw mut **child).cast();
     if joined_kinds != 0 {
         // The child is in reach of a container's processes while it still shares this memory.

@@ -122,6 +122,8 @@ pub struct Plan {
     pub limits: Vec<(u32, u64, u64)>,
     /// oom_score_adj, inherited from the parent.
     pub oom_score_adj: Option<i32>,
+    /// A memory limit so low that the kernel may kill init, and all that share its memory, before it is executed.
+    pub tight_memory: Option<i64>,
     /// Network devices that the parent moves into the container while init waits.
     pub net_devices: Vec<NetDevice>,
     /// The class of cache and memory bandwidth.
@@ -137,6 +139,9 @@ pub struct Plan {
     /// Fields that were understood but could not have effect, to be told as warnings.
     pub warnings: Vec<Problem>,
 }
+
+/// Several times what init needs, see docs/limits.md.
+const TIGHT_MEMORY: i64 = 1 << 20;
 
 /// The state of one lowering: what has been produced, and all that was found wrong.
 struct Lowering<'a> {
@@ -196,6 +201,9 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
         unattended: prepared.unattended,
         limits: prepared.limits,
         oom_score_adj: prepared.oom_score_adj,
+        tight_memory: resources
+            .and_then(|r| r.memory.as_ref()?.limit)
+            .filter(|limit| (1..TIGHT_MEMORY).contains(limit)),
         net_devices,
         resctrl,
         devices,

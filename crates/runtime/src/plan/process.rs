@@ -115,6 +115,7 @@ pub fn lower_exec(spec: &Spec<'_>, host: &Host, exec: &ExecRequest<'_>) -> Resul
         unattended: false,
         limits: prepared.limits,
         oom_score_adj: prepared.oom_score_adj,
+        tight_memory: None,
         net_devices: Vec::new(),
         resctrl: None,
         devices: Vec::new(),
@@ -196,9 +197,13 @@ impl Lowering<'_> {
     /// `linux.seccomp`, compiled.
     fn filter(&mut self) -> (Filter, Option<Vec<u8>>) {
         let Some(profile) = self.linux().and_then(|l| l.seccomp.as_ref()) else { return (Filter::None, None) };
-        match seccomp::compile(profile, &seccomp::HostSeccomp::default()) {
+        let host = seccomp::HostSeccomp::default();
+        match seccomp::compile(profile, &host) {
             Ok(program) if program.filter.is_empty() => (Filter::None, None),
             Ok(program) => {
+                if let Some(refusal) = seccomp::refusal_to_execute(profile, &program, &host) {
+                    self.wrong(Pointer::new("/linux/seccomp"), Fault::Seccomp(refusal));
+                }
                 let saved = program.to_bytes();
                 let filter =
                     Filter::Program { bytes: filter_bytes(&program), flags: program.flags, notify: program.notify };

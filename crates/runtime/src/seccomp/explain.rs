@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::action::RETURN_KILL_THREAD;
+use super::action::{Action, RETURN_KILL_THREAD, describe_return};
 use super::compile::policies;
 use super::error::Error;
 use super::host::HostSeccomp;
@@ -12,7 +12,7 @@ use super::policy::{Branch, Entry, Policy};
 use super::program::Program;
 use super::ranges::{Target, groups};
 use super::resolve::{Resolved, resolve};
-use super::table::X32_BIT;
+use super::table::{Syscall, X32_BIT};
 use super::vocabulary::Arch;
 
 /// A question: this call, with these arguments, on this architecture.
@@ -94,6 +94,24 @@ pub fn explain(
     let (returns, reason) = decide(&policies, &resolved, query);
     let reason = if outcome.returns == returns { reason } else { Reason::OtherProgram };
     Ok(Some(Explanation { returns: outcome.returns, steps: outcome.steps, cacheable: outcome.cacheable, reason }))
+}
+
+/// Why the program cannot even be executed under its own filter, in words; `None` where it can, or its arguments decide.
+pub fn refusal_to_execute(profile: &Profile, program: &Program, host: &HostSeccomp) -> Option<String> {
+    let number = Syscall::from_name("execve")?.number(host.native)?;
+    let query = Query { arch: host.native, number, args: [0; 6] };
+    let outcome = run(&program.filter, &Call::new(query.arch, query.number, query.args))?;
+    let goes_on = [Action::Allow, Action::Log, Action::Trace, Action::Notify];
+    if Action::from_return(outcome.returns).is_none_or(|action| goes_on.contains(&action)) {
+        return None;
+    }
+    match explain(profile, program, host, &query).ok()??.reason {
+        Reason::Rule { depends_on_arguments: true, .. } | Reason::Default { depends_on_arguments: true } => None,
+        reason => {
+            let answer = describe_return(outcome.returns);
+            Some(format!("the program could not be executed: execve gets {answer}, by {reason}"))
+        }
+    }
 }
 
 /// What the profile says, without the program.

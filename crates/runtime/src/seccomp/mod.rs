@@ -36,7 +36,7 @@ pub use check::check;
 pub use compile::{Options, compile, compile_with};
 pub use disassemble::disassemble;
 pub use error::{Error, Warning};
-pub use explain::{Explanation, Query, Reason, explain};
+pub use explain::{Explanation, Query, Reason, explain, refusal_to_execute};
 pub use host::HostSeccomp;
 pub use interpret::{Call, Outcome, run};
 pub use model::{Arg, Profile, Rule};

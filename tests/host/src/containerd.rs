@@ -1,0 +1,127 @@
+//! A containerd of a test's own, with a busybox image; no registry.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::{Bundle, Done, cgroups_named, done, eventually};
+
+/// Skips a test without containerd.
+#[macro_export]
+macro_rules! need_containerd {
+    () => {
+        let found = |program: &str| std::process::Command::new(program).arg("--version").output().is_ok();
+        $crate::need!(found("containerd") && found("ctr"), "needs containerd");
+    };
+}
+
+/// The daemon, with everything it has in one directory. Dropped, it takes its containers with it.
+pub struct Containerd {
+    dir: TempDir,
+    child: Child,
+}
+
+const IMAGE: &str = "test.invalid/bb:1";
+
+impl Containerd {
+    /// Starts containerd, and imports busybox.
+    pub fn start() -> Containerd {
+        let dir = tempfile::Builder::new().prefix("rt-containerd-").tempdir().unwrap();
+        let plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.devmapper"];
+        let config = format!(
+            "version = 2\nroot = {root:?}\nstate = {state:?}\ndisabled_plugins = {plugins:?}\n[grpc]\naddress = {sock:?}\n\
+             [plugins.\"io.containerd.internal.v1.opt\"]\npath = {opt:?}\n",
+            root = dir.path().join("root"),
+            state = dir.path().join("state"),
+            sock = dir.path().join("sock"),
+            opt = dir.path().join("opt"),
+        );
+        fs::write(dir.path().join("config.toml"), config).unwrap();
+        let child = Self::spawn(dir.path());
+        let containerd = Containerd { dir, child };
+        containerd.await_answer();
+        let rootfs = Bundle::new(&["true"]);
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../hack/vm/tests/image.py");
+        let tar = containerd.dir().join("image.tar");
+        let mut image = Command::new("python3");
+        image.arg(script).arg(IMAGE).arg(rootfs.rootfs()).stdout(fs::File::create(&tar).unwrap());
+        assert!(image.status().unwrap().success());
+        containerd.ctr(&["image", "import", tar.to_str().unwrap()]).ok();
+        containerd
+    }
+
+    fn spawn(dir: &Path) -> Child {
+        let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).unwrap();
+        let mut command = Command::new("containerd");
+        command.arg("--config").arg(dir.join("config.toml")).stdin(Stdio::null());
+        command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+    }
+
+    fn await_answer(&self) {
+        eventually("containerd's answer", || self.ctr(&["version"]).code == 0);
+    }
+
+    /// Ends containerd, and starts it again; what it runs goes on under the shims.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.child = Self::spawn(self.dir.path());
+        self.await_answer();
+    }
+
+    fn stop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.child.wait();
+    }
+
+    /// Where it keeps its files.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Runs `ctr ARGS`.
+    pub fn ctr(&self, args: &[&str]) -> Done {
+        done(self.command(args))
+    }
+
+    /// `ctr ARGS`, to be started.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("timeout");
+        command.args(["60", "ctr", "--address"]).arg(self.dir().join("sock")).args(args);
+        command
+    }
+
+    /// The arguments of `ctr run` for a task in the background, in a cgroup below a directory of the daemon's own.
+    pub fn task<'a>(&self, runtime: &'a str, cgroup: &'a str, id: &'a str, program: &[&'a str]) -> Vec<&'a str> {
+        let options = ["run", "--detach", "--runc-binary", runtime, "--cgroup", cgroup, IMAGE, id];
+        [&options, program].concat()
+    }
+
+    /// The tasks, each with its pid and its status.
+    pub fn tasks(&self) -> Vec<(String, i32, String)> {
+        let table = self.ctr(&["task", "list"]);
+        let rows = table.ok().lines().skip(1).map(|row| {
+            let mut words = row.split_whitespace().map(str::to_owned);
+            let mut next = || words.next().unwrap();
+            (next(), next().parse().unwrap(), next())
+        });
+        rows.collect()
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        for id in self.ctr(&["container", "list", "--quiet"]).out.split_whitespace() {
+            self.ctr(&["task", "delete", "--force", id]);
+            self.ctr(&["container", "delete", id]);
+        }
+        self.stop();
+        // The directory above the tasks' cgroups, in each hierarchy.
+        let name = self.dir().file_name().unwrap().to_string_lossy().into_owned();
+        for cgroup in cgroups_named(&name) {
+            let _ = fs::remove_dir(cgroup.trim_start_matches("cgroup "));
+        }
+    }
+}
