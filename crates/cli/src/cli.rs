@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 use tracing::Level;
 
@@ -167,9 +167,22 @@ fn misused(error: &clap::Error, arguments: &[OsString]) -> i32 {
     }
     // Options before the mistake may have said where the log is.
     let log = log_in(arguments);
+    if let Some(failure) = not_there_yet(error) {
+        log.failed(&failure);
+        return failure.exit;
+    }
     let _ = print("Incorrect Usage.\n\n");
     log.failed(&failure);
     failure.exit
+}
+
+/// Commands of runc's that rt does not have. Not even their help succeeds: Podman takes that for the ability.
+fn not_there_yet(error: &clap::Error) -> Option<Failure> {
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    matches!(&**name, "checkpoint" | "restore").then(|| Failure {
+        code: Some("not-supported"),
+        ..Failure::usage(format!("rt {name} failed: this version of rt has no checkpoint and restore"))
+    })
 }
 
 fn level(name: &str) -> Level {
