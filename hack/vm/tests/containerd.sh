@@ -2,19 +2,7 @@
 
 setup() {
   systemctl start containerd.service
-  # The smallest image there can be, in the format of "docker save".
-  python3 - "$work/image.tar" <<'EOF'
-import hashlib, io, json, sys, tarfile
-layer = io.BytesIO()
-with tarfile.open(fileobj=layer, mode="w") as tar:
-    tar.add("/srv/bb", arcname=".")
-config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
-    "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer.getvalue()).hexdigest()]}}).encode()
-manifest = json.dumps([{"Config": "config.json", "RepoTags": ["test.invalid/bb:1"], "Layers": ["layer.tar"]}]).encode()
-with tarfile.open(sys.argv[1], "w") as tar:
-    for name, data in ("layer.tar", layer.getvalue()), ("config.json", config), ("manifest.json", manifest):
-        info = tarfile.TarInfo(name); info.size = len(data); tar.addfile(info, io.BytesIO(data))
-EOF
+  python3 "$host/tests/image.py" test.invalid/bb:1 $bb > "$work/image.tar"
   ctr image import "$work/image.tar" > /dev/null
 }
 teardown() { systemctl stop containerd.service; }
