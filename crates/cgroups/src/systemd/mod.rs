@@ -74,7 +74,10 @@ pub fn start(layout: &Layout, location: &Location, pid: Pid, wanted: &Wanted<'_>
         .and_then(|()| cgroup.apply_devices(wanted.devices))
         .and_then(|()| if is_slice(unit) { cgroup.add_process(pid) } else { Ok(()) });
     if let Err(e) = limited {
+        // The first process of a pid namespace ignores systemd's SIGTERM: the unit would end by its time-out, as a failure.
+        let _ = cgroup.kill_all();
         let _ = stop_unit(&mut bus, &unit.name);
+        let _ = reset_failed(&mut bus, &unit.name);
         return Err(e);
     }
     Ok(cgroup)
