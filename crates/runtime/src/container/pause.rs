@@ -11,7 +11,7 @@ pub fn pause(store: &Store, id: &str) -> Result<(), Error> {
     let container = store.open(id)?;
     container.lock()?;
     let state = container.state()?;
-    let cgroup = Cgroup::open(&state.cgroup)?;
+    let cgroup = state.own_cgroup()?;
     match container.status(&state, || matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen)))? {
         Status::Running | Status::Created => Ok(cgroup.freeze()?),
         Status::Paused => Err(Error::Paused),
@@ -43,7 +43,7 @@ pub fn update(store: &Store, id: &str, change: &Resources, schemata: &[String]) 
     if !schemata.is_empty() {
         container.resctrl().ok_or(Error::OutsideResctrl)?.write(schemata)?;
     }
-    let cgroup = Cgroup::open(&state.cgroup)?;
+    let cgroup = state.own_cgroup()?;
     // The kernel first: what it refuses systemd must not come to believe.
     let resources = cgroup.update(&state.resources, change)?;
     if let Err(e) = systemd::update(&state.cgroup, change) {
