@@ -38,7 +38,28 @@ test_docker() {
   docker image rm busybox > /dev/null
   systemctl stop docker.service docker.socket containerd.service
 }
+# For root, and for an ordinary user with a systemd session, in whose home the checkout then is.
+test_podman() {
+  tar -C $bb -c . | podman import - busybox > /dev/null
+  mv /etc/containers/containers.conf.d/rt.conf "$T/"
+  doc podman.md "For every user" Verify "When a container does not start" "Roll back" "Of every user"
+  podman rmi busybox > /dev/null
+}
+test_podman_user() {
+  mv /etc/containers/containers.conf.d/rt.conf "$T/"
+  cp -r "$work/checkout" /home/user/checkout
+  chown -R user: /home/user/checkout
+  runuser -l user -c "set -e; tar -C $bb -c . | podman import - busybox > /dev/null
+    cd checkout; python3 $host/tests/doc.py $host/docs/engines/podman.md \
+      'For one user' Verify 'When a container does not start' 'Roll back' 'Of one user'
+    podman rmi busybox > /dev/null"
+}
 cleanup() {
+  [[ ! -e $T/rt.conf ]] || mv "$T/rt.conf" /etc/containers/containers.conf.d/
+  if [[ -e /home/user/checkout ]]; then
+    end_user_session
+    rm -rf /home/user/checkout /home/user/.local/bin/rt /home/user/.config/containers
+  fi
   rm -f /etc/docker/daemon.json
   systemctl stop docker.service docker.socket containerd.service
 }
