@@ -35,11 +35,11 @@ test_create_attach_exit() {
 
 # A terminal goes to conmon by the console socket.
 test_terminal() {
-  bundle term '.process.terminal = true' sh -c 'tty; stty size > /dev/null && echo sized'
+  bundle term '.process.terminal = true' tty
   made term -t
   rt start term
   soon test -e "$T/exits/term"
-  has "$(tr -d '\r' < "$T/term/log")" 'stdout F /dev/pts/0$' log
+  has "$(tr -d '\r' < "$T/term/log")" 'stdout [FP] /dev/pts/0$' log
   eq "$(cat "$T/exits/term")" 0 "exit file"
 }
 
