@@ -66,19 +66,15 @@ impl Cgroup {
         Ok(Cgroup::at(&location.paths, access))
     }
 
-    /// The cgroup that a process is in: where `exec` goes when the container's own cgroup takes no processes, because
-    /// its init made cgroups below and moved there.
-    pub fn of_process(layout: &Layout, pid: Pid) -> Result<Cgroup, Error> {
-        let member = Membership::of(pid)?;
-        let mut paths = Vec::new();
-        for hierarchy in layout.hierarchies() {
-            let path = directory(&hierarchy.mount_point, member.path(&hierarchy.name).unwrap_or("/"))?;
-            paths.extend(hierarchy.keys().iter().map(|key| (key.clone(), path.clone())));
-        }
-        if let Some(root) = layout.unified() {
-            paths.push((String::new(), directory(root, member.path("").unwrap_or("/"))?));
-        }
-        Ok(Cgroup::at(&paths, Access::Full))
+    /// Where below this cgroup of version 2 a process is; None for one that is in the cgroup itself, or outside of it.
+    ///
+    /// A cgroup that hands controllers down takes no processes any more (EBUSY). systemd as a container's init makes it
+    /// one; `exec` then goes to where init is.
+    pub fn path_below(&self, layout: &Layout, pid: Pid) -> Result<Option<String>, Error> {
+        let (Some(own), Some(root)) = (&self.unified, layout.unified()) else { return Ok(None) };
+        let place = directory(root, Membership::of(pid)?.path("").unwrap_or("/"))?;
+        let below = place.strip_prefix(own.path()).ok().and_then(Path::to_str);
+        Ok(below.filter(|path| !path.is_empty()).map(str::to_owned))
     }
 
     /// The same cgroup with a sub-cgroup in its place: in the hierarchy of one controller, or in all.

@@ -9,6 +9,7 @@ use std::io::Read;
 
 use common::{Scratch, eventually, pid, rerun_on_v2, resources, skip, spawn_in, state};
 use rt_cgroups::{Cgroup, DeviceKind, DeviceRule, FreezerState, Layout};
+use rustix::process::Pid;
 
 #[test]
 fn on_cgroup_v2() {
@@ -43,6 +44,25 @@ fn controllers_are_enabled_on_the_way() {
     assert!(stats.cpu.psi.is_some());
     drop(scratch);
     std::fs::remove_dir(path.parent().unwrap()).unwrap();
+}
+
+/// Where `exec` goes when the container's own cgroup has handed its controllers down: to init, if it is below.
+#[test]
+#[ignore = "run by on_cgroup_v2, in its mount namespace"]
+fn a_process_below_is_found() {
+    let scratch = Scratch::new("below");
+    let path = scratch.location.unified().unwrap();
+    std::fs::create_dir_all(path.join("a/init.scope")).unwrap();
+    let mut child = spawn_in(&scratch.cgroup, "sleep 1000");
+    let cgroup = scratch.reopen();
+    let below = || cgroup.path_below(&scratch.layout, pid(&child)).unwrap();
+    assert_eq!(below(), None);
+    std::fs::write(path.join("a/init.scope/cgroup.procs"), child.id().to_string()).unwrap();
+    assert_eq!(below().as_deref(), Some("a/init.scope"));
+    let outside = Pid::from_raw(std::process::id() as i32).unwrap();
+    assert_eq!(cgroup.path_below(&scratch.layout, outside).unwrap(), None);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use tracing::Level;
 
 use crate::cli::{Failure, definition, print};
@@ -24,6 +24,10 @@ pub fn misused(error: &clap::Error, arguments: &[OsString]) -> i32 {
     if error.kind() == ErrorKind::InvalidSubcommand {
         failure.exit = 3;
     }
+    if let Some(failure) = not_there_yet(error) {
+        log_in(arguments).failed(&failure);
+        return failure.exit;
+    }
     let mut definition = definition();
     // Gives the commands their full names.
     definition.build();
@@ -35,6 +39,15 @@ pub fn misused(error: &clap::Error, arguments: &[OsString]) -> i32 {
     // Options before the mistake may have said where the log is.
     log_in(arguments).failed(&failure);
     failure.exit
+}
+
+/// Commands of runc's that rt does not have. Not even their help succeeds: Podman takes that for the ability.
+fn not_there_yet(error: &clap::Error) -> Option<Failure> {
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    matches!(&**name, "checkpoint" | "restore").then(|| Failure {
+        code: Some("not-supported"),
+        ..Failure::usage(format!("rt {name} failed: this version of rt has no checkpoint and restore"))
+    })
 }
 
 fn sentence(error: &clap::Error, arguments: &[OsString], command: Option<&'static Grammar>) -> String {

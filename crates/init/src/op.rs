@@ -73,6 +73,8 @@ pub mod flag {
     pub const KEEP_EXISTING: u32 = 512;
     /// Mount through mount(2), with `options` as its data: an option is longer than fsconfig(2) takes.
     pub const LEGACY: u32 = 1024;
+    /// The new tmpfs gets the mode of the directory that it covers, if there was one.
+    pub const COVERED_MODE: u32 = 2048;
 }
 
 ops! {

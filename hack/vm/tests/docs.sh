@@ -62,8 +62,31 @@ assert pod["spec"]["runtimeClassName"] == runtime_class["metadata"]["name"], pod
 END
 }
 
+# For root, and for an ordinary user with a systemd session, in whose home the checkout then is.
+test_podman() {
+  tar -C $bb -c . | podman import - busybox > /dev/null
+  mv /etc/containers/containers.conf.d/rt.conf "$T/"
+  doc podman.md "For every user" Verify "When a container does not start" "Roll back" "Of every user"
+  podman rmi busybox > /dev/null
+}
+
+test_podman_user() {
+  mv /etc/containers/containers.conf.d/rt.conf "$T/"
+  cp -r "$work/checkout" /home/user/checkout
+  chown -R user: /home/user/checkout
+  runuser -l user -c "set -e; tar -C $bb -c . | podman import - busybox > /dev/null
+    cd checkout; python3 $host/tests/doc.py $host/docs/engines/podman.md \
+      'For one user' Verify 'When a container does not start' 'Roll back' 'Of one user'
+    podman rmi busybox > /dev/null"
+}
+
 cleanup() {
   install "$work/checkout/target/x86_64-unknown-linux-musl/release/rt" /usr/local/bin/rt
+  [[ ! -e $T/rt.conf ]] || mv "$T/rt.conf" /etc/containers/containers.conf.d/
+  if [[ -e /home/user/checkout ]]; then
+    end_user_session
+    rm -rf /home/user/checkout /home/user/.local/bin/rt /home/user/.config/containers
+  fi
   rm -f /etc/docker/daemon.json
   if [[ -e $work/config.toml ]]; then cp "$work/config.toml" /etc/containerd/config.toml; fi
   systemctl stop docker.service docker.socket containerd.service

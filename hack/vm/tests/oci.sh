@@ -60,6 +60,16 @@ test_exec() {
   fails rt exec nobody true
 }
 
+# An init that hands controllers down has to leave its cgroup, which then takes no process: exec goes to where init is.
+test_exec_beside_init() {
+  up below '.linux.resources.memory = {limit: 67108864} | .linux.namespaces += [{type: "cgroup"}] | .linux.namespaces |= unique
+    | .mounts |= map(select(.type != "cgroup")) + [{destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["rw"]}]' \
+    sh -c 'cd /sys/fs/cgroup && mkdir own && echo 0 > own/cgroup.procs && echo +pids > cgroup.subtree_control && exec sleep 1000'
+  soon grep -q pids "$cg/cgroup.subtree_control"
+  eq "$(rt exec below cat /proc/self/cgroup)" 0::/own "cgroup of what exec runs"
+  limit "$cg" memory.max 67108864
+}
+
 # exec with a file and a pid-file: what shims and conmon do.
 test_exec_process_file() {
   up exf . sleep 1000

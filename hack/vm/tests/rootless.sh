@@ -95,3 +95,67 @@ test_exec_in_cgroup() {
   rt exec --detach --pid-file "$T/exec.pid" ex sleep 1001
   eq "$(cgroup_of "$(cat "$T/exec.pid")")" "$cg" "cgroup of the exec'd process"
 }
+
+# What looks at a container or changes it: without a cgroup of its own, one clear sentence instead of zeros.
+test_watch_and_change() {
+  rootless watch . sleep 1000
+  create watch
+  rt start watch
+  eq "$(rt list -f json | jq -r '.[] | "\(.id) \(.status) \(.owner)"')" "watch running user" list
+  has "$(rt events --stats watch)" '"type":"stats"|"id":"watch"' events
+  local what
+  if [[ $variant == systemd ]]; then
+    eq "$(rt ps -f json watch)" "[$pid]" ps
+    rt pause watch
+    state_is watch paused
+    rt resume watch
+    rt update --pids-limit 20 watch
+    limit "$cg" pids.max 20
+    has "$(rt stats --no-stream watch)" '^watch ' stats
+  else
+    for what in "ps watch" "pause watch" "update --pids-limit 20 watch" "stats watch"; do
+      status 1 rt $what
+      has "$out" "container watch has no cgroup of its own" "$what"
+    done
+    state_is watch running
+  fi
+}
+
+# A path in the host's tree that is not the user's to give, and limits that nobody could hold to.
+test_cgroups_that_cannot_be() {
+  only
+  rootless asked '.linux.cgroupsPath = "/rt-test/asked"' true
+  status 1 rt run --bundle "$T/asked" asked
+  has "$out" "/sys/fs/cgroup/rt-test.*: permission denied" "a cgroup of root's"
+  rootless limited '.linux.resources.memory.limit = 67108864' true
+  status 1 rt run --bundle "$T/limited" limited
+  has "$out" "/linux/resources/memory: rootless needs no limits \\+ no cgrouppath when no permission is granted for cgroups" "a limit"
+  eq "$(rt list -q)" "" "containers left"
+}
+
+# Where state is kept, by runc's rules: the user's own directory, also for root of a user namespace that is not called root.
+test_state_directory() {
+  only
+  rootless here . sleep 1000
+  command rt create --bundle "$T/here" here > "$T/log" 2>&1 < /dev/null
+  eq "$(stat -c '%a %U' "$XDG_RUNTIME_DIR/rt")" "700 user" "the directory"
+  [[ -e $XDG_RUNTIME_DIR/rt/here/state.json ]]
+  eq "$(unshare --user --map-root-user env USER=user rt list -q)" here "root in a user namespace, called user"
+  eq "$(unshare --user --map-root-user env USER=root rt list -q 2>&1 | grep -c here || :)" 0 "root in a user namespace, called root"
+  command rt delete --force here
+  status 1 env -u XDG_RUNTIME_DIR rt create --bundle "$T/here" here
+  has "$out" "/run/rt.*: permission denied" "without XDG_RUNTIME_DIR"
+}
+
+# What needs no container needs no rights.
+test_without_a_container() {
+  only
+  rootless none . true
+  cd "$T/none"
+  has "$(command rt plan)" PivotRoot plan
+  status 0 rt check
+  eq "$(command rt features | jq -r .ociVersionMax)" "$(command rt --version | sed -n 's/^spec: //p')" features
+  status 0 rt gc
+  status 1 rt spec
+  has "$out" "config.json" "spec does not overwrite"
+}

@@ -327,6 +327,34 @@ fn tmpcopyup_keeps_what_was_there() {
     assert!(!bundle.rootfs().join("etc/new").exists());
 }
 
+/// A tmpfs over a directory has its mode, as with runc and crun, unless the options have one; its owner is root either way.
+#[test]
+fn a_tmpfs_has_the_mode_of_what_it_covers() {
+    need_host!();
+    // A name longer than fsconfig(2) takes goes through mount(2).
+    let long = "t".repeat(300);
+    let cases: [(&[&str], &str); 5] = [
+        (&[], "1750 0:0\n"),
+        (&["mode=700"], "700 0:0\n"),
+        (&["tmpcopyup"], "1750 0:0\n"),
+        (&["tmpcopyup", "mode=700"], "700 0:0\n"),
+        (&["ro"], "1750 0:0\n"),
+    ];
+    for (source, (options, seen)) in cases.iter().flat_map(|case| [("tmpfs", case), (&long, case)]) {
+        if source == long && options.contains(&"tmpcopyup") {
+            continue;
+        }
+        let bundle = Bundle::shell("stat -c '%a %u:%g' /sub").mount("/sub", "tmpfs", source, options);
+        let sub = bundle.rootfs().join("sub");
+        fs::create_dir(&sub).unwrap();
+        std::os::unix::fs::chown(&sub, Some(33), Some(34)).unwrap();
+        fs::set_permissions(&sub, fs::Permissions::from_mode(0o1750)).unwrap();
+        assert_eq!(bundle.run().ok(), *seen, "{options:?}");
+    }
+    let made = Bundle::shell("stat -c %a /made").mount("/made", "tmpfs", "tmpfs", &[]).run();
+    assert_eq!(made.ok(), "1777\n", "with nothing there before, it is the kernel's default");
+}
+
 #[test]
 fn root_read_only_and_propagation() {
     need_host!();

@@ -61,9 +61,17 @@ const CASES: &[Case] = &[
             c["mounts"]
                 .as_array_mut()
                 .unwrap()
-                .push(json!({"destination": "/etc", "type": "bind", "source": "/etc/passwd", "options": ["bind"]}))
+                .push(json!({"destination": "/bin", "type": "bind", "source": "/etc/passwd", "options": ["bind"]}))
         },
-        "/mounts/7: bind mount of \"/etc/passwd\" on \"/etc\": attach the mount: not a directory",
+        "/mounts/7: bind mount of \"/etc/passwd\" on \"/bin\": attach the mount: not a directory",
+    ),
+    (
+        "limit above what any kernel gives",
+        |c| {
+            c["process"]["rlimits"][0] =
+                json!({"type": "RLIMIT_NOFILE", "soft": 99999999999_u64, "hard": 99999999999_u64})
+        },
+        "/process/rlimits/0: set RLIMIT_NOFILE to 99999999999: operation not permitted",
     ),
     ("unknown mount option", |c| c["mounts"][0]["options"] = json!(["bogus"]), "Unknown parameter 'bogus'"),
     (
@@ -271,6 +279,12 @@ fn wrong_command_lines() {
         assert_eq!(done.err.lines().count(), 1, "{wrong:?}: {done:?}");
     }
     c.rt(&["--root", "/", "list"]).fails(1, "--root");
+    // As long as they are not there. Podman and containerd show this sentence, and Podman asks by --help whether they are.
+    for (command, rest) in [("checkpoint", "--help"), ("checkpoint", "x"), ("restore", "-no-subreaper")] {
+        let done = c.rt(&[command, rest]);
+        done.fails(1, &format!("rt {command} failed: this version of rt has no checkpoint and restore"));
+        assert_eq!(done.out, "");
+    }
     let version = c.rt(&["--version"]);
     let mut lines = version.ok().lines();
     assert!(lines.next().unwrap().starts_with("rt version "));

@@ -79,6 +79,7 @@ pub fn start(layout: &Layout, location: &Location, pid: Pid, wanted: &Wanted<'_>
             let _ = cgroup.kill_all();
         }
         let _ = stop_unit(&mut bus, &unit.name);
+        let _ = reset_failed(&mut bus, &unit.name);
         return Err(e);
     }
     Ok(cgroup)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use rt_cgroups::{Cgroup, Psi, Stats};
+use rt_cgroups::{Psi, Stats};
 use rt_runtime::container::{self, Status, Store};
 use serde::Serialize;
 
@@ -99,7 +99,12 @@ fn look(store: &Store, wanted: &[String], looks: &mut Looks) -> Result<Vec<Usage
         if status == Status::Stopped {
             continue;
         }
-        let stats = Cgroup::open(&state.cgroup).and_then(|cgroup| cgroup.stats()).map_err(container::Error::from)?;
+        let cgroup = match state.own_cgroup() {
+            // Of all containers, those that can be measured.
+            Err(container::Error::NoCgroup(_)) if wanted.is_empty() => continue,
+            other => other?,
+        };
+        let stats = cgroup.stats().map_err(container::Error::from)?;
         let now = Instant::now();
         let before = looks.insert(id.clone(), (stats.cpu.usage.total, now));
         let cpu = before.map_or(0.0, |(time, at)| share(stats.cpu.usage.total.saturating_sub(time), now - at));

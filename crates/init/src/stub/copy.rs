@@ -5,15 +5,15 @@ use core::mem::MaybeUninit;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, RawDir, Stat, Timespec, Timestamps, Uid, chownat, fchmod, fstat, mkdirat,
-    mknodat, openat, readlinkat_raw, statat, symlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, RawDir, Stat, Timespec, Timestamps, Uid, chownat, fchmod, mkdirat, mknodat,
+    openat, readlinkat_raw, statat, symlinkat, utimensat,
 };
 use rustix::io::{Errno, read, write};
 
 /// Directories deeper than this end in ELOOP: the stub's stack is finite.
 const MAX_DEPTH: u32 = 64;
 
-/// Copies what is in `from` into `to`, and `from`'s owner and mode onto `to`.
+/// Copies what is in `from` into `to`, which keeps its own owner and mode.
 pub fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
     let from = openat(from, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let to = openat(to, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -32,9 +32,7 @@ fn copy_directory(from: &OwnedFd, to: &OwnedFd, depth: u32) -> Result<(), Errno>
         }
         copy_entry(from, to, name, depth)?;
     }
-    let stat = fstat(from)?;
-    chown(to.as_fd(), &stat)?;
-    fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))
+    Ok(())
 }
 
 fn copy_entry(from: &OwnedFd, to: &OwnedFd, name: &CStr, depth: u32) -> Result<(), Errno> {
@@ -47,6 +45,8 @@ fn copy_entry(from: &OwnedFd, to: &OwnedFd, name: &CStr, depth: u32) -> Result<(
             let inner_from = openat(from, name, flags, Mode::empty())?;
             let inner_to = openat(to, name, flags, Mode::empty())?;
             copy_directory(&inner_from, &inner_to, depth)?;
+            chown(inner_to.as_fd(), &stat)?;
+            fchmod(&inner_to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
         }
         FileType::RegularFile => {
             let source = openat(from, name, OFlags::RDONLY | nofollow, Mode::empty())?;

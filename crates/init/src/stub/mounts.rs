@@ -103,11 +103,12 @@ impl Mounts {
     /// `Op::Mount`.
     pub fn filesystem(&mut self, fs: &Filesystem<'_>) -> Result<(), Fail> {
         self.root()?.mounted_at(fs.target);
+        let mode = if fs.flags & flag::COVERED_MODE != 0 { self.covered_mode(fs.target)? } else { None };
         let target = self.target(fs.target, fs.flags)?;
         if fs.flags & flag::LEGACY != 0 {
-            return self.legacy(fs, target.as_fd());
+            return self.legacy(fs, mode, target.as_fd());
         }
-        let mount = match new_filesystem(fs) {
+        let mount = match new_filesystem(fs, mode) {
             Err(e) if fs.flags & flag::CGROUP_FALLBACK != 0 => self.cgroup_fallback(fs, e)?,
             other => other?,
         };
@@ -126,9 +127,28 @@ impl Mounts {
         Ok(())
     }
 
+    /// The mode of the directory at `path`, in octal digits; None if there is none.
+    fn covered_mode(&self, path: &CStr) -> Result<Option<[u8; 5]>, Fail> {
+        let covered = match self.root()?.open(path, OFlags::PATH | OFlags::DIRECTORY) {
+            // Whatever else is wrong with the destination is told when it is made.
+            Err(_) => return Ok(None),
+            Ok(directory) => fstat(&directory).at(Step::Target)?,
+        };
+        let digit = |shift: u32| b'0' + (covered.st_mode >> shift & 7) as u8;
+        Ok(Some([digit(9), digit(6), digit(3), digit(0), 0]))
+    }
+
     /// A mount whose options fsconfig(2) cannot take: mount(2), with the destination still named by its descriptor.
-    fn legacy(&mut self, fs: &Filesystem<'_>, target: BorrowedFd<'_>) -> Result<(), Fail> {
-        let data = CStr::from_bytes_with_nul(fs.options).map_err(|_| Fail::new(Step::LoadPlan, Errno::INVAL))?;
+    fn legacy(&mut self, fs: &Filesystem<'_>, mode: Option<[u8; 5]>, target: BorrowedFd<'_>) -> Result<(), Fail> {
+        let words: [&[u8]; 4] = match &mode {
+            Some([digits @ .., _]) => [b"mode=", digits, b",", fs.options],
+            None => [b"", b"", b"", fs.options],
+        };
+        let mut space = [0_u8; 4096];
+        for (to, from) in space.iter_mut().zip(words.iter().flat_map(|word| word.iter())) {
+            *to = *from;
+        }
+        let data = CStr::from_bytes_until_nul(&space).map_err(|_| Fail::new(Step::LoadPlan, Errno::INVAL))?;
         let mut flags = MountFlags::empty();
         flags.set(MountFlags::RDONLY, fs.attributes & attr::RDONLY != 0);
         with_proc_path(target, |path| mount(fs.source, path, fs.fstype, flags, Some(data))).at(Step::Superblock)?;
@@ -313,11 +333,15 @@ pub fn parent_private(path: &CStr) -> Result<(), Errno> {
 }
 
 /// Makes the filesystem of `fs` as a mount that is attached nowhere yet.
-fn new_filesystem(fs: &Filesystem<'_>) -> Result<OwnedFd, Fail> {
+fn new_filesystem(fs: &Filesystem<'_>, mode: Option<[u8; 5]>) -> Result<OwnedFd, Fail> {
     let context = fsopen(fs.fstype, FsOpenFlags::FSOPEN_CLOEXEC).at(Step::Filesystem)?;
     let said = |step, errno| Fail::new(step, errno).with_detail(context_message(context.as_fd(), &mut [0; 256]));
     if !fs.source.is_empty() {
         fsconfig_set_string(&context, c"source", fs.source).map_err(|e| said(Step::Source, e))?;
+    }
+    if let Some(mode) = mode {
+        let mode = CStr::from_bytes_with_nul(&mode).map_err(|_| Fail::new(Step::LoadPlan, Errno::INVAL))?;
+        fsconfig_set_string(&context, c"mode", mode).map_err(|e| said(Step::Option, e))?;
     }
     let mut options = strings(fs.options);
     while let Some(key) = options.next() {

@@ -249,7 +249,7 @@ impl<'a> Making<'a> {
         }
         let mut entry = cgroup.entry()?;
         entry.tasks.extend(classes);
-        let launched = launch(&self.plan, descriptors, &entry, preserve, &Place::Planned, Entering::ByEntry)?;
+        let launched = launch(&self.plan, &descriptors, &entry, preserve, &Place::Planned, Entering::ByEntry)?;
         let launched = self.launched.insert(launched);
         // What takes long and is not needed before init runs anything but our own code is done while it is at work.
         launched.make_meanwhile(&self.plan)?;
@@ -275,7 +275,7 @@ impl<'a> Making<'a> {
     ) -> Result<(), Error> {
         let entry = Entry { unified: None, tasks: classes };
         let launched =
-            self.launched.insert(launch(&self.plan, descriptors, &entry, preserve, &Place::Planned, Entering::Held)?);
+            self.launched.insert(launch(&self.plan, &descriptors, &entry, preserve, &Place::Planned, Entering::Held)?);
         let id = self.container.as_ref().map_or("", |c| &c.id);
         let resources = self.spec.linux.as_ref().and_then(|l| l.resources.clone()).unwrap_or_default();
         let pid = rustix::process::Pid::from_raw(launched.pid).ok_or(Error::NotRunning)?;

@@ -21,6 +21,8 @@ pub enum Error {
     DoesNotExist,
     #[error("container not running")]
     NotRunning,
+    #[error("container {0} has no cgroup of its own")]
+    NoCgroup(String),
     #[error("container paused")]
     Paused,
     #[error("container not paused")]
@@ -144,6 +146,9 @@ impl Error {
             Error::InvalidId => Some("an id has letters, digits and _ + . - only, and is neither . nor .."),
             Error::Exists => Some("choose another id, or remove the container with `rt delete`"),
             Error::DeleteRunning { .. } => Some("stop it with `rt kill`, or use `rt delete --force`"),
+            Error::NoCgroup(_) => Some(
+                "its creator had no right to make one, or wanted none; an ordinary user with a systemd session gets one by --systemd-cgroup",
+            ),
             Error::OomKilled(_) => Some("raise /linux/resources/memory/limit"),
             Error::TerminalWithoutSocket => Some("give --console-socket, or set /process/terminal to false"),
             Error::SocketWithoutTerminal => Some("leave out --console-socket, or set /process/terminal to true"),
@@ -169,7 +174,7 @@ impl Error {
             | Error::RootIsSlash => "invalid-argument",
             Error::Spec(_) => "invalid-config",
             Error::Launch(_) => "launch-failed",
-            Error::Cgroup { .. } => "cgroup",
+            Error::Cgroup { .. } | Error::NoCgroup(_) => "cgroup",
             Error::NoResctrl | Error::OutsideResctrl | Error::Resctrl { .. } => "resctrl",
             Error::OomKilled(_) => "oom-killed",
             Error::File { .. } | Error::System { .. } => "system",

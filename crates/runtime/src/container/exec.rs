@@ -6,6 +6,7 @@ use std::time::Duration;
 use rt_cgroups::{Cgroup, Driver, Entry, systemd};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 use super::create::warn_of;
 use super::error::{Context, Error};
@@ -175,9 +176,21 @@ fn launch_in(
     let entering = if by_systemd { Entering::Held } else { Entering::ByEntry };
     let own_score = plan.oom_score_adj.map(set_oom_score).transpose()?.flatten();
     let place = Place::Inside(init.as_fd(), state.namespaces);
-    let launched = launch(&plan, descriptors, &entry, options.preserve_fds, &place, entering);
-    let launched = launched?;
-    if by_systemd && let Err(e) = attach(&launched, state, options) {
+    // Where no certain cgroup is asked for, and the container's takes no processes, init's own is the next best.
+    let beside_init = || match &options.cgroup {
+        Some(_) => Ok(None),
+        None => Pid::from_raw(state.pid).map_or(Ok(None), |pid| cgroup.path_below(&host.layout, pid)),
+    };
+    let launched = match launch(&plan, &descriptors, &entry, options.preserve_fds, &place, entering) {
+        Err(refused) if refused.errno() == Some(Errno::BUSY) => {
+            let Some(below) = beside_init()? else { return Err(refused.into()) };
+            entry.unified = cgroup.descend(Some(""), &below)?.entry()?.unified;
+            launch(&plan, &descriptors, &entry, options.preserve_fds, &place, entering)?
+        }
+        other => other?,
+    };
+    drop(descriptors);
+    if by_systemd && let Err(e) = attach(&launched, state, options, beside_init) {
         launched.abort();
         return Err(e);
     }
@@ -193,7 +206,7 @@ fn launch_in(
         Ok(Event::Executed) => {}
         Ok(_) => {
             launched.abort();
-            return Err(Error::System { what: "execute the process", errno: rustix::io::Errno::PROTO });
+            return Err(Error::System { what: "execute the process", errno: Errno::PROTO });
         }
         Err(e) => {
             launched.abort();
@@ -216,10 +229,18 @@ fn launch_in(
     }
 }
 
-/// Has systemd put a held process into the container's unit, and lets it begin.
-fn attach(launched: &Launched, state: &State, options: &ExecOptions) -> Result<(), Error> {
-    let pid = rustix::process::Pid::from_raw(launched.pid).ok_or(Error::NotRunning)?;
-    systemd::attach(&state.cgroup, options.cgroup.as_deref().unwrap_or_default(), pid)?;
+/// Has systemd put a held process into the container's unit, and lets it begin. A second try is made beside init.
+fn attach(
+    launched: &Launched,
+    state: &State,
+    options: &ExecOptions,
+    beside_init: impl Fn() -> Result<Option<String>, rt_cgroups::Error>,
+) -> Result<(), Error> {
+    let pid = Pid::from_raw(launched.pid).ok_or(Error::NotRunning)?;
+    if let Err(refused) = systemd::attach(&state.cgroup, options.cgroup.as_deref().unwrap_or_default(), pid) {
+        let Some(below) = beside_init()? else { return Err(refused.into()) };
+        systemd::attach(&state.cgroup, &below, pid)?;
+    }
     Ok(launched.proceed()?)
 }
 

@@ -12,7 +12,7 @@ pub fn pause(store: &Store, id: &str) -> Result<(), Error> {
     let container = store.open(id)?;
     container.lock()?;
     let state = container.state()?;
-    let cgroup = Cgroup::open(&state.cgroup)?;
+    let cgroup = state.own_cgroup()?;
     match container.status(&state, || matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen)))? {
         Status::Running | Status::Created => match cgroup.freeze() {
             // Most likely it is being killed, which thaws.
@@ -54,7 +54,7 @@ pub fn update(store: &Store, id: &str, change: &Resources, schemata: &[String]) 
     if state.init()?.is_none() {
         return Err(Error::NotRunning);
     }
-    let cgroup = Cgroup::open(&state.cgroup)?;
+    let cgroup = state.own_cgroup()?;
     let updated = state.resources.updated(change);
     let before = std::mem::replace(&mut state.resources, updated);
     // Written down first: a full disk is told while nothing has changed yet.

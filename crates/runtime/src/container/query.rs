@@ -4,7 +4,7 @@ use rt_cgroups::{Cgroup, FreezerState};
 use rustix::process::Pid;
 
 use super::document::StateDocument;
-use super::error::Error;
+use super::error::{Context, Error};
 use super::exit::Exit;
 use super::state::{State, Status};
 use super::store::{Container, Store};
@@ -30,12 +30,15 @@ fn document(container: &Container, state: &State, status: Status) -> StateDocume
     StateDocument::new(state, status, exit)
 }
 
-/// All containers with their owners' ids. One whose state cannot be read is warned of and left out.
+/// All containers with the ids of their directories' owners: a user in a user namespace of his own is himself. One whose state cannot be read is warned of and left out.
 pub fn list(store: &Store) -> Result<Vec<(StateDocument, u32)>, Error> {
     let mut all = Vec::new();
     for id in store.ids()? {
         match load(store, &id) {
-            Ok((container, state, status)) => all.push((document(&container, &state, status), state.owner)),
+            Ok((container, state, status)) => {
+                let owner = rustix::fs::fstat(container.dir()).on("look at", &container.path)?.st_uid;
+                all.push((document(&container, &state, status), owner));
+            }
             // Being created or just deleted.
             Err(Error::DoesNotExist) => {}
             Err(e) => tracing::warn!("{e}"),
@@ -47,5 +50,5 @@ pub fn list(store: &Store) -> Result<Vec<(StateDocument, u32)>, Error> {
 /// The pids of all processes of a container, as the runtime sees them.
 pub fn processes(store: &Store, id: &str) -> Result<Vec<Pid>, Error> {
     let state = store.open(id)?.state()?;
-    Ok(Cgroup::open(&state.cgroup)?.processes()?)
+    Ok(state.own_cgroup()?.processes()?)
 }

@@ -98,6 +98,16 @@ impl State {
         open(self.pid, self.start_time).doing(LOOK)
     }
 
+    /// The cgroup, for what cannot be done without one.
+    pub fn own_cgroup(&self) -> Result<Cgroup, Error> {
+        let cgroup = Cgroup::open(&self.cgroup)?;
+        // That of a container that has ended may be gone, which is nothing to complain of.
+        if !cgroup.exists()? && self.init()?.is_some() {
+            return Err(Error::NoCgroup(self.id.clone()));
+        }
+        Ok(cgroup)
+    }
+
     /// What /proc says of init, if it is still the same process.
     pub fn init_stat(&self) -> Result<Option<Stat>, Error> {
         let stat = Stat::read(self.pid).doing(LOOK)?;

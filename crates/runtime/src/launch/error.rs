@@ -6,7 +6,7 @@ use rt_init::report::{Report, Step};
 use rt_sys::errno::text;
 use rustix::io::Errno;
 
-use crate::plan::Op;
+use crate::plan::{Op, limit_name};
 use crate::spec::Pointer;
 
 /// Why a process could not be launched.
@@ -105,7 +105,7 @@ impl LaunchError {
             }
             (p, Errno::NOENT) if p.starts_with("/root/path") => Some("the path is relative to the bundle"),
             (p, Errno::PERM) if p.starts_with("/process/rlimits") => {
-                Some("raising a hard limit takes CAP_SYS_RESOURCE, which the caller lacks")
+                Some("raising a hard limit takes CAP_SYS_RESOURCE, and no RLIMIT_NOFILE is above /proc/sys/fs/nr_open")
             }
             (p, Errno::INVAL) if p.starts_with("/root/path") => {
                 Some("pivot_root does not work on an initramfs; use --no-pivot there")
@@ -217,7 +217,8 @@ pub fn what(op: &Op) -> String {
             format!("write {value:?} to `/proc/self/{file}`")
         }
         Op::Seccomp { .. } => "attach the seccomp filter".to_owned(),
-        Op::Limit { resource, .. } => format!("set resource limit {resource}"),
+        Op::Limit { resource, hard, .. } if *hard == u64::MAX => format!("set {} to unlimited", limit_name(*resource)),
+        Op::Limit { resource, hard, .. } => format!("set {} to {hard}", limit_name(*resource)),
         other => {
             let mut out = String::new();
             for (i, c) in other.name().char_indices() {

@@ -29,7 +29,7 @@ use rustix::process::{
 
 use tracing::trace_span;
 
-use crate::plan::{Join, Op, Plan, slot};
+use crate::plan::{Join, Op, Plan, limit_name, slot};
 use crate::spec::Pointer;
 use child::{BEFORE_STUB, Child, Second};
 
@@ -106,9 +106,10 @@ const STACK: usize = 16 * 1024;
 pub const WAITING_NAME: &str = "rt:init";
 
 /// Clones the process and starts the stub. `preserve` descriptors from 3 on stay open in the program.
+/// The descriptors are for the process alone: the caller closes them when there will be no second try.
 pub fn launch(
     plan: &Plan,
-    mut descriptors: Descriptors,
+    descriptors: &Descriptors,
     entry: &Entry,
     preserve: u32,
     place: &Place<'_>,
@@ -121,7 +122,7 @@ pub fn launch(
     let idmaps = plan.idmaps.iter().map(maps::user_namespace).collect::<Result<Vec<_>, _>>()?;
     let trees = bind_sources(plan, place, &idmaps);
     let time = time_namespace(plan, place)?;
-    let ops = final_ops(plan, &descriptors, entry, (&idmaps, &trees, &time), preserve)?;
+    let ops = final_ops(plan, descriptors, entry, (&idmaps, &trees, &time), preserve)?;
     let mut bytes = Bytes(Vec::with_capacity(16 * 1024));
     encode(ops.iter().map(|(op, _)| op).collect::<Vec<_>>().into_iter(), &mut bytes);
     let plan_fd = stub::data(&bytes.0).map_err(parent("make a memfd for the plan"))?;
@@ -140,9 +141,18 @@ pub fn launch(
     drop(span);
     let (pid, pidfd) = trace_span!("clone")
         .in_scope(|| clone_process(plan, entry, place, entering == Entering::Held, &wiring, &socket))?;
-    let timeline = descriptors.timeline.take();
-    drop((theirs, descriptors, plan_fd, stub_fd));
+    drop((theirs, plan_fd, stub_fd));
+    let timeline = descriptors.timeline.as_ref().and_then(|file| file.try_clone().ok());
     Ok(Launched { pid, pidfd, socket, ops, timeline })
+}
+
+/// The source of a bind mount, opened by the parent.
+struct Source {
+    /// Which op of the plan it is for.
+    op: usize,
+    tree: OwnedFd,
+    /// Whether its ids are mapped already.
+    mapped: bool,
 }
 
 struct Wiring<'a> {
@@ -164,7 +174,7 @@ fn final_ops(
     plan: &Plan,
     descriptors: &Descriptors,
     entry: &Entry,
-    (idmaps, trees, time): (&[OwnedFd], &[(usize, OwnedFd)], &Option<OwnedFd>),
+    (idmaps, trees, time): (&[OwnedFd], &[Source], &Option<OwnedFd>),
     preserve: u32,
 ) -> Result<Vec<(Op, Pointer)>, LaunchError> {
     let mut ops = Vec::with_capacity(plan.ops.len() + entry.tasks.len() + 2);
@@ -197,12 +207,13 @@ fn final_ops(
     for (index, (op, at)) in plan.ops.iter().enumerate() {
         let mut op = op.clone();
         if let Op::Bind { tree, idmap, .. } = &mut op
-            && let Some((_, fd)) = trees.iter().find(|(of, _)| *of == index)
+            && let Some(source) = trees.iter().find(|source| source.op == index)
         {
-            inherit(fd.as_fd())?;
-            *tree = fd.as_raw_fd();
-            // Done already.
-            *idmap = slot::NONE;
+            inherit(source.tree.as_fd())?;
+            *tree = source.tree.as_raw_fd();
+            if source.mapped {
+                *idmap = slot::NONE;
+            }
         }
         match &mut op {
             Op::Terminal { socket: fd, .. }
@@ -249,8 +260,8 @@ fn pid_of(pidfd: BorrowedFd<'_>) -> Result<i32, Errno> {
 
 /// The sources of bind mounts that root of a user namespace might not reach: opened with our rights, as detached copies,
 /// and their ids mapped, which takes rights over the file system.
-/// What cannot be opened is left to init, which has the words for it.
-fn bind_sources(plan: &Plan, place: &Place<'_>, idmaps: &[OwnedFd]) -> Vec<(usize, OwnedFd)> {
+/// What cannot be opened or mapped is left to init, which has the words for it.
+fn bind_sources(plan: &Plan, place: &Place<'_>, idmaps: &[OwnedFd]) -> Vec<Source> {
     if !plan.namespaces.has(flags::NEWUSER) || matches!(place, Place::Inside(..)) {
         return Vec::new();
     }
@@ -260,17 +271,16 @@ fn bind_sources(plan: &Plan, place: &Place<'_>, idmaps: &[OwnedFd]) -> Vec<(usiz
         how.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, own & flag::SOURCE_NOFOLLOW != 0);
         open_tree(CWD, source.as_c_str(), how).ok()
     };
-    let mapped = |tree: OwnedFd, idmap: i32, own: u32| {
-        if idmap > slot::IDMAP_BASE {
-            return Some(tree);
-        }
+    let mapped = |tree: &OwnedFd, idmap: i32, own: u32| {
         let userns_fd = idmaps.get((slot::IDMAP_BASE - idmap) as usize)?.as_raw_fd() as u64;
         let map = Attributes { set: attr::IDMAP, userns_fd, ..Attributes::default() };
-        set_attributes(tree.as_fd(), c"", own & flag::IDMAP_RECURSIVE != 0, &map).ok().map(|()| tree)
+        set_attributes(tree.as_fd(), c"", own & flag::IDMAP_RECURSIVE != 0, &map).ok()
     };
-    let binds = plan.ops.iter().enumerate().filter_map(|(index, (op, _))| match op {
+    let binds = plan.ops.iter().enumerate().filter_map(|(op, (kind, _))| match kind {
         Op::Bind { source, flags, idmap, .. } if flags & flag::COPY_SYMLINK == 0 => {
-            Some((index, mapped(open(&source.0, *flags)?, *idmap, *flags)?))
+            let tree = open(&source.0, *flags)?;
+            let mapped = *idmap <= slot::IDMAP_BASE && mapped(&tree, *idmap, *flags).is_some();
+            Some(Source { op, tree, mapped })
         }
         _ => None,
     });
@@ -489,11 +499,12 @@ impl Launched {
         for (resource, soft, hard) in limits {
             let unlimited = |n: &u64| (*n != u64::MAX).then_some(*n);
             let limit = Rlimit { current: unlimited(soft), maximum: unlimited(hard) };
+            let name = limit_name(*resource);
             let Some(resource) = RESOURCES.get(*resource as usize) else { continue };
             prlimit(pid, *resource, limit).map_err(|errno| LaunchError::Named {
                 pointer: "/process/rlimits".into(),
                 what: "set resource limit",
-                name: format!("{resource:?}"),
+                name: name.to_owned(),
                 errno,
             })?;
         }

@@ -133,6 +133,10 @@ impl Lowering<'_> {
                 self.wrong(Pointer::index("/mounts/{}/options", i), fault);
             }
         }
+        // As other runtimes do: images count on a /run that is still 755 below a tmpfs.
+        if kind == "tmpfs" && !data.iter().any(|(k, _)| k == "mode") {
+            flags |= flag::COVERED_MODE;
+        }
         let source = mount.source.as_deref().filter(|s| !s.is_empty()).unwrap_or(kind);
         let long = data.iter().any(|(_, v)| v.as_ref().is_some_and(|v| v.len() > LONGEST_OPTION))
             || source.len() > LONGEST_OPTION;
