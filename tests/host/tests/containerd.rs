@@ -99,6 +99,12 @@ fn a_restart_and_a_killed_shim() {
     assert_eq!(&ours[..3], ["after a restart: 0 \"inside\\n\"", "paused: PAUSED", "metrics: 0 true"]);
     assert_eq!(&ours[4..], ["state left: 0", "cgroups left: 0"]);
     if std::process::Command::new("runc").arg("--version").output().is_ok() {
-        assert_eq!(ours, story(&mut d, "runc", &format!("{name}-runc")));
+        let id = format!("{name}-runc");
+        let runcs = story(&mut d, "runc", &id);
+        // On a quiet machine runc leaves the cgroups, which nobody has to repeat.
+        assert_eq!(ours[..5], runcs[..5]);
+        for left in cgroups_named(&id) {
+            fs::remove_dir(left.trim_start_matches("cgroup ")).unwrap();
+        }
     }
 }
