@@ -406,7 +406,6 @@ impl<'a> Making<'a> {
             created: time::now(),
             bundle: self.options.bundle.clone(),
             rootfs: self.plan.rootfs.clone(),
-            owner: rustix::process::getuid().as_raw(),
             annotations: owned_annotations(spec),
             cgroup: self.location.clone(),
             resources: linux.and_then(|l| l.resources.clone()).unwrap_or_default(),

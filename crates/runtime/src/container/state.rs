@@ -27,8 +27,6 @@ pub struct State {
     pub bundle: PathBuf,
     /// The rootfs, absolute.
     pub rootfs: PathBuf,
-    /// The user that created it.
-    pub owner: u32,
     /// Of the config.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
