@@ -36,6 +36,7 @@ fn options() -> Option<Options> {
 }
 
 /// What a host has, by name. Other programs come and go, so each has a number by which it may grow.
+/// Objects of the kernel are counted in pages of them, some of which wait half empty for the next.
 type Counts = BTreeMap<&'static str, (u64, u64)>;
 
 fn number(text: &str) -> u64 {
@@ -72,8 +73,8 @@ fn counts(root: &Path) -> Counts {
         ("cgroups", (directories(Path::new("/sys/fs/cgroup")), 0)),
         ("keyrings", (read("/proc/keys").lines().count() as u64, 4)),
         ("state files", (directories(root) + fs::read_dir(root).into_iter().flatten().count() as u64, 0)),
-        ("network namespaces", (objects(&slabs, "net_namespace"), 64)),
-        ("pid namespaces", (objects(&slabs, "pid_namespace"), 64)),
+        ("network namespaces", (objects(&slabs, "net_namespace"), 200)),
+        ("pid namespaces", (objects(&slabs, "pid_namespace"), 200)),
         ("mount structures", (objects(&slabs, "mnt_cache"), 600)),
         ("memory the kernel cannot reclaim, KiB", (line(&memory, "SUnreclaim:"), 40_000)),
         ("memory for each processor, KiB", (line(&memory, "Percpu:"), 4_000)),
