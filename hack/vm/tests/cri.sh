@@ -228,7 +228,9 @@ test_restart_and_a_killed_shim() {
   pod live
   up l . sleep 1000
   systemctl restart containerd.service
-  eq "$(exec_sync $ctr echo again) $(status_of $ctr state)" "again CONTAINER_RUNNING" "after a restart of containerd"
+  # Its socket is there a moment before it answers.
+  soon eval '[[ "$(exec_sync $ctr echo again)" == again ]]'
+  eq "$(status_of $ctr state)" CONTAINER_RUNNING "after a restart of containerd"
   kill -KILL "$(pgrep -f "^[^ ]*containerd-shim-runc-v2 .*-id $pod ")"
   soon ended $ctr
   eq "$(status_of $ctr exit_code)" 255 "exit code when the shim was killed"

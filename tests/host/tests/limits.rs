@@ -90,11 +90,12 @@ fn share(c: &Container, wall: Duration) -> f64 {
     (used() - before) / start.elapsed().as_nanos() as f64
 }
 
-/// Waits for a share within ten percent; a machine that is busy otherwise may take it away for a while.
+/// Sees a share within ten percent, and never more than eleven periods' worth in a second of ten (and what reading the clock costs);
+/// a machine that is busy otherwise may take it away for a while.
 #[track_caller]
 fn gets_share(c: &Container, wanted: f64) {
     let shares: Vec<f64> = (0..6).map(|_| share(c, Duration::from_secs(1))).collect();
-    assert!(shares.iter().all(|s| *s < wanted * 1.1), "more than {wanted}: {shares:?}");
+    assert!(shares.iter().all(|s| *s < wanted * 1.15), "more than {wanted}: {shares:?}");
     assert!(shares.iter().any(|s| *s > wanted * 0.9), "never {wanted}: {shares:?}");
 }
 

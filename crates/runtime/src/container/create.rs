@@ -350,7 +350,11 @@ impl<'a> Making<'a> {
 
     /// Init is gone without a word: the kernel or somebody else killed it.
     fn died(&self) -> Error {
-        let reached = self.cgroup.as_ref().map(Cgroup::reached).unwrap_or_default();
+        let mut reached = self.cgroup.as_ref().map(Cgroup::reached).unwrap_or_default();
+        // A unit of systemd's may go while it is read, and its limit with it.
+        for hit in reached.0.iter_mut().filter(|hit| hit.resource == "memory") {
+            hit.limit = hit.limit.or(self.plan.tight_memory.and_then(|limit| u64::try_from(limit).ok()));
+        }
         if reached.0.iter().any(|hit| hit.resource == "memory") {
             return Error::OomKilled(reached);
         }
