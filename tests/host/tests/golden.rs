@@ -184,7 +184,13 @@ impl Side<'_> {
                 let number = core.len() > 2 && core.bytes().all(|b| b.is_ascii_digit());
                 if number { word.replace(core, "N") } else { word.to_owned() }
             });
-            words.collect::<String>().split_whitespace().map(clock).collect::<Vec<_>>().join(" ")
+            let mut words: Vec<String> = words.collect::<String>().split_whitespace().map(clock).collect();
+            // A line of ps(1): how much of a processor, and for how long, is each one's own, too.
+            if words.len() > 6 && words[4] == "HH:MM" {
+                words[3] = "C".to_owned();
+                words[6] = "TIME".to_owned();
+            }
+            words.join(" ")
         };
         text.lines().map(|l| line(l) + "\n").collect()
     }
