@@ -16,17 +16,16 @@ pub fn misused(error: &clap::Error, arguments: &[OsString]) -> i32 {
         let _ = print(&error.to_string());
         return 0;
     }
-    let command = arguments.iter().skip(1).find_map(|word| {
-        let all = commands::ALL.iter().map(|(grammar, _)| *grammar);
-        all.into_iter().find(|grammar| word == grammar.name)
-    });
+    // Options before the mistake may have said where the log is.
+    let log = log_in(arguments);
+    if let Some(failure) = not_there_yet(error) {
+        log.failed(&failure);
+        return failure.exit;
+    }
+    let command = command_of(arguments);
     let mut failure = Failure::usage(sentence(error, arguments, command));
     if error.kind() == ErrorKind::InvalidSubcommand {
         failure.exit = 3;
-    }
-    if let Some(failure) = not_there_yet(error) {
-        log_in(arguments).failed(&failure);
-        return failure.exit;
     }
     let mut definition = definition();
     // Gives the commands their full names.
@@ -36,9 +35,15 @@ pub fn misused(error: &clap::Error, arguments: &[OsString]) -> i32 {
         None => Some(definition.render_help()),
     };
     let _ = print(&format!("Incorrect Usage.\n\n{}", help.map(|h| h.to_string()).unwrap_or_default()));
-    // Options before the mistake may have said where the log is.
-    log_in(arguments).failed(&failure);
+    log.failed(&failure);
     failure.exit
+}
+
+/// The command that is meant: the first word that names one.
+fn command_of(arguments: &[OsString]) -> Option<&'static Grammar> {
+    let named =
+        |word: &OsString| commands::ALL.iter().map(|(grammar, _)| *grammar).find(|grammar| word == grammar.name);
+    arguments.iter().skip(1).find_map(named)
 }
 
 /// Commands of runc's that rt does not have. Not even their help succeeds: Podman takes that for the ability.
@@ -109,8 +114,7 @@ mod tests {
     fn said(line: &str) -> String {
         let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let error = definition().try_get_matches_from(&arguments).unwrap_err();
-        let command = commands::ALL.iter().map(|(grammar, _)| *grammar).find(|g| arguments.contains(&g.name.into()));
-        sentence(&error, &arguments, command)
+        sentence(&error, &arguments, command_of(&arguments))
     }
 
     /// One line that names the word that is wrong.

@@ -6,7 +6,6 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use rt_runtime::launch::timeline::TARGET;
 use rt_sys::process::monotonic_nanos;
 use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
@@ -62,13 +61,11 @@ impl Trace {
         Trace { file, begin: monotonic_nanos(), bars: Mutex::new(Vec::with_capacity(32)) }
     }
 
-    /// A bar of init's.
+    /// A bar of init's: an event of the timeline's target.
     pub fn event(&self, event: &Event<'_>) {
-        if event.metadata().target() == TARGET {
-            let mut bar = Bar::default();
-            event.record(&mut bar);
-            self.add(bar);
-        }
+        let mut bar = Bar::default();
+        event.record(&mut bar);
+        self.add(bar);
     }
 
     fn add(&self, bar: Bar) -> u64 {

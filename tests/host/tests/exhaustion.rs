@@ -60,6 +60,13 @@ impl Small {
         self.0.path()
     }
 
+    /// rt with its states on it.
+    fn rt(&self, words: &[&str]) -> Done {
+        let mut command = Command::new(rt());
+        command.arg("--root").arg(self.path()).args(words);
+        done(command)
+    }
+
     /// Takes all that is left.
     fn fill(&self) {
         for n in 0.. {
@@ -89,11 +96,7 @@ fn the_disk_of_the_states() {
             disk.fill();
         }
         let c = Container::new();
-        let run = |words: &[&str]| {
-            let mut command = Command::new(rt());
-            command.arg("--root").arg(disk.path()).args(words);
-            done(command)
-        };
+        let run = |words: &[&str]| disk.rt(words);
         let create = run(&["create", "--bundle", bundle.path().to_str().unwrap(), &c.id]);
         if create.code == 0 {
             created += 1;
@@ -117,11 +120,7 @@ fn a_disk_that_fills_up() {
     let bundle = Bundle::new(&["sleep", "1000"]).with(|c| c["linux"]["resources"] = json!({"pids": {"limit": 50}}));
     bundle.write();
     let c = Container::new();
-    let run = |words: &[&str]| {
-        let mut command = Command::new(rt());
-        command.arg("--root").arg(disk.path()).args(words);
-        done(command)
-    };
+    let run = |words: &[&str]| disk.rt(words);
     run(&["create", "--bundle", bundle.path().to_str().unwrap(), &c.id]).ok();
     disk.fill();
     run(&["start", &c.id]).ok();
