@@ -4,6 +4,8 @@
 //! `devices.deny`, cgroup v2 as an eBPF program.
 
 mod filter;
+mod insn;
+mod list;
 mod program;
 mod rule;
 pub(crate) mod v1;
