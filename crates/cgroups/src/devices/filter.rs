@@ -1,7 +1,5 @@
 //! The emulator: reduces ordered rules to the few that decide anything.
 
-use std::collections::BTreeMap;
-
 use super::rule::{Access, Devices, Meaning, Rule, parse};
 use crate::error::Error;
 use crate::resources::DeviceRule;
@@ -19,7 +17,28 @@ pub struct Filter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Exceptions {
     pub(crate) default_allow: bool,
-    pub(crate) exceptions: BTreeMap<Devices, Access>,
+    pub(crate) exceptions: Accesses,
+}
+
+/// The access to each of some devices, in the order of the devices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Accesses(Vec<(Devices, Access)>);
+
+impl Accesses {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Devices, Access)> {
+        self.0.iter().map(|(devices, access)| (devices, *access))
+    }
+
+    pub(crate) fn of(&self, devices: &Devices) -> Access {
+        self.0.iter().find(|(known, _)| known == devices).map_or_else(Access::default, |&(_, access)| access)
+    }
+
+    pub(crate) fn add(&mut self, devices: Devices, access: Access) {
+        match self.0.binary_search_by_key(&devices, |&(known, _)| known) {
+            Ok(at) => self.0[at].1 = self.0[at].1.with(access),
+            Err(at) => self.0.insert(at, (devices, access)),
+        }
+    }
 }
 
 impl Filter {
@@ -61,14 +80,13 @@ impl Filter {
     /// Cutting one device out of a wildcard cannot be said that way. The kernel would take the write and do nothing, so
     /// it is an error here: a rule that denies must not be lost.
     pub(crate) fn exceptions(&self) -> Result<Exceptions, Error> {
-        let mut exceptions: BTreeMap<Devices, Access> = BTreeMap::new();
+        let mut exceptions = Accesses::default();
         for rule in &self.rules {
             if rule.allow != self.default_allow {
-                let access = exceptions.entry(rule.devices).or_default();
-                *access = access.with(rule.access);
+                exceptions.add(rule.devices, rule.access);
                 continue;
             }
-            for (devices, access) in &mut exceptions {
+            for (devices, access) in &mut exceptions.0 {
                 if !access.overlaps(rule.access) {
                     continue;
                 }
@@ -81,7 +99,7 @@ impl Filter {
                     });
                 }
             }
-            exceptions.retain(|_, access| !access.is_empty());
+            exceptions.0.retain(|(_, access)| !access.is_empty());
         }
         Ok(Exceptions { default_allow: self.default_allow, exceptions: absorb(&exceptions) })
     }
@@ -89,17 +107,15 @@ impl Filter {
 
 /// Drops exceptions that a wider one includes, and widens the access of those that it includes in part: the kernel
 /// looks for one exception that covers all of the access asked for.
-fn absorb(exceptions: &BTreeMap<Devices, Access>) -> BTreeMap<Devices, Access> {
-    exceptions
-        .iter()
-        .filter_map(|(devices, &access)| {
-            let wider = exceptions
-                .iter()
-                .filter(|(other, _)| *other != devices && other.cover(devices))
-                .fold(Access::default(), |all, (_, &access)| all.with(access));
-            (!access.without(wider).is_empty()).then_some((*devices, access.with(wider)))
-        })
-        .collect()
+fn absorb(exceptions: &Accesses) -> Accesses {
+    let absorbed = exceptions.iter().filter_map(|(devices, access)| {
+        let wider = exceptions
+            .iter()
+            .filter(|(other, _)| *other != devices && other.cover(devices))
+            .fold(Access::default(), |all, (_, access)| all.with(access));
+        (!access.without(wider).is_empty()).then_some((*devices, access.with(wider)))
+    });
+    Accesses(absorbed.collect())
 }
 
 #[cfg(test)]
@@ -167,7 +183,7 @@ pub(super) mod tests {
         if set.default_allow {
             !matching.any(|(_, exception)| exception.overlaps(access))
         } else {
-            matching.any(|(_, exception)| access.without(*exception).is_empty())
+            matching.any(|(_, exception)| access.without(exception).is_empty())
         }
     }
 
@@ -217,7 +233,7 @@ pub(super) mod tests {
         }
     }
 
-    fn filter(rules: &[&str]) -> Filter {
+    pub(crate) fn filter(rules: &[&str]) -> Filter {
         Filter::from_rules(&rules.iter().map(|text| rule(text)).collect::<Vec<_>>()).unwrap()
     }
 

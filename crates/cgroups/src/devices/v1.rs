@@ -40,7 +40,7 @@ pub(crate) fn apply(dir: &Dir, filter: &Filter, fresh: bool) -> Result<(), Error
             target
                 .exceptions
                 .iter()
-                .try_for_each(|(devices, access)| files.write(!target.default_allow, &line(devices, *access)))
+                .try_for_each(|(devices, access)| files.write(!target.default_allow, &line(devices, access)))
         }
     }
 }
@@ -73,7 +73,7 @@ fn difference(of: &Exceptions, from: &Exceptions) -> Vec<String> {
     of.exceptions
         .iter()
         .filter_map(|(devices, access)| {
-            let rest = access.without(from.exceptions.get(devices).copied().unwrap_or_default());
+            let rest = access.without(from.exceptions.of(devices));
             (!rest.is_empty()).then(|| line(devices, rest))
         })
         .collect()
@@ -92,8 +92,7 @@ fn read(dir: &Dir) -> Result<Option<Exceptions>, Error> {
             return Ok(None);
         }
         let (devices, access) = parse(line).ok_or_else(|| dir.malformed("devices.list", line))?;
-        let known = current.exceptions.entry(devices).or_default();
-        *known = known.with(access);
+        current.exceptions.add(devices, access);
     }
     Ok(Some(current))
 }
@@ -132,9 +131,13 @@ mod tests {
     /// Dropping a wildcard must not take away the devices that stay allowed on their own.
     #[test]
     fn only_the_difference_is_written() {
-        let set = |lines: &[&str]| Exceptions {
-            default_allow: false,
-            exceptions: lines.iter().map(|line| parse(line).unwrap()).collect(),
+        let set = |lines: &[&str]| {
+            let mut set = Exceptions { default_allow: false, exceptions: Default::default() };
+            for line in lines {
+                let (devices, access) = parse(line).unwrap();
+                set.exceptions.add(devices, access);
+            }
+            set
         };
         let (old, new) = (set(&["c 1:3 rwm", "c 5:* rwm", "c 9:9 r"]), set(&["c 1:3 rwm", "c 5:1 rw", "c 9:9 rw"]));
         assert_eq!(difference(&new, &old), ["c 5:1 rw", "c 9:9 w"]);
