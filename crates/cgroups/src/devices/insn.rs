@@ -56,6 +56,11 @@ pub(super) const fn jump(off: i16) -> Insn {
     insn(0x05, 0, 0, off, 0)
 }
 
+/// `BPF_JMP32 | BPF_JEQ | BPF_K` (Linux 5.1)
+pub(super) const fn jump_equal32(dst: u8, number: u32, off: i16) -> Insn {
+    insn(0x16, dst, 0, off, number as i32)
+}
+
 /// `BPF_JMP32 | BPF_JNE | BPF_K` (Linux 5.1)
 pub(super) const fn jump_not_equal32(dst: u8, number: u32, off: i16) -> Insn {
     insn(0x56, dst, 0, off, number as i32)
