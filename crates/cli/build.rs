@@ -28,8 +28,12 @@ fn main() {
 
 /// A linker script that puts the named functions side by side. The kernel maps 64 KiB of the program around each page that is
 /// touched, so functions strewn over all of it cost page faults and memory. A name that no longer exists does no harm.
+/// Tables for unwinding are left out: a panic ends the program, and without symbols a backtrace would say nothing.
 fn side_by_side(order: &str) -> String {
     let names = order.lines().filter(|line| !line.starts_with('#'));
     let sections: String = names.map(|name| format!("*(.text.{name})\n")).collect();
-    format!("SECTIONS {{ .text.startup_order : {{\n{sections}}} }}\nINSERT BEFORE .text;\n")
+    format!(
+        "SECTIONS {{\n/DISCARD/ : {{ *(EXCLUDE_FILE(*crtbegin*.o *crtend*.o) .eh_frame) *(.gcc_except_table .gcc_except_table.*) }}\n\
+         .text.startup_order : {{\n{sections}}} }}\nINSERT BEFORE .text;\n"
+    )
 }

@@ -1,9 +1,10 @@
-"""usage: order.py PROGRAM TRACE... > ORDER: from the addresses that each command touched to the names of the functions,
-those of most commands first. What a new compiler or dependency changes in a name becomes "*", so that the list outlives
+"""usage: order.py PROGRAM TRACE... > ORDER: from the addresses that each command touched to the names of the functions. Those of
+`run`, which needs most memory, come first, and of these and of the others those of most commands. What a new compiler or dependency changes in a name becomes "*", so that the list outlives
 both."""
 
 import bisect
 import collections
+import os
 import re
 import subprocess
 import sys
@@ -33,7 +34,12 @@ def main():
             if at >= 0:
                 users[starts[at]].add(trace)
     print("# Written by hack/order.")
-    for start in sorted(users, key=lambda start: (-len(users[start]), sorted(users[start]), start)):
+
+    def rank(start):
+        commands = sorted(os.path.basename(trace) for trace in users[start])
+        return not any(command.startswith("at.run.") for command in commands), -len(commands), commands, start
+
+    for start in sorted(users, key=rank):
         for name in names[start]:
             print(lasting(name) if instances[lasting(name)] <= 4 else name)
 
