@@ -75,6 +75,8 @@ pub mod flag {
     pub const LEGACY: u32 = 1024;
     /// The new tmpfs gets the mode of the directory that it covers, if there was one.
     pub const COVERED_MODE: u32 = 2048;
+    /// Try a single mount(2) first: nothing about the mount needs more, and no hook sees the working directory that takes.
+    pub const AT_ONCE: u32 = 4096;
 }
 
 ops! {

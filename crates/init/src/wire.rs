@@ -7,6 +7,12 @@ use core::ffi::CStr;
 /// Identifies a plan, and with it the version of this format.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"rtplan02");
 
+/// A plan goes to the stub in messages of at most so many bytes, the first of which begins with the plan's length.
+pub const CHUNK: usize = 16 * 1024;
+
+/// Bytes of that length, a little-endian number.
+pub const LENGTH: usize = 8;
+
 /// Why bytes are not a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 fn lowered(config: &Value) -> Result<Plan, SpecError> {
     let document = Document::new("config.json", config.to_string().into_bytes());
     let spec: Spec<'_> = document.parse()?;
-    let host = Host { layout: Layout::V2 { root: "/sys/fs/cgroup".into() }, root: true };
+    let host = Host { layout: Layout::V2 { root: "/sys/fs/cgroup".into() }, root: true, first_user_namespace: true };
     let cgroup = Location::resolve(&host.layout, Driver::Cgroupfs, Some("/x"), "id", false).unwrap();
     let request = Request {
         id: "id",
@@ -273,4 +273,89 @@ fn kernel_parameters_do_not_lead_elsewhere() {
     }
     config["linux"]["sysctl"] = json!({"net/ipv4/conf/eth0.1/forwarding": "1", "net.ipv4.conf.eth0/1.forwarding": "1"});
     lowered(&config).unwrap();
+}
+
+/// What the ops of `config` are, by name and path, from the network namespace on and before it.
+fn around_network(config: &Value) -> (Vec<String>, Vec<String>) {
+    let plan = lowered(config).unwrap();
+    let text = |(op, _): &(Op, _)| {
+        let mut text = op.name().to_owned();
+        op.fields(|name, value| {
+            if matches!(name, "target" | "path") && !text.contains(' ') {
+                text += &format!(" {value:?}");
+            }
+        });
+        text.replace(['"', '\\'], "")
+    };
+    let at = plan.ops.iter().position(|(op, _)| matches!(op, Op::JoinNetwork {})).unwrap();
+    let (before, behind) = plan.ops.split_at(at);
+    (before.iter().map(text).collect(), behind.iter().map(text).collect())
+}
+
+fn with_network(mounts: Value) -> Value {
+    let mut list = json!([
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
+        {"destination": "/sys", "type": "sysfs", "source": "sysfs"}
+    ]);
+    list.as_array_mut().unwrap().extend(mounts.as_array().unwrap().iter().cloned());
+    json!({
+        "ociVersion": "1.3.0", "root": {"path": "rootfs"}, "hostname": "h",
+        "process": {"args": ["sh"], "cwd": "/", "user": {"uid": 0, "gid": 0}},
+        "mounts": list,
+        "linux": {
+            "namespaces": [{"type": "mount"}, {"type": "uts"}, {"type": "pid"}, {"type": "network"}, {"type": "cgroup"}],
+            "maskedPaths": ["/proc/kcore", "/sys/firmware", "/etc/shadow"], "readonlyPaths": ["/proc/sys"]
+        }
+    })
+}
+
+/// Init must not idle while the parent makes the network namespace.
+#[test]
+fn what_needs_no_network_comes_before_it() {
+    let (before, behind) =
+        around_network(&with_network(json!([{"destination": "/dev/shm", "type": "tmpfs", "source": "shm"}])));
+    for early in [
+        "Mount /dev/shm",
+        "Node /dev/null",
+        "ReadOnly /proc/sys",
+        "Mask /proc/kcore",
+        "PivotRoot",
+        "Hostname",
+        "Bounding",
+    ] {
+        assert!(before.iter().any(|op| op == early), "{early} in {before:?}");
+    }
+    // What is in /sys, and what the image could lead there, keeps its place.
+    assert_eq!(behind[..4], ["JoinNetwork", "Mount /sys", "NewSession", "Mask /sys/firmware"]);
+    assert_eq!(behind[4], "Mask /etc/shadow");
+}
+
+/// Nothing may be done before what it depends on: sources of the host before its root is left, a path before what is below it,
+/// hooks and kernel parameters before what they may see or allow.
+#[test]
+fn what_depends_on_others_waits_for_them() {
+    let bound = with_network(json!([
+        {"destination": "/dev/x", "type": "bind", "source": "/srv", "options": ["bind"]},
+        {"destination": "/dev/x/y", "type": "tmpfs", "source": "y"},
+        {"destination": "/dev/z", "type": "tmpfs", "source": "z"}
+    ]));
+    let (before, behind) = around_network(&bound);
+    assert!(before.contains(&"Mount /dev/z".into()) && !before.contains(&"PivotRoot".into()), "{before:?}");
+    assert_eq!(behind[1..4], ["Mount /sys", "Bind /dev/x", "Mount /dev/x/y"]);
+
+    let over_proc =
+        with_network(json!([{"destination": "/proc", "type": "bind", "source": "/srv", "options": ["bind"]}]));
+    let (before, _) = around_network(&over_proc);
+    assert!(!before.iter().any(|op| op.ends_with("/proc/kcore") || op.ends_with("/proc/sys")), "{before:?}");
+
+    for (field, value) in [("hooks", json!({"createContainer": [{"path": "/h"}]})), ("sysctl", json!({"net.a": "1"}))] {
+        let mut config = with_network(json!([]));
+        match field {
+            "sysctl" => config["linux"][field] = value,
+            _ => config[field] = value,
+        }
+        let (before, _) = around_network(&config);
+        assert!(!before.iter().any(|op| op.starts_with("Mask") || op == "PivotRoot"), "{field}: {before:?}");
+    }
 }

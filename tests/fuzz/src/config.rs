@@ -28,9 +28,11 @@ pub fn run(data: &[u8]) -> bool {
         }
     };
     let mut lowered = false;
-    for host in
-        [Host { layout: v2(), root: true }, Host { layout: v2(), root: false }, Host { layout: v1(), root: true }]
-    {
+    for host in [
+        Host { layout: v2(), root: true, first_user_namespace: true },
+        Host { layout: v2(), root: false, first_user_namespace: true },
+        Host { layout: v1(), root: true, first_user_namespace: true },
+    ] {
         let cgroup = place(&spec, &host);
         let request = request(&cgroup);
         let created = same(|| lower(&spec, &host, &request));
@@ -46,7 +48,7 @@ pub fn run(data: &[u8]) -> bool {
 pub fn encoded(data: &[u8]) -> Option<Vec<u8>> {
     let document = Document::new("config.json", data.to_vec());
     let spec: Spec<'_> = document.parse().ok()?;
-    let host = Host { layout: v2(), root: true };
+    let host = Host { layout: v2(), root: true, first_user_namespace: true };
     let plan = lower(&spec, &host, &request(&place(&spec, &host))).ok()?;
     let mut bytes = Bytes(Vec::new());
     encode(plan.ops.iter().map(|(op, _)| op), &mut bytes);

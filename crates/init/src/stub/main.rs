@@ -1,9 +1,10 @@
 //! The init stub: the program that runs inside the container until the user's program does.
 //!
-//! No C library, no allocator, no knowledge of configs: it maps the plan and executes it op by op.
+//! No C library, no allocator, no knowledge of configs: it receives the plan and executes it op by op.
 #![no_std]
 #![no_main]
 
+mod brief;
 mod copy;
 mod credentials;
 mod fail;
@@ -11,6 +12,7 @@ mod files;
 mod hook;
 mod listener;
 mod mounts;
+mod plan;
 mod proc;
 mod program;
 mod rootfs;
@@ -48,7 +50,7 @@ core::arch::global_asm!(
     main = sym main,
 );
 
-/// Arguments: the stub's name, the plan's descriptor, the report socket's descriptor, all as text.
+/// Arguments: the stub's name, and the descriptor of the report socket, over which the plan comes, as text.
 unsafe extern "C" fn main(stack: *const usize) -> ! {
     // SAFETY: the kernel put argc and then argc string pointers here (execve(2), the initial stack).
     let argument = |n: usize| unsafe {
@@ -58,12 +60,11 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
         let text = CStr::from_ptr(*stack.add(1 + n) as *const c_char);
         core::str::from_utf8(text.to_bytes()).ok()?.parse::<i32>().ok()
     };
-    let (Some(plan), Some(socket)) = (argument(1), argument(2)) else {
+    let Some(socket) = argument(1) else {
         rt_sys::exec::exit(255);
     };
-    // SAFETY: `rt` opened both for this process, and nothing else here knows their numbers.
-    let (plan, socket) = unsafe { (OwnedFd::from_raw_fd(plan), OwnedFd::from_raw_fd(socket)) };
-    run::run(plan, socket)
+    // SAFETY: `rt` opened it for this process, and nothing else here knows its number.
+    run::run(unsafe { OwnedFd::from_raw_fd(socket) })
 }
 
 #[panic_handler]

@@ -17,6 +17,7 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, chroot, fchdir, pivot_root};
 
+use crate::brief::Brief;
 use crate::copy::copy_tree;
 use crate::fail::{At, Fail};
 use crate::rootfs::Root;
@@ -67,14 +68,15 @@ impl Mounts {
 
     /// `Op::Root`: a mount of the rootfs onto itself, or the directory as it is with no mount namespace.
     pub fn open_root(&mut self, path: &CStr, idmap: i32) -> Result<(), Fail> {
-        let place =
-            openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at(Step::Source)?;
+        let place: Brief = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .at(Step::Source)?
+            .into();
         let tree = clone_tree(place.as_fd(), true).at(Step::Source)?;
         if idmap >= 0 {
             map_ids(tree.as_fd(), idmap, false).at(Step::Idmap)?;
         }
         attach(tree.as_fd(), place.as_fd()).at(Step::Attach)?;
-        self.root = Some(Root::new(tree));
+        self.root = Some(Root::new(tree.keep()));
         Ok(())
     }
 
@@ -85,7 +87,7 @@ impl Mounts {
         Ok(())
     }
 
-    fn target(&self, path: &CStr, flags: u32) -> Result<OwnedFd, Fail> {
+    fn target(&self, path: &CStr, flags: u32) -> Result<Brief, Fail> {
         let root = self.root()?;
         if flags & flag::REAL_DIRECTORY != 0 {
             let open = || root.open_real(path, OFlags::PATH | OFlags::DIRECTORY);
@@ -108,6 +110,9 @@ impl Mounts {
         if fs.flags & flag::LEGACY != 0 {
             return self.legacy(fs, mode, target.as_fd());
         }
+        if fs.flags & flag::AT_ONCE != 0 && mode.is_none() && at_once(fs, target.as_fd()).is_ok() {
+            return Ok(());
+        }
         let mount = match new_filesystem(fs, mode) {
             Err(e) if fs.flags & flag::CGROUP_FALLBACK != 0 => self.cgroup_fallback(fs, e)?,
             other => other?,
@@ -122,7 +127,7 @@ impl Mounts {
         }
         propagate(mount.as_fd(), fs.propagation, fs.propagation_recursive).at(Step::Propagation)?;
         if fs.fstype == c"proc" && fs.target == c"/proc" {
-            self.proc = Some(mount);
+            self.proc = Some(mount.keep());
         }
         Ok(())
     }
@@ -160,7 +165,7 @@ impl Mounts {
 
     /// A user namespace may not mount cgroup2 that it does not own: show the host's part of the tree instead, read-only,
     /// and where even that cannot be, an empty directory (CVE-2023-25809 is about leaving it writable).
-    fn cgroup_fallback(&mut self, fs: &Filesystem<'_>, first: Fail) -> Result<OwnedFd, Fail> {
+    fn cgroup_fallback(&mut self, fs: &Filesystem<'_>, first: Fail) -> Result<Brief, Fail> {
         if ![Errno::PERM, Errno::NOENT, Errno::BUSY].iter().any(|e| e.raw_os_error() as u32 == first.errno) {
             return Err(first);
         }
@@ -169,9 +174,9 @@ impl Mounts {
             Ok(tree) => {
                 let set = Attributes { set: fs.attributes | attr::RDONLY, ..Attributes::default() };
                 set_attributes(tree.as_fd(), c"", true, &set).at(Step::Attributes)?;
-                Ok(tree)
+                Ok(tree.into())
             }
-            Err(_) => empty_directory().map_err(|_| first),
+            Err(_) => empty_directory().map(Brief::from).map_err(|_| first),
         }
     }
 
@@ -182,16 +187,16 @@ impl Mounts {
             return Ok(());
         }
         let recursive = bind.flags & flag::RECURSIVE != 0;
-        let tree = if bind.tree >= 0 {
+        let tree: Brief = if bind.tree >= 0 {
             // SAFETY: the parent opened this descriptor for this op alone.
-            unsafe { OwnedFd::from_raw_fd(bind.tree) }
+            unsafe { OwnedFd::from_raw_fd(bind.tree) }.into()
         } else {
             let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
             flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
             flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, bind.flags & flag::SOURCE_NOFOLLOW != 0);
             match open_tree(CWD, bind.source, flags) {
                 Err(Errno::NOENT) if bind.flags & flag::OPTIONAL != 0 => return Ok(()),
-                other => other.at(Step::Source)?,
+                other => other.at(Step::Source)?.into(),
             }
         };
         let directory = is_directory(tree.as_fd()).at(Step::Source)?;
@@ -275,7 +280,9 @@ impl Mounts {
 
     /// `Op::PivotRoot`: new and old root stacked on `/`, then the old one, on top, is dropped (pivot_root(2) NOTES).
     pub fn pivot_root(&mut self, slave_first: bool) -> Result<(), Fail> {
-        let old = openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let old: Brief = openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?.into();
+        // A mask may still come, and must be the host's then, too. Without one here there is none to be had.
+        let _ = null_device(&mut self.null);
         fchdir(&self.root()?.mount)?;
         pivot_root(c".", c".").at(Step::Attach)?;
         fchdir(&old)?;
@@ -332,9 +339,39 @@ pub fn parent_private(path: &CStr) -> Result<(), Errno> {
     Err(Errno::LOOP)
 }
 
+/// One mount(2) on the working directory, instead of a call for each option. Whatever is wrong is told by the long way.
+fn at_once(fs: &Filesystem<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut data = [0_u8; 1024];
+    let mut len = 0;
+    let mut put = |part: &[u8]| {
+        // One byte stays for the NUL.
+        let place =
+            data.get_mut(len..len + part.len()).filter(|_| len + part.len() < 1024).ok_or(Errno::NAMETOOLONG)?;
+        place.copy_from_slice(part);
+        len += part.len();
+        Ok(())
+    };
+    let mut options = strings(fs.options);
+    while let Some(key) = options.next() {
+        let (kind, key) = key.to_bytes().split_at(1);
+        put(key)?;
+        if kind != b"f" {
+            put(b"=")?;
+            put(options.next().unwrap_or_default().to_bytes())?;
+        }
+        put(b",")?;
+    }
+    let data = CStr::from_bytes_until_nul(&data).map_err(|_| Errno::INVAL)?;
+    fchdir(target)?;
+    // The MS_ bits of nosuid, nodev and noexec are the attribute bits; the one of strictatime is not.
+    let mut flags = MountFlags::from_bits_retain((fs.attributes & (attr::NOSUID | attr::NODEV | attr::NOEXEC)) as u32);
+    flags.set(MountFlags::STRICTATIME, fs.attributes & attr::STRICTATIME != 0);
+    mount(fs.source, c".", fs.fstype, flags, Some(data))
+}
+
 /// Makes the filesystem of `fs` as a mount that is attached nowhere yet.
-fn new_filesystem(fs: &Filesystem<'_>, mode: Option<[u8; 5]>) -> Result<OwnedFd, Fail> {
-    let context = fsopen(fs.fstype, FsOpenFlags::FSOPEN_CLOEXEC).at(Step::Filesystem)?;
+fn new_filesystem(fs: &Filesystem<'_>, mode: Option<[u8; 5]>) -> Result<Brief, Fail> {
+    let context: Brief = fsopen(fs.fstype, FsOpenFlags::FSOPEN_CLOEXEC).at(Step::Filesystem)?.into();
     let said = |step, errno| Fail::new(step, errno).with_detail(context_message(context.as_fd(), &mut [0; 256]));
     if !fs.source.is_empty() {
         fsconfig_set_string(&context, c"source", fs.source).map_err(|e| said(Step::Source, e))?;
@@ -364,7 +401,7 @@ fn new_filesystem(fs: &Filesystem<'_>, mode: Option<[u8; 5]>) -> Result<OwnedFd,
         attributes &= !attr::RDONLY;
     }
     let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).at(Step::Attributes)
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).at(Step::Attributes).map(Brief::from)
 }
 
 /// What the filesystem said: the newest message of the context, without its severity letter.
@@ -382,7 +419,7 @@ fn context_message<'b>(context: BorrowedFd<'_>, space: &'b mut [u8; 256]) -> &'b
 }
 
 fn empty_directory() -> Result<OwnedFd, Errno> {
-    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let context: Brief = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?.into();
     fsconfig_set_string(&context, c"nr_inodes", c"1")?;
     fsconfig_set_string(&context, c"mode", c"0555")?;
     fsconfig_create(&context)?;
@@ -409,10 +446,10 @@ fn null_device(slot: &mut Option<OwnedFd>) -> Result<BorrowedFd<'_>, Fail> {
 }
 
 /// A detached copy of the mount at `place`.
-pub fn clone_tree(place: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Errno> {
+pub fn clone_tree(place: BorrowedFd<'_>, recursive: bool) -> Result<Brief, Errno> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
-    open_tree(place, c"", flags)
+    open_tree(place, c"", flags).map(Brief::from)
 }
 
 /// Attaches a detached mount onto `target`. A file on a directory is ENOTDIR, as it is from mount(2); move_mount(2) has EINVAL.

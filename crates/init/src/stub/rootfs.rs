@@ -8,12 +8,14 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat_raw};
 use rustix::io::Errno;
 
+use crate::brief::Brief;
+
 /// The container's root mount.
 pub struct Root {
     /// The mount's own root.
     pub mount: OwnedFd,
     /// /dev, kept open because a dozen ops in a row make something in it.
-    dev: Cell<Option<OwnedFd>>,
+    dev: Cell<Option<Brief>>,
 }
 
 const DEV: &[u8] = b"/dev/";
@@ -63,6 +65,11 @@ fn with_name<T>(part: &[u8], f: impl FnOnce(&CStr) -> Result<T, Errno>) -> Resul
     f(CStr::from_bytes_until_nul(&name).map_err(|_| Errno::INVAL)?)
 }
 
+/// Opens what exists as `name` in `dir`.
+fn open_at(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<Brief, Errno> {
+    openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty()).map(Brief::from)
+}
+
 impl Root {
     /// The root at `mount`.
     pub fn new(mount: OwnedFd) -> Root {
@@ -77,41 +84,41 @@ impl Root {
     }
 
     /// Opens `path`; symlinks are followed as the container would follow them.
-    pub fn open(&self, path: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    pub fn open(&self, path: &CStr, flags: OFlags) -> Result<Brief, Errno> {
         self.open_with(path, flags, ResolveFlags::empty())
     }
 
     /// Opens `path`, none of whose components may be a symlink.
-    pub fn open_real(&self, path: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    pub fn open_real(&self, path: &CStr, flags: OFlags) -> Result<Brief, Errno> {
         self.open_with(path, flags, ResolveFlags::NO_SYMLINKS)
     }
 
-    fn open_with(&self, path: &CStr, flags: OFlags, more: ResolveFlags) -> Result<OwnedFd, Errno> {
+    fn open_with(&self, path: &CStr, flags: OFlags, more: ResolveFlags) -> Result<Brief, Errno> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | more;
         // EAGAIN: a rename raced with a `..`; the kernel asks to try again (openat2(2)).
         let mut tries = 0;
         loop {
             match openat2(&self.mount, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
                 Err(Errno::AGAIN) if tries < 128 => tries += 1,
-                other => return other,
+                other => return other.map(Brief::from),
             }
         }
     }
 
     /// Opens the directory `path`, making what is missing of it with mode 0755.
-    pub fn make_directory(&self, path: &CStr) -> Result<OwnedFd, Errno> {
-        match self.open(path, OFlags::PATH | OFlags::DIRECTORY) {
-            Err(Errno::NOENT) => {}
-            other => return other,
-        }
-        // In a /dev that is known nothing has to be walked.
+    pub fn make_directory(&self, path: &CStr) -> Result<Brief, Errno> {
+        // In a /dev that is known nothing has to be walked, and it is fresh as a rule.
         if in_dev(path).is_some()
             && let Ok(made) = self.in_parent(path, |dir, name| {
                 mkdirat(dir, name, Mode::from_raw_mode(0o755))?;
-                openat(dir, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+                open_at(dir, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW)
             })
         {
             return Ok(made);
+        }
+        match self.open(path, OFlags::PATH | OFlags::DIRECTORY) {
+            Err(Errno::NOENT) => {}
+            other => return other,
         }
         self.make_missing(path.to_bytes(), MAX_LINKS)
     }
@@ -136,7 +143,7 @@ impl Root {
     }
 
     /// Opens the directory that holds the last component of `path`, making it if need be, and gives that component.
-    fn make_parent<'p>(&self, path: &'p CStr) -> Result<(OwnedFd, &'p [u8]), Errno> {
+    fn make_parent<'p>(&self, path: &'p CStr) -> Result<(Brief, &'p [u8]), Errno> {
         let bytes = path.to_bytes();
         let cut = bytes.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
         let (parent, name) = bytes.split_at(cut);
@@ -149,7 +156,7 @@ impl Root {
     }
 
     /// Opens `path`, making an empty file there if nothing exists.
-    pub fn make_file(&self, path: &CStr) -> Result<OwnedFd, Errno> {
+    pub fn make_file(&self, path: &CStr) -> Result<Brief, Errno> {
         match self.open(path, OFlags::PATH) {
             Err(Errno::NOENT) => {}
             other => return other,
@@ -162,12 +169,12 @@ impl Root {
                 Err(Errno::EXIST) => {}
                 Err(e) => return Err(e),
             }
-            openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+            open_at(parent, name, OFlags::PATH | OFlags::NOFOLLOW)
         })
     }
 
     /// Walks `path` component by component; below the first missing one everything is made by this walk.
-    fn make_missing(&self, path: &[u8], links: u32) -> Result<OwnedFd, Errno> {
+    fn make_missing(&self, path: &[u8], links: u32) -> Result<Brief, Errno> {
         let mut done = PathBuffer::new(b"/")?;
         let mut current = self.open(c"/", OFlags::PATH | OFlags::DIRECTORY)?;
         for (at, part) in components(path) {
@@ -187,8 +194,8 @@ impl Root {
                         }
                         made => made?,
                     }
-                    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                    with_name(part, |n| openat(&current, n, flags, Mode::empty()))?
+                    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+                    with_name(part, |n| open_at(current.as_fd(), n, flags))?
                 }
                 opened => opened?,
             };

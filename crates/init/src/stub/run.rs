@@ -8,17 +8,17 @@ use rt_sys::{exec::exit, socket::send_fd};
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::fstat;
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{PidfdFlags, Resource, Rlimit, chdir, chroot, fchdir, getpid, pidfd_open, setrlimit, setsid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
+use crate::brief::{Brief, close_left};
 use crate::fail::{At, Fail};
 use crate::hook::{self, Hook};
 use crate::mounts::{self, Bind, Filesystem, Mounts};
 use crate::program::{self, Program};
 use crate::timeline::Timeline;
-use crate::{credentials, files, proc, start, terminal};
+use crate::{credentials, files, plan, proc, start, terminal};
 
 /// What ops leave for later ones.
 struct Init {
@@ -44,8 +44,8 @@ struct Filter {
     message: (&'static [u8], &'static [u8]),
 }
 
-/// Executes the plan open as `plan`. Never returns: it ends in the user's program or in an exit.
-pub fn run(plan: OwnedFd, peer: OwnedFd) -> ! {
+/// Executes the plan that comes over `peer`. Never returns: it ends in the user's program or in an exit.
+pub fn run(peer: OwnedFd) -> ! {
     // The memfd is unreadable to make this so from exec on; this covers a kernel that would still allow it.
     let _ = process::set_dumpable(false);
     // A signal to end must still be there when init comes to wait for it; the program starts with none blocked.
@@ -66,11 +66,11 @@ pub fn run(plan: OwnedFd, peer: OwnedFd) -> ! {
     if let Err(e) = process::set_name(c"rt:init") {
         init.give_up(0, Fail::new(Step::LoadPlan, e));
     }
-    let bytes = match map(&plan) {
-        Ok(bytes) => bytes,
-        Err(e) => init.give_up(0, Fail::new(Step::LoadPlan, e)),
+    let bytes = match init.peer.as_ref().map(plan::receive) {
+        Some(Ok(Some(bytes))) => bytes,
+        Some(Err(e)) => init.give_up(0, Fail::new(Step::LoadPlan, e)),
+        _ => exit(255),
     };
-    drop(plan);
     let Ok((count, mut reader)) = op::decode(bytes) else {
         init.give_up(0, Fail::new(Step::LoadPlan, Errno::INVAL));
     };
@@ -87,18 +87,6 @@ pub fn run(plan: OwnedFd, peer: OwnedFd) -> ! {
         }
     }
     init.give_up(count as u32, Fail::new(Step::LoadPlan, Errno::INVAL))
-}
-
-fn map(plan: &OwnedFd) -> Result<&'static [u8], Errno> {
-    let len = usize::try_from(fstat(plan)?.st_size).map_err(|_| Errno::INVAL)?;
-    if len == 0 {
-        return Err(Errno::INVAL);
-    }
-    // SAFETY: a private read-only mapping of a sealed memfd: its bytes cannot change, and it is never unmapped.
-    unsafe {
-        let base = mmap(core::ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, plan, 0)?;
-        Ok(core::slice::from_raw_parts(base.cast::<u8>(), len))
-    }
 }
 
 impl Init {
@@ -323,6 +311,7 @@ impl Init {
             Op::Timeline { fd } => self.timeline = Timeline::map(&owned(fd))?,
             Op::AwaitStart { socket } => {
                 self.peer = None;
+                close_left();
                 self.peer = Some(start::await_start(socket)?);
             }
             Op::Seccomp { program, flags, listener, message_head, message_tail } => {
@@ -341,7 +330,9 @@ impl Init {
     fn join_network(&self) -> Result<(), Fail> {
         let peer = self.peer.as_ref().ok_or(Errno::PIPE)?;
         match rt_sys::socket::receive_fd(peer.as_fd()).at(Step::Source)? {
-            Some(namespace) => process::set_namespace(namespace.as_fd(), rt_sys::clone::flags::NEWNET)?,
+            Some(namespace) => {
+                process::set_namespace(Brief::from(namespace).as_fd(), rt_sys::clone::flags::NEWNET)?;
+            }
             None => exit(255),
         }
         Ok(())

@@ -20,7 +20,7 @@ const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 pub fn terminal(root: &Root, socket: i32, size: (u32, u32), console: bool) -> Result<(), Fail> {
     // SAFETY: the parent opened this descriptor for this op alone.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    let master = root.open(c"/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY).at(Step::Pty)?;
+    let master = root.open(c"/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY).at(Step::Pty)?.keep();
     // A file of the image at this path is not a terminal multiplexer.
     if fstatfs(&master).at(Step::Pty)?.f_type as i64 != DEVPTS_SUPER_MAGIC {
         return Err(Fail::new(Step::Pty, Errno::NODEV).with_detail(b"/dev/pts is not a devpts mount"));

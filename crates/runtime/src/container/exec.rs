@@ -180,7 +180,7 @@ fn launch_in(
         Some(_) => Ok(None),
         None => Pid::from_raw(state.pid).map_or(Ok(None), |pid| cgroup.path_below(&host.layout, pid)),
     };
-    let launched = match launch(&plan, &descriptors, &entry, options.preserve_fds, &place, entering) {
+    let mut launched = match launch(&plan, &descriptors, &entry, options.preserve_fds, &place, entering) {
         Err(refused) if refused.errno() == Some(Errno::BUSY) => {
             let Some(below) = beside_init()? else { return Err(refused.into()) };
             entry.unified = cgroup.descend(Some(""), &below)?.entry()?.unified;
@@ -189,7 +189,7 @@ fn launch_in(
         other => other?,
     };
     drop(descriptors);
-    if by_systemd && let Err(e) = attach(&launched, state, options, beside_init) {
+    if by_systemd && let Err(e) = attach(&mut launched, state, options, beside_init) {
         launched.abort();
         return Err(e);
     }
@@ -230,7 +230,7 @@ fn launch_in(
 
 /// Has systemd put a held process into the container's unit, and lets it begin. A second try is made beside init.
 fn attach(
-    launched: &Launched,
+    launched: &mut Launched,
     state: &State,
     options: &ExecOptions,
     beside_init: impl Fn() -> Result<Option<String>, rt_cgroups::Error>,

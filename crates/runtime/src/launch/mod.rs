@@ -1,5 +1,5 @@
-//! The parent's half of a launch: the plan is encoded, a process is cloned into its namespaces and its cgroup, executes
-//! the stub, and reports back.
+//! The parent's half of a launch: a process is cloned into its namespaces and its cgroup, executes the stub, gets the plan, and
+//! reports back.
 
 mod child;
 mod error;
@@ -15,12 +15,12 @@ use std::mem::ManuallyDrop;
 use rt_cgroups::Entry;
 use rt_init::op::{encode, flag};
 use rt_init::report::{HEAD, Kind, MAX_DETAIL, Report, Step};
-use rt_init::wire::Sink;
+use rt_init::wire::{CHUNK, LENGTH, Sink};
 use rt_sys::clone::{flags, spawn};
 use rt_sys::mount::{Attributes, attr, set_attributes};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::io::{Errno, FdFlags, fcntl_setfd, retry_on_intr};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use rustix::process::{
@@ -78,6 +78,8 @@ pub struct Launched {
     pub pidfd: OwnedFd,
     socket: OwnedFd,
     ops: Vec<(Op, Pointer)>,
+    /// The encoded plan, while the process is held.
+    plan: Vec<u8>,
     timeline: Option<OwnedFd>,
 }
 
@@ -100,6 +102,16 @@ impl Sink for Bytes {
     }
 }
 
+/// The ops as the stub gets them, behind their length.
+fn encoded(ops: &[(Op, Pointer)]) -> Vec<u8> {
+    let mut bytes = Bytes(Vec::with_capacity(CHUNK));
+    bytes.put(&[0; LENGTH]);
+    encode(ops.iter().map(|(op, _)| op), &mut bytes);
+    let length = (bytes.0.len() - LENGTH) as u64;
+    bytes.0[..LENGTH].copy_from_slice(&length.to_le_bytes());
+    bytes.0
+}
+
 const STACK: usize = 16 * 1024;
 
 /// The name under which the stub shows in /proc/PID/comm.
@@ -118,21 +130,16 @@ pub fn launch(
     let parent = LaunchError::parent;
     // Init may wait long at its barrier: what the caller left open and did not ask for must end at the stub, not with it.
     rt_sys::process::close_range(3 + preserve, u32::MAX, true).map_err(parent("mark descriptors close-on-exec"))?;
-    let span = trace_span!("encode the plan").entered();
+    let span = trace_span!("prepare init").entered();
     let idmaps = plan.idmaps.iter().map(maps::user_namespace).collect::<Result<Vec<_>, _>>()?;
     let trees = bind_sources(plan, place, &idmaps);
     let time = time_namespace(plan, place)?;
     let ops = final_ops(plan, descriptors, entry, (&idmaps, &trees, &time), preserve)?;
-    let mut bytes = Bytes(Vec::with_capacity(16 * 1024));
-    encode(ops.iter().map(|(op, _)| op).collect::<Vec<_>>().into_iter(), &mut bytes);
-    let plan_fd = stub::data(&bytes.0).map_err(parent("make a memfd for the plan"))?;
     let stub_fd = stub::executable().map_err(parent("make a memfd for init"))?;
     let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(parent("make a socket pair"))?;
-    for fd in [plan_fd.as_fd(), theirs.as_fd()] {
-        inherit(fd)?;
-    }
-    let arguments = [c"rt-init".to_owned(), number(&plan_fd), number(&theirs)];
+    inherit(theirs.as_fd())?;
+    let arguments = [c"rt-init".to_owned(), number(&theirs)];
     let argv: Vec<*const c_char> = arguments.iter().map(|a| a.as_ptr()).chain([std::ptr::null()]).collect();
     // The child reads these until it has executed the stub, and nothing tells when that is: they are never given back.
     // The runtime is a short-lived process.
@@ -141,9 +148,15 @@ pub fn launch(
     drop(span);
     let (pid, pidfd) = trace_span!("clone")
         .in_scope(|| clone_process(plan, entry, place, entering == Entering::Held, &wiring, &socket))?;
-    drop((theirs, plan_fd, stub_fd));
+    drop((theirs, stub_fd));
     let timeline = descriptors.timeline.as_ref().and_then(|file| file.try_clone().ok());
-    Ok(Launched { pid, pidfd, socket, ops, timeline })
+    // While the process executes the stub.
+    let plan = trace_span!("encode the plan").in_scope(|| encoded(&ops));
+    let mut launched = Launched { pid, pidfd, socket, ops, plan, timeline };
+    if entering == Entering::ByEntry {
+        launched.send_plan()?;
+    }
+    Ok(launched)
 }
 
 /// The source of a bind mount, opened by the parent.
@@ -472,8 +485,17 @@ impl Launched {
     }
 
     /// Lets a held process begin.
-    pub fn proceed(&self) -> Result<(), LaunchError> {
-        proceed(&self.socket)
+    pub fn proceed(&mut self) -> Result<(), LaunchError> {
+        proceed(&self.socket)?;
+        self.send_plan()
+    }
+
+    fn send_plan(&mut self) -> Result<(), LaunchError> {
+        let plan = std::mem::take(&mut self.plan);
+        let sent = plan
+            .chunks(CHUNK)
+            .try_for_each(|chunk| retry_on_intr(|| send(&self.socket, chunk, SendFlags::NOSIGNAL)).map(drop));
+        unless_gone(sent).map_err(LaunchError::parent("send init its plan"))
     }
 
     /// Lets the stub go on, and tells it its pid as we see it. One that is gone has said why.

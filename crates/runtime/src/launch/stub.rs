@@ -1,4 +1,4 @@
-//! The stub and the plan as files in memory that nobody can change: sealed memfds.
+//! The stub as a file in memory that nobody can change: a sealed memfd.
 
 use std::fs::File;
 use std::io::Write;
@@ -28,35 +28,23 @@ pub fn executable() -> Result<OwnedFd, Errno> {
         other => other,
     };
     match fd {
-        Ok(fd) => sealed(fd, STUB, Some(MODE)),
+        Ok(fd) => sealed(fd),
         // vm.memfd_noexec=2: no memfd may be executed.
         Err(Errno::ACCESS) => on_private_mount(),
         Err(e) => Err(e),
     }
 }
 
-/// The plan's bytes.
-pub fn data(bytes: &[u8]) -> Result<OwnedFd, Errno> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let fd = match memfd_create(c"rt-plan", flags | MemfdFlags::NOEXEC_SEAL) {
-        Err(Errno::INVAL) => memfd_create(c"rt-plan", flags),
-        other => other,
-    }?;
-    sealed(fd, bytes, None)
-}
-
-fn sealed(fd: OwnedFd, bytes: &[u8], mode: Option<Mode>) -> Result<OwnedFd, Errno> {
-    let fd = written(fd, bytes)?;
-    if let Some(mode) = mode {
-        fchmod(&fd, mode)?;
-    }
+fn sealed(fd: OwnedFd) -> Result<OwnedFd, Errno> {
+    let fd = written(fd)?;
+    fchmod(&fd, MODE)?;
     fcntl_add_seals(&fd, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
     Ok(fd)
 }
 
-fn written(fd: OwnedFd, bytes: &[u8]) -> Result<OwnedFd, Errno> {
+fn written(fd: OwnedFd) -> Result<OwnedFd, Errno> {
     let mut file = File::from(fd);
-    file.write_all(bytes).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+    file.write_all(STUB).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
     Ok(file.into())
 }
 
@@ -67,7 +55,7 @@ fn on_private_mount() -> Result<OwnedFd, Errno> {
     let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NOSUID)?;
     let create = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let file = openat(&mount, "rt-init", create, MODE)?;
-    drop(written(file, STUB)?);
+    drop(written(file)?);
     let read_only = rt_sys::mount::Attributes { set: rt_sys::mount::attr::RDONLY, ..Default::default() };
     rt_sys::mount::set_attributes(mount.as_fd(), c"", false, &read_only)?;
     openat(&mount, "rt-init", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())

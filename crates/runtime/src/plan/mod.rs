@@ -2,6 +2,7 @@
 //!
 //! Nothing here makes a system call; what the host can do comes in as [`Host`], what the caller asked for as [`Request`].
 
+mod ahead;
 mod capabilities;
 mod cgroup_mount;
 mod devices;
@@ -58,6 +59,8 @@ pub struct Host {
     pub layout: Layout,
     /// The caller's effective user id is 0.
     pub root: bool,
+    /// The caller is in the host's user namespace, not in one that was made.
+    pub first_user_namespace: bool,
 }
 
 /// How the container gets its terminal.
@@ -184,6 +187,7 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
     low.change_root();
     low.names();
     let prepared = low.process();
+    low.work_ahead_of_network();
     let resources = spec.linux.as_ref().and_then(|l| l.resources.as_ref());
     if let Some(resources) = resources {
         low.resources(resources);

@@ -149,6 +149,10 @@ impl Lowering<'_> {
         if data.iter().any(|(k, v)| k.contains('\0') || v.as_ref().is_some_and(|v| v.contains('\0'))) {
             self.wrong(Pointer::index("/mounts/{}/options", i), Fault::Nul);
         }
+        let plain = attributes & !(attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::STRICTATIME) == 0;
+        if plain && options.propagation == 0 && flags == 0 && self.at_once(kind, &data) {
+            flags |= flag::AT_ONCE;
+        }
         op::Op::Mount {
             fstype: self.text(kind, Pointer::index("/mounts/{}/type", i)),
             source: self.text(source, Pointer::index("/mounts/{}/source", i)),
@@ -160,6 +164,17 @@ impl Lowering<'_> {
             flags,
             fallback: self.text("", at),
         }
+    }
+
+    /// Whether mount(2) takes all of a mount's options as one text: with filesystems known to take the same there and one by one.
+    fn at_once(&self, kind: &str, data: &[(String, Option<String>)]) -> bool {
+        let hooks = self.spec.hooks.as_ref().and_then(|h| h.create_container.as_ref());
+        let values = || data.iter().filter_map(|(_, value)| value.as_deref());
+        matches!(kind, "tmpfs" | "devpts" | "mqueue")
+            && hooks.is_none_or(Vec::is_empty)
+            && values().all(|value| !value.contains(','))
+            && data.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, String::len) + 2).sum::<usize>()
+                < 1024
     }
 
     fn mount_label(&mut self, data: &mut Vec<(String, Option<String>)>) {
