@@ -327,8 +327,8 @@ fn what_needs_no_network_comes_before_it() {
         assert!(before.iter().any(|op| op == early), "{early} in {before:?}");
     }
     // What is in /sys, and what the image could lead there, keeps its place.
-    assert_eq!(behind[..4], ["JoinNetwork", "Mount /sys", "NewSession", "Mask /sys/firmware"]);
-    assert_eq!(behind[4], "Mask /etc/shadow");
+    assert_eq!(behind[..5], ["JoinNetwork", "Mount /sys", "NewSession", "LoopbackUp", "Mask /sys/firmware"]);
+    assert_eq!(behind[5], "Mask /etc/shadow");
 }
 
 /// Nothing may be done before what it depends on: sources of the host before its root is left, a path before what is below it,

@@ -35,6 +35,7 @@ struct Child<'a> {
 }
 
 /// Runs the hook and waits for it. What it wrote last goes into the report of a failure.
+#[inline(never)] // For its frame, see `main.rs`.
 pub fn run(hook: &Hook<'_>) -> Result<(), Fail> {
     let stdin = state_file(hook).at(Step::Source)?;
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;

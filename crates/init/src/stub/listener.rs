@@ -28,6 +28,7 @@ struct Shared<'a> {
 }
 
 /// Attaches `program` and sends the listener over `socket` with the state message, given in parts.
+#[inline(never)] // For its frame, see `main.rs`.
 pub fn attach_with_listener(program: &[u8], flags: u32, socket: OwnedFd, parts: [&[u8]; 3]) -> Result<(), Fail> {
     let mut message = [0; 16384];
     let mut len = 0;

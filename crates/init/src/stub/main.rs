@@ -1,6 +1,10 @@
 //! The init stub: the program that runs inside the container until the user's program does.
 //!
 //! No C library, no allocator, no knowledge of configs: it receives the plan and executes it op by op.
+//!
+//! The compiler puts nearly all of it into one function, whose frame is touched page by page when it begins. Functions with
+//! large buffers that few containers need are kept out of it: each page is a fault of every start, and memory of every container
+//! that waits.
 #![no_std]
 #![no_main]
 

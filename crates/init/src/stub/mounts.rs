@@ -144,6 +144,7 @@ impl Mounts {
     }
 
     /// A mount whose options fsconfig(2) cannot take: mount(2), with the destination still named by its descriptor.
+    #[inline(never)] // For its frame, see `main.rs`.
     fn legacy(&mut self, fs: &Filesystem<'_>, mode: Option<[u8; 5]>, target: BorrowedFd<'_>) -> Result<(), Fail> {
         let words: [&[u8]; 4] = match &mode {
             Some([digits @ .., _]) => [b"mode=", digits, b",", fs.options],
@@ -219,6 +220,7 @@ impl Mounts {
     }
 
     /// Recreates a symlink source in the rootfs; false if the source is no symlink.
+    #[inline(never)] // For its frame, see `main.rs`.
     fn copy_symlink(&self, bind: &Bind<'_>) -> Result<bool, Fail> {
         let stat = statat(CWD, bind.source, AtFlags::SYMLINK_NOFOLLOW).at(Step::Source)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {

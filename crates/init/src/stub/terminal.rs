@@ -17,6 +17,7 @@ use crate::rootfs::Root;
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 
 /// `Op::Terminal`.
+#[inline(never)] // For its frame, see `main.rs`.
 pub fn terminal(root: &Root, socket: i32, size: (u32, u32), console: bool) -> Result<(), Fail> {
     // SAFETY: the parent opened this descriptor for this op alone.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };

@@ -170,9 +170,7 @@ pub fn describe(op: &Op) -> String {
             format!("{}: {kind} {major}:{minor}, mode {:o}", what(op), mode & 0o7777)
         }
         Op::Symlink { target, .. } => format!("{} to {:?}", what(op), target.0),
-        Op::JoinNetwork {} => {
-            "join the network namespace that the runtime has made meanwhile, its loopback interface up".to_owned()
-        }
+        Op::JoinNetwork {} => "join the network namespace that the runtime has made meanwhile".to_owned(),
         Op::LoopbackUp {} => "bring the loopback interface up".to_owned(),
         Op::SessionKeyring { name, .. } => format!("join the session keyring {:?}", name.0),
         Op::AwaitHooks {} => "wait until the runtime has run the hooks of its own namespace".to_owned(),

@@ -1,7 +1,6 @@
 //! The network namespace of a container, made by this process while init mounts.
 
 use rt_sys::clone::flags;
-use rt_sys::net::loopback_up;
 use rt_sys::process::set_namespace;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -10,8 +9,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::error::LaunchError;
 
-/// A new one, with its loopback interface up. This process is in it for a moment only: sockets and hooks of the runtime belong
-/// to the caller's.
+/// A new one. This process is in it for a moment only: sockets and hooks of the runtime belong to the caller's.
 pub fn make() -> Result<OwnedFd, LaunchError> {
     let parent = LaunchError::parent;
     let ours = current().map_err(parent("open the runtime's network namespace"))?;
@@ -26,9 +24,7 @@ pub fn make() -> Result<OwnedFd, LaunchError> {
     }
     // SAFETY: neither memory, descriptors nor the file system context are unshared.
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(parent("make the container's network namespace"))?;
-    let made = loopback_up()
-        .map_err(parent("bring up the container's loopback interface"))
-        .and_then(|()| current().map_err(parent("open the container's network namespace")));
+    let made = current().map_err(parent("open the container's network namespace"));
     set_namespace(ours.as_fd(), flags::NEWNET).map_err(parent("return to the runtime's network namespace"))?;
     made
 }
@@ -37,7 +33,6 @@ pub fn make() -> Result<OwnedFd, LaunchError> {
 fn leave() -> Result<OwnedFd, Errno> {
     // SAFETY: neither memory, descriptors nor the file system context are unshared.
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
-    loopback_up()?;
     openat(CWD, c"/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 

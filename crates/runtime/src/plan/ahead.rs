@@ -102,8 +102,9 @@ fn place(op: &Op) -> Place<'_> {
         Op::PivotRoot { .. } => Place::Leaves,
         Op::Hostname { .. } | Op::Domainname { .. } | Op::Bounding { .. } => Place::Anywhere,
         // The root's attributes must wait for the last destination made in it.
-        Op::RootAttributes { .. } | Op::NewSession {} | Op::Limit { .. } | Op::Umask { .. } => Place::Apart,
+        Op::RootAttributes { .. } | Op::NewSession {} | Op::LoopbackUp {} => Place::Apart,
         Op::WorkingDirectory { .. } | Op::OwnStdio { .. } | Op::PrepareLabel { .. } => Place::Apart,
+        Op::Limit { .. } | Op::Umask { .. } => Place::Apart,
         Op::Affinity { .. } | Op::Scheduler { .. } | Op::IoPriority { .. } => Place::Apart,
         _ => Place::Barrier,
     }

@@ -211,8 +211,7 @@ impl Lowering<'_> {
             let first = self.ops.iter().position(|(op, _)| sees_network(op)).unwrap_or(self.ops.len());
             self.ops.insert(first, (op::Op::JoinNetwork {}, at));
         }
-        // Who makes it also brings the loopback interface up.
-        if self.namespaces.new & !self.namespaces.made_meanwhile() & flags::NEWNET != 0 {
+        if self.namespaces.new & flags::NEWNET != 0 {
             self.push(op::Op::LoopbackUp {}, at);
         }
     }
