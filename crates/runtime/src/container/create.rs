@@ -24,7 +24,7 @@ use super::sockets::{connect_to, console_pair, listen_for_start};
 use super::state::State;
 use super::store::{CGROUP_LINK, Container, NOTIFY_DIR, RESCTRL_FILE, SECCOMP_FILE, Store};
 use super::time;
-use crate::host;
+use crate::host::{self, is_rootless};
 use crate::launch::{Descriptors, Entering, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks, timeline};
 use crate::network::{move_devices, refuse_own_parameters};
 use crate::plan::{Console, Host, Plan, Request, lower};
@@ -100,7 +100,8 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
         return Ok(Ending::Detached);
     };
     let program = trace_span!("the program runs");
-    let status = program.in_scope(|| foreground::wait(&launched.pidfd, signals, ours, proxy.as_ref()))?;
+    let status =
+        program.in_scope(|| foreground::wait((&launched.pidfd, launched.pid), signals, ours, proxy.as_ref()))?;
     let reached = foreground::explain(status, || state.reached());
     if options.keep {
         if let Some(exit) = Exit::new(status, &reached) {
@@ -411,10 +412,10 @@ impl<'a> Making<'a> {
             rootfs: self.plan.rootfs.clone(),
             annotations: owned_annotations(spec),
             cgroup: self.location.clone(),
-            resources: linux.and_then(|l| l.resources.clone()).unwrap_or_default(),
+            resources: linux.and_then(|l| l.resources.clone()).unwrap_or_default().into(),
             namespaces: self.plan.namespaces.all(),
             uid_mappings: self.plan.namespaces.maps.uid.clone(),
-            process: defaults_for_exec(spec.process.as_ref()),
+            process: defaults_for_exec(spec.process.as_ref()).into(),
             hooks: later_hooks(spec.hooks.as_ref()),
             seccomp: self.plan.seccomp.is_some(),
             resctrl: self.plan.resctrl.is_some(),
@@ -445,14 +446,15 @@ impl Drop for Making<'_> {
         if let Some(path) = &self.options.pid_file {
             let _ = std::fs::remove_file(path);
         }
-        let _ = container.remove();
+        let _ = container.remove(None);
     }
 }
 
 /// Where the cgroup goes (config-linux.md "Cgroups Path").
 pub fn locate(spec: &Spec<'_>, host: &Host, id: &str, options: &StoreOptions) -> Result<Location, Error> {
     let path = spec.linux.as_ref().and_then(|l| l.cgroups_path.as_deref()).filter(|p| !p.is_empty());
-    Ok(Location::resolve(&host.layout, options.driver, path, id, options.rootless)?)
+    let rootless = options.rootless.unwrap_or_else(is_rootless);
+    Ok(Location::resolve(&host.layout, options.driver, path, id, rootless)?)
 }
 
 fn check_rootfs(rootfs: &Path) -> Result<(), Error> {

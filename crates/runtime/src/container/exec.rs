@@ -86,7 +86,8 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Ending, Er
         Some(_) => document.parse()?,
         None => document.parse::<Spec<'_>>()?.process.unwrap_or_default(),
     };
-    let process = with_options(process, options, &state)?;
+    let defaults = state.process.read().map_err(|e| container.damaged(&e))?;
+    let process = with_options(process, options, defaults)?;
     let terminal = process.terminal.unwrap_or(false);
     if options.detach && terminal && options.console_socket.is_none() {
         return Err(Error::TerminalWithoutSocket);
@@ -221,7 +222,7 @@ fn launch_in(
         return Err(e);
     }
     match signals {
-        Some(signals) => foreground::wait(&launched.pidfd, signals, ours, None).inspect(|ending| {
+        Some(signals) => foreground::wait((&launched.pidfd, launched.pid), signals, ours, None).inspect(|ending| {
             explain(*ending, || cgroup.reached());
         }),
         None => Ok(Ending::Detached),
@@ -244,7 +245,11 @@ fn attach(
 }
 
 /// The process as the options change it, with the container's defaults for what it leaves open.
-fn with_options<'a>(mut process: Process<'a>, options: &ExecOptions, state: &State) -> Result<Process<'a>, Error> {
+fn with_options<'a>(
+    mut process: Process<'a>,
+    options: &ExecOptions,
+    defaults: Process<'static>,
+) -> Result<Process<'a>, Error> {
     let text = |s: &String| Text::from(s.clone());
     if options.process.is_none() {
         if options.args.is_empty() {
@@ -280,15 +285,14 @@ fn with_options<'a>(mut process: Process<'a>, options: &ExecOptions, state: &Sta
     if process.args.as_ref().is_none_or(Vec::is_empty) {
         return Err(Error::ExecWithoutArgs);
     }
-    let defaults = &state.process;
-    process.capabilities = process.capabilities.take().or_else(|| defaults.capabilities.clone());
-    process.rlimits = process.rlimits.take().or_else(|| defaults.rlimits.clone());
+    process.capabilities = process.capabilities.take().or(defaults.capabilities);
+    process.rlimits = process.rlimits.take().or(defaults.rlimits);
     process.no_new_privileges = process.no_new_privileges.or(defaults.no_new_privileges);
     process.oom_score_adj = process.oom_score_adj.or(defaults.oom_score_adj);
     let unset = |t: &Option<Text<'_>>| t.as_deref().is_none_or(str::is_empty);
     if unset(&process.apparmor_profile) && unset(&process.selinux_label) {
-        process.apparmor_profile = defaults.apparmor_profile.clone();
-        process.selinux_label = defaults.selinux_label.clone();
+        process.apparmor_profile = defaults.apparmor_profile;
+        process.selinux_label = defaults.selinux_label;
     }
     Ok(process)
 }

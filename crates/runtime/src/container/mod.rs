@@ -13,6 +13,7 @@ mod host_mount;
 mod inherited;
 mod kept;
 mod kill;
+mod later;
 mod notify;
 mod options;
 mod pause;

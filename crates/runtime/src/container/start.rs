@@ -55,10 +55,8 @@ pub fn start(store: &Store, id: &str) -> Result<(), Error> {
         let _ = destroy(&container, Some(&state));
         return Err(e);
     }
-    match (proxy, state.init()?) {
-        (Some(proxy), Some(init)) => proxy.await_ready(&init, state.pid),
-        _ => Ok(()),
-    }
+    let Some(proxy) = proxy else { return Ok(()) };
+    state.init()?.map_or(Ok(()), |init| proxy.await_ready(&init, state.pid))
 }
 
 fn stopped(state: &State) -> Error {

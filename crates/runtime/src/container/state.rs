@@ -7,6 +7,7 @@ use rt_cgroups::{Cgroup, Location, Reached, Resources};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Context, Error};
+use super::later::Later;
 use super::process::{Stat, open};
 use crate::launch::LateOp;
 use crate::spec::{Hooks, IdMapping, Process};
@@ -34,14 +35,14 @@ pub struct State {
     pub cgroup: Location,
     /// The limits in force.
     #[serde(default)]
-    pub resources: Resources,
+    pub resources: Later<Resources>,
     /// CLONE_NEW* of the namespaces it does not share with the runtime.
     pub namespaces: u64,
     /// The user map, for those who execute processes in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uid_mappings: Vec<IdMapping>,
     /// Defaults for processes executed in it.
-    pub process: Process<'static>,
+    pub process: Later<Process<'static>>,
     /// poststart and poststop.
     #[serde(default)]
     pub hooks: Hooks<'static>,

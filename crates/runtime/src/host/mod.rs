@@ -3,6 +3,7 @@
 mod check;
 
 use rt_cgroups::Layout;
+use rustix::fs::readlink;
 
 use crate::plan::Host;
 
@@ -11,4 +12,22 @@ pub use check::{Finding, check};
 /// Looks at the host. Only reads.
 pub fn probe() -> Result<Host, rt_cgroups::Error> {
     Ok(Host { layout: Layout::detect()?, root: rustix::process::geteuid().is_root() })
+}
+
+/// Whether no right to manage cgroups is to be assumed: for another user than root, and in a user namespace (runc's rule).
+pub fn is_rootless() -> bool {
+    !rustix::process::geteuid().is_root() || in_user_namespace()
+}
+
+/// The inode number of the initial user namespace on every kernel (USER_NS_INIT_INO of nsfs.h).
+const INITIAL: &[u8] = b"user:[4026531837]";
+
+/// Whether ids here are not those of the host. A user namespace that maps all ids to themselves counts for none.
+fn in_user_namespace() -> bool {
+    if readlink(c"/proc/self/ns/user", Vec::new()).is_ok_and(|name| name.to_bytes() == INITIAL) {
+        return false;
+    }
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let fields: Vec<&str> = map.split_whitespace().collect();
+    !map.is_empty() && fields != ["0", "0", "4294967295"]
 }
