@@ -4,7 +4,8 @@ use std::path::Path;
 
 use rt_cgroups::{Cgroup, Driver, Entry, Location, systemd};
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Mode, OFlags, openat, symlinkat};
+use rustix::fs::{FileType, stat, symlinkat};
+use rustix::io::Errno;
 use tracing::trace_span;
 
 use super::delete::destroy;
@@ -458,9 +459,12 @@ pub fn locate(spec: &Spec<'_>, host: &Host, id: &str, options: &StoreOptions) ->
 }
 
 fn check_rootfs(rootfs: &Path) -> Result<(), Error> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match openat(CWD, rootfs, flags, Mode::empty()) {
-        Ok(_) => Ok(()),
+    let is_directory = stat(rootfs).and_then(|stat| match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Ok(()),
+        _ => Err(Errno::NOTDIR),
+    });
+    match is_directory {
+        Ok(()) => Ok(()),
         Err(errno) => Err(LaunchError::Named {
             pointer: "/root/path".into(),
             what: "rootfs",

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rt_cgroups::{Cgroup, Driver, Entry, systemd};
+use rt_cgroups::{Cgroup, Driver, Entry, Layout, systemd};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
+use serde::Deserialize;
 
 use super::create::warn_of;
 use super::error::{Context, Error};
@@ -66,25 +67,30 @@ pub struct ExecOptions {
     pub no_subreaper: bool,
 }
 
+/// What `exec` wants to know of a container's config.json.
+#[derive(Deserialize)]
+struct Config<'a> {
+    #[serde(borrow)]
+    process: Option<Process<'a>>,
+}
+
 /// Executes a process; unless detached, waits for its end.
 pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Ending, Error> {
     let container = store.open(id)?;
     let state = container.state()?;
     let cgroup = Cgroup::open(&state.cgroup)?;
+    let (init, stat) = state.init_and_stat()?.ok_or_else(|| Error::ExecStopped(state.reached()))?;
     let paused = || matches!(cgroup.freezer_state(), Ok(rt_cgroups::FreezerState::Frozen));
-    match container.status(&state, paused)? {
-        Status::Stopped => return Err(Error::ExecStopped(state.reached())),
-        Status::Paused if !options.ignore_paused => return Err(Error::ExecPaused),
-        _ => {}
+    if container.status_of(&stat, paused)? == Status::Paused && !options.ignore_paused {
+        return Err(Error::ExecPaused);
     }
-    let init = state.init()?.ok_or_else(|| Error::ExecStopped(state.reached()))?;
     let document = match &options.process {
         Some(path) => Document::read(path)?,
         None => Document::read(&state.bundle.join("config.json"))?,
     };
     let process: Process<'_> = match &options.process {
         Some(_) => document.parse()?,
-        None => document.parse::<Spec<'_>>()?.process.unwrap_or_default(),
+        None => document.parse::<Config<'_>>()?.process.unwrap_or_default(),
     };
     let defaults = state.process.read().map_err(|e| container.damaged(&e))?;
     let process = with_options(process, options, defaults)?;
@@ -149,7 +155,7 @@ fn launch_in(
     });
     let annotations = state.annotations.iter().map(|(k, v)| (Text::from(k.as_str()), Text::from(v.as_str()))).collect();
     let spec = Spec { process: Some(process), linux, annotations: Some(annotations), ..Spec::default() };
-    let host = host::probe()?;
+    let host = host::probe_for_exec();
     let plan = tracing::trace_span!("lower").in_scope(|| lower_exec(&spec, &host, &exec))?;
     warn_of(&plan);
     let descriptors = Descriptors {
@@ -162,11 +168,13 @@ fn launch_in(
     let signals = (!options.detach).then(|| foreground::Signals::take(!options.no_subreaper)).transpose()?;
     // A user may move no processes between cgroups that only share a parent of root's: systemd does it for its units.
     let by_systemd = state.cgroup.driver == Driver::Systemd && state.cgroup.rootless;
+    let (asked_for, beside);
     let mut entry = match &options.cgroup {
         _ if by_systemd => Entry { unified: None, tasks: Vec::new() },
         Some(below) => {
             let (controller, path) = below.split_once(':').map_or((None, below.as_str()), |(c, p)| (Some(c), p));
-            cgroup.descend(controller, path)?.entry()?
+            asked_for = cgroup.descend(controller, path)?;
+            asked_for.entry()?
         }
         None => cgroup.entry()?,
     };
@@ -179,12 +187,13 @@ fn launch_in(
     // Where no certain cgroup is asked for, and the container's takes no processes, init's own is the next best.
     let beside_init = || match &options.cgroup {
         Some(_) => Ok(None),
-        None => Pid::from_raw(state.pid).map_or(Ok(None), |pid| cgroup.path_below(&host.layout, pid)),
+        None => Pid::from_raw(state.pid).map_or(Ok(None), |pid| cgroup.path_below(&Layout::detect()?, pid)),
     };
     let launched = match launch(&plan, &descriptors, &entry, options.preserve_fds, &place, entering) {
         Err(refused) if refused.errno() == Some(Errno::BUSY) => {
             let Some(below) = beside_init()? else { return Err(refused.into()) };
-            entry.unified = cgroup.descend(Some(""), &below)?.entry()?.unified;
+            beside = cgroup.descend(Some(""), &below)?;
+            entry.unified = beside.entry()?.unified;
             launch(&plan, &descriptors, &entry, options.preserve_fds, &place, entering)?
         }
         other => other?,

@@ -95,9 +95,7 @@ pub fn wait(
         };
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(fds);
-        if ready[0] {
-            forward(&signals, pidfd, pid, terminal.as_ref())?;
-        }
+        let children = ready[0] && forward(&signals, pidfd, terminal.as_ref());
         if let Some(proxy) = proxy.filter(|_| ready[2])
             && let Err(e) = proxy.relay(std::process::id() as i32)
         {
@@ -113,6 +111,9 @@ pub fn wait(
                 terminal.drain();
             }
             return Ok(ending);
+        }
+        if children {
+            reap_others(pid);
         }
     }
 }
@@ -144,11 +145,13 @@ fn reap(pidfd: &OwnedFd) -> Result<Option<Ending>, Error> {
     Ok(None)
 }
 
-/// Passes signals on. SIGCHLD and SIGWINCH are about us; SIGURG is what Go's scheduler sends to everybody.
-fn forward(signals: &Signals, pidfd: &OwnedFd, pid: i32, terminal: Option<&Terminal>) -> Result<(), Error> {
+/// Passes signals on. SIGCHLD and SIGWINCH are about us; SIGURG is what Go's scheduler sends to everybody. Returns whether children
+/// have ended.
+fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> bool {
+    let mut children = false;
     while let Ok(Some(info)) = signals.fd.read_signal() {
         match Signal::try_from(info.ssi_signo as i32) {
-            Ok(Signal::SIGCHLD) => reap_others(pid),
+            Ok(Signal::SIGCHLD) => children = true,
             Ok(Signal::SIGURG) => {}
             Ok(Signal::SIGWINCH) => {
                 if let Some(terminal) = terminal {
@@ -162,7 +165,7 @@ fn forward(signals: &Signals, pidfd: &OwnedFd, pid: i32, terminal: Option<&Termi
             }
         }
     }
-    Ok(())
+    children
 }
 
 /// Reaps orphans that came to us as their subreaper, but not the awaited child, whose status is read by its pidfd.

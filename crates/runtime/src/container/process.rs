@@ -76,8 +76,8 @@ pub fn has_executed(pid: i32, start_time: u64) -> Result<bool, Errno> {
     Ok(stat.is_none_or(|stat| stat.comm != WAITING_NAME))
 }
 
-/// A handle to the process `pid`, if it is still the one that started at `start_time`.
-pub fn open(pid: i32, start_time: u64) -> Result<Option<OwnedFd>, Errno> {
+/// A handle to the process `pid`, if it is still the one that started at `start_time`, and what it looks like.
+pub fn open(pid: i32, start_time: u64) -> Result<Option<(OwnedFd, Stat)>, Errno> {
     let Some(number) = Pid::from_raw(pid) else { return Ok(None) };
     let pidfd = match pidfd_open(number, PidfdFlags::empty()) {
         // EINVAL: it is just being reaped, and the number is still in use but nobody's.
@@ -85,8 +85,8 @@ pub fn open(pid: i32, start_time: u64) -> Result<Option<OwnedFd>, Errno> {
         other => other?,
     };
     // The handle first, then the check: from here on it cannot become another process's.
-    let same = Stat::read(pid)?.is_some_and(|stat| stat.start_time == start_time && !stat.is_dead());
-    Ok(same.then_some(pidfd))
+    let same = Stat::read(pid)?.filter(|stat| stat.start_time == start_time && !stat.is_dead());
+    Ok(same.map(|stat| (pidfd, stat)))
 }
 
 /// Whether the process has a SIGKILL that it has not come to yet (proc_pid_status(5), SigPnd and ShdPnd).

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rt_cgroups::{Cgroup, Location, Reached, Resources};
+use rustix::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Context, Error};
@@ -93,7 +94,12 @@ impl State {
     }
 
     /// A handle to init, if it lives.
-    pub fn init(&self) -> Result<Option<rustix::fd::OwnedFd>, Error> {
+    pub fn init(&self) -> Result<Option<OwnedFd>, Error> {
+        Ok(self.init_and_stat()?.map(|(init, _)| init))
+    }
+
+    /// A handle to init, and what /proc says of it.
+    pub fn init_and_stat(&self) -> Result<Option<(OwnedFd, Stat)>, Error> {
         open(self.pid, self.start_time).doing(LOOK)
     }
 

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::error::{Context, Error};
 use super::options::StoreOptions;
+use super::process::Stat;
 use super::resctrl::Group;
 use super::state::{State, Status};
 use crate::launch::{WAITING_NAME, timeline};
@@ -303,7 +304,11 @@ impl Container {
 
     /// The status, from the kernel: no file is believed about a process. Freezing is asked for by `paused`.
     pub fn status(&self, state: &State, paused: impl FnOnce() -> bool) -> Result<Status, Error> {
-        let Some(stat) = state.init_stat()? else { return Ok(Status::Stopped) };
+        state.init_stat()?.map_or(Ok(Status::Stopped), |stat| self.status_of(&stat, paused))
+    }
+
+    /// The status of a container whose init lives and looks like this.
+    pub fn status_of(&self, stat: &Stat, paused: impl FnOnce() -> bool) -> Result<Status, Error> {
         // Both, because a starter may die before it removes the socket, and a program may take the stub's name.
         let waiting = stat.comm == WAITING_NAME
             && match statat(&self.dir, START_SOCKET, AtFlags::SYMLINK_NOFOLLOW) {

@@ -11,7 +11,12 @@ pub use check::{Finding, check};
 
 /// Looks at the host. Only reads.
 pub fn probe() -> Result<Host, rt_cgroups::Error> {
-    Ok(Host { layout: Layout::detect()?, root: rustix::process::geteuid().is_root() })
+    Ok(Host { layout: Layout::detect()?, ..probe_for_exec() })
+}
+
+/// The same for a process in a container that exists, to which it does not matter how cgroups are mounted.
+pub fn probe_for_exec() -> Host {
+    Host { layout: Layout::None, root: rustix::process::geteuid().is_root() }
 }
 
 /// Whether no right to manage cgroups is to be assumed: for another user than root, and in a user namespace (runc's rule).
