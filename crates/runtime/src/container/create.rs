@@ -24,7 +24,7 @@ use super::resctrl::Group;
 use super::sockets::{connect_to, console_pair, listen_for_start};
 use super::state::State;
 use super::store::{CGROUP_LINK, Container, NOTIFY_DIR, RESCTRL_FILE, SECCOMP_FILE, Store};
-use super::time;
+use super::{time, until_exit};
 use crate::host::{self, is_rootless};
 use crate::launch::{Descriptors, Entering, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks, timeline};
 use crate::network::{move_devices, refuse_own_parameters};
@@ -47,8 +47,9 @@ pub fn create(store: &Store, id: &str, options: &CreateOptions) -> Result<(), Er
     let mut making = Making::begin(store, id, &spec, options, console, true)?;
     making.stage()?;
     making.prepare()?;
-    let (_, _, launched) = making.finish()?;
+    let (container, state, launched) = making.finish()?;
     launched.tell_timeline(true);
+    until_exit((container, state, launched));
     Ok(())
 }
 
@@ -116,6 +117,7 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
         Err(Error::DoesNotExist) => {}
         Err(e) => return Err(e),
     }
+    until_exit((container, state, launched));
     Ok(status)
 }
 

@@ -13,6 +13,7 @@ use super::host_mount::HostMount;
 use super::process::ends;
 use super::state::{State, Status};
 use super::store::{CGROUP_LINK, Container, Store};
+use super::until_exit;
 use crate::launch::{HookRun, run_hooks};
 
 /// How long a killed init may take to be gone.
@@ -49,7 +50,9 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
             return Err(Error::DeleteRunning { id: id.to_owned(), status: status.text() });
         }
     }
-    destroy(&container, Some(&state))
+    destroy(&container, Some(&state))?;
+    until_exit((container, state, cgroup));
+    Ok(())
 }
 
 fn kill_and_wait(state: &State) -> Result<(), Error> {

@@ -18,6 +18,7 @@ use super::process::{DYING, ends};
 use super::sockets::{connect_to, console_pair};
 use super::state::{State, Status};
 use super::store::{Container, SECCOMP_FILE, Store};
+use super::until_exit;
 use crate::host;
 use crate::launch::{Descriptors, Entering, Event, LaunchError, Launched, Place, launch, timeline};
 use crate::plan::{Console, ExecRequest, Request, lower_exec};
@@ -101,7 +102,10 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Ending, Er
     if options.console_socket.is_some() && !terminal {
         return Err(Error::SocketWithoutTerminal);
     }
-    launch_in(&container, &state, &cgroup, &init, process, options).map_err(|e| or_stopped(e, &init, &state))
+    let ending = launch_in(&container, &state, &cgroup, &init, process, options);
+    let ending = ending.map_err(|e| or_stopped(e, &init, &state))?;
+    until_exit((container, state, cgroup, init));
+    Ok(ending)
 }
 
 /// An init that ends takes with it what is being executed beside it; what is seen of that is not the cause. Already
@@ -230,12 +234,13 @@ fn launch_in(
         launched.abort();
         return Err(e);
     }
-    match signals {
-        Some(signals) => foreground::wait((&launched.pidfd, launched.pid), signals, ours, None).inspect(|ending| {
-            explain(*ending, || cgroup.reached());
-        }),
-        None => Ok(Ending::Detached),
-    }
+    let ending = match signals {
+        Some(signals) => foreground::wait((&launched.pidfd, launched.pid), signals, ours, None)?,
+        None => Ending::Detached,
+    };
+    explain(ending, || cgroup.reached());
+    until_exit((launched, plan));
+    Ok(ending)
 }
 
 /// Has systemd put a held process into the container's unit, and lets it begin. A second try is made beside init.

@@ -30,7 +30,8 @@ impl<T: Clone + Deserialize<'static>> Later<T> {
     pub fn read(&self) -> Result<T, serde_json::Error> {
         match self {
             Later::Known(value) => Ok(T::clone(value)),
-            Later::Unread(text) => serde_json::from_str(text.get()),
+            // As bytes, like all other files: a parser of text would be a second one in the program.
+            Later::Unread(text) => serde_json::from_slice(text.get().as_bytes()),
         }
     }
 }

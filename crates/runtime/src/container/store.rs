@@ -175,12 +175,12 @@ impl Container {
 
     /// Reads the state.
     pub fn state(&self) -> Result<State, Error> {
-        let path = self.path.join(STATE_FILE);
         // The state borrows from its file, and lives as long as the command that reads it: its bytes are not given back.
-        let bytes: &'static [u8] = match rt_sys::file::read_record(&path).map(Vec::leak) {
+        let bytes: &'static [u8] = match rt_sys::file::read_record_at(&self.dir, STATE_FILE).map(Vec::leak) {
             // Being created, or left by a creator that was killed.
             Err(Errno::NOENT) => return Err(Error::DoesNotExist),
-            other => other.on("read", &path)?,
+            Err(errno) => return Err(Error::File { what: "read", path: self.path.join(STATE_FILE), errno }),
+            Ok(bytes) => bytes,
         };
         serde_json::from_slice(bytes).map_err(|e| self.damaged(&e))
     }
@@ -239,8 +239,10 @@ impl Container {
 
     /// Reads a file of the directory.
     pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
-        let path = self.path.join(name);
-        rt_sys::file::read_record(&path).on("read", path)
+        rt_sys::file::read_record_at(&self.dir, name).map_err(|errno| {
+            let path = self.path.join(name);
+            Error::File { what: "read", path, errno }
+        })
     }
 
     /// Where the container is in resctrl, if it is anywhere.
