@@ -1,6 +1,6 @@
 //! The handle on one container's cgroup: its directory in every hierarchy.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -47,9 +47,9 @@ pub(crate) enum Access {
 
 /// What a new process needs to get into the cgroup by itself.
 #[derive(Debug)]
-pub struct Entry {
+pub struct Entry<'a> {
     /// The directory of cgroup v2, for `clone3(CLONE_INTO_CGROUP)`.
-    pub unified: Option<OwnedFd>,
+    pub unified: Option<BorrowedFd<'a>>,
     /// `tasks` of each hierarchy of cgroup v1, open for writing. A process with one thread that writes `0` moves
     /// itself, without the global lock (and the RCU grace period) that moving another process takes.
     pub tasks: Vec<OwnedFd>,
@@ -108,16 +108,13 @@ impl Cgroup {
     }
 
     /// What a process needs to enter by itself.
-    pub fn entry(&self) -> Result<Entry, Error> {
+    pub fn entry(&self) -> Result<Entry<'_>, Error> {
         let mut entry = Entry { unified: None, tasks: Vec::with_capacity(self.hierarchies.len()) };
         // A user who could not make the cgroup has containers without.
         let absent = |error: &Error| self.access == Access::Rootless && error.is_missing();
         if let Some(dir) = &self.unified {
             match dir.fd() {
-                Ok(fd) => {
-                    let copy = rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|errno| dir.call("dup", errno))?;
-                    entry.unified = Some(copy);
-                }
+                Ok(fd) => entry.unified = Some(fd),
                 Err(error) if absent(&error) => {}
                 Err(error) => return Err(error),
             }

@@ -8,7 +8,7 @@ use crate::error::Error;
 /// Enables all that the root offers, as [`enable_path`] does.
 pub(crate) fn enable_all(root: &Path, last: &Path) -> Result<bool, Error> {
     let top = Dir::new(root);
-    let offered = top.read("cgroup.controllers")?;
+    let offered = top.peek("cgroup.controllers")?;
     let wanted: Vec<&str> = offered.split_whitespace().collect();
     if last == root && missing(&top, &wanted)?.is_empty() {
         return Ok(true);
@@ -53,7 +53,7 @@ fn enable(dir: &Dir, wanted: &[&str]) -> Result<(), Error> {
 }
 
 fn missing<'a>(dir: &Dir, wanted: &[&'a str]) -> Result<Vec<&'a str>, Error> {
-    let enabled = dir.read("cgroup.subtree_control")?;
+    let enabled = dir.peek("cgroup.subtree_control")?;
     let is_on = |name: &str| enabled.split_whitespace().any(|on| on == name);
     Ok(wanted.iter().copied().filter(|name| !is_on(name)).collect())
 }

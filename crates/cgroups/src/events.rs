@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use crate::dir::{Dir, read_all};
+use crate::dir::{Dir, read_record};
 use crate::error::Error;
 
 /// Waits until the line of `key` has this value; `false` when `patience` ran out first.
@@ -18,7 +18,7 @@ pub(crate) fn wait(dir: &Dir, key: &str, value: &str, patience: Duration) -> Res
     loop {
         // The kernel wakes those who have read the state that changed. So: read, then poll.
         rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(0)).map_err(failed)?;
-        let text = read_all(fd.as_fd()).map_err(failed)?;
+        let text = read_record(fd.as_fd()).map_err(failed)?;
         if text.lines().any(|line| line.split_once(' ') == Some((key, value))) {
             return Ok(true);
         }

@@ -55,7 +55,7 @@ impl Cgroup {
     pub fn freezer_state(&self) -> Result<FreezerState, Error> {
         let frozen = match self.freezer() {
             Some(Freezer::V1(dir)) => is_frozen_v1(dir)?,
-            Some(Freezer::V2(dir)) => dir.read_if_any("cgroup.freeze")?.is_some_and(|text| text.trim() == "1"),
+            Some(Freezer::V2(dir)) => dir.peek_if_any("cgroup.freeze")?.is_some_and(|text| text.trim() == "1"),
             None => false,
         };
         Ok(if frozen { FreezerState::Frozen } else { FreezerState::Running })
@@ -115,7 +115,7 @@ fn freeze_v1(dir: &Dir) -> Result<(), Error> {
 
 /// `freezer.state` tells of ancestors that are frozen, too: their processes do not run, either.
 fn is_frozen_v1(dir: &Dir) -> Result<bool, Error> {
-    let Some(state) = dir.read_if_any("freezer.state")? else {
+    let Some(state) = dir.peek_if_any("freezer.state")? else {
         return Ok(false);
     };
     match state.trim() {

@@ -66,6 +66,7 @@ fn mounted_root<'a>(mountinfo: &'a str, mount_point: &Path) -> Option<&'a str> {
 }
 
 fn read_text(path: &Path) -> Result<String, Error> {
+    // To the end: mountinfo is a list.
     match rt_sys::file::read(path) {
         // A mount point may be named in any bytes.
         Ok(bytes) => {

@@ -41,7 +41,7 @@ pub(crate) fn below(dir: &Dir) -> Result<Vec<Pid>, Error> {
 
 fn collect(dir: &Dir, pids: &mut Vec<Pid>) -> Result<(), Error> {
     // In a threaded cgroup the file cannot be read; its processes are listed by the domain above.
-    let Some(text) = dir.read_if_any("cgroup.procs")? else {
+    let Some(text) = dir.read_list_if_any("cgroup.procs")? else {
         return Ok(());
     };
     // 0 stands for a process outside of our PID namespace, which we can do nothing with.

@@ -16,10 +16,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const TRIES_V1: u32 = 11;
 
 impl Cgroup {
-    /// Removes the directory that lists the container's processes, if nobody is in it. That is nearly always so when a container
-    /// is deleted, and one call tells it.
-    pub fn remove_empty(&self) -> bool {
-        self.roster().is_some_and(|dir| rustix::fs::rmdir(dir.path()).is_ok())
+    /// Removes the cgroup as [`Cgroup::remove`] does, but only if nobody is in the directory that lists the container's processes;
+    /// `false` if somebody is. That nobody is is nearly always so when a container is deleted, and one call tells it.
+    pub fn remove_if_empty(&self) -> Result<bool, Error> {
+        match self.roster() {
+            Some(roster) if rustix::fs::rmdir(roster.path()).is_ok() => {
+                let others = self.dirs().filter(|dir| dir.path() != roster.path());
+                others.map(remove).fold(Ok(()), Result::and).map(|()| true)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Removes the cgroup from every hierarchy, with all sub-cgroups. What is gone already is fine.

@@ -9,7 +9,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::cgroup::Cgroup;
-use crate::dir::{Dir, read_all, write_value};
+use crate::dir::{Dir, read_record, write_value};
 use crate::error::Error;
 
 /// A threshold of pressure: tasks may lose `stall` of every `window`.
@@ -141,7 +141,7 @@ impl Watch<'_> {
     fn drain(&self) -> Result<(), Error> {
         let Some((fd, flags)) = &self.memory else { return Ok(()) };
         if flags.contains(PollFlags::PRI) {
-            let read = rustix::fs::seek(fd, rustix::fs::SeekFrom::Start(0)).and_then(|_| read_all(fd.as_fd()));
+            let read = rustix::fs::seek(fd, rustix::fs::SeekFrom::Start(0)).and_then(|_| read_record(fd.as_fd()));
             return match read {
                 Err(errno) if errno != Errno::NODEV => Err(self.failed(errno)),
                 _ => Ok(()),

@@ -1,4 +1,5 @@
-//! A bump allocator: `rt` lives for milliseconds, so nothing is given back. Large requests go to the system.
+//! A bump allocator: `rt` lives for milliseconds, so only the newest part is ever given back, which keeps short-lived strings and
+//! buffers on pages that are touched anyway. Large requests go to the system.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -10,12 +11,17 @@ const SIZE: usize = 512 * 1024;
 const LARGE: usize = 64 * 1024;
 
 /// The allocator.
+#[repr(C)]
 pub struct Bump {
-    room: UnsafeCell<[u8; SIZE]>,
+    // Before the room: on the page of its first parts, not on one of their own behind it.
     used: AtomicUsize,
+    /// No part beyond it was ever handed out: the room is still zero there.
+    touched: AtomicUsize,
+    room: UnsafeCell<[u8; SIZE]>,
 }
 
-// SAFETY: `used` hands out disjoint parts of `room`; nothing else touches it.
+// SAFETY: `used` hands out disjoint parts of `room`; nothing else touches it. Whoever gets a part that was given back has
+// acquired what was written to it before.
 unsafe impl Sync for Bump {}
 
 impl Default for Bump {
@@ -27,7 +33,7 @@ impl Default for Bump {
 impl Bump {
     /// An empty one.
     pub const fn new() -> Bump {
-        Bump { room: UnsafeCell::new([0; SIZE]), used: AtomicUsize::new(0) }
+        Bump { used: AtomicUsize::new(0), touched: AtomicUsize::new(0), room: UnsafeCell::new([0; SIZE]) }
     }
 
     fn holds(&self, at: *mut u8) -> bool {
@@ -47,15 +53,23 @@ impl Bump {
             if end > SIZE {
                 return None;
             }
-            match self.used.compare_exchange_weak(used, end, Ordering::Relaxed, Ordering::Relaxed) {
+            match self.used.compare_exchange_weak(used, end, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Some(self.room.get().cast::<u8>().wrapping_add(start)),
                 Err(now) => used = now,
             }
         }
     }
+
+    /// Moves the end of the part that ends at `end`, if that is the newest one.
+    fn move_end(&self, end: usize, to: usize) -> bool {
+        if to < end {
+            self.touched.fetch_max(end, Ordering::Relaxed);
+        }
+        to <= SIZE && self.used.compare_exchange(end, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
 }
 
-// SAFETY: every pointer is either a part of `room` that was handed out once, aligned and large enough, or the system's.
+// SAFETY: every pointer is either a part of `room` that nobody else has, aligned and large enough, or the system's.
 unsafe impl GlobalAlloc for Bump {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match self.take(layout) {
@@ -68,7 +82,26 @@ unsafe impl GlobalAlloc for Bump {
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         if !self.holds(at) {
             // SAFETY: not ours, so it came from the system with this layout.
-            unsafe { System.dealloc(at, layout) }
+            return unsafe { System.dealloc(at, layout) };
+        }
+        let start = at as usize - self.room.get() as usize;
+        self.move_end(start + layout.size(), start);
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let at = self.take(layout);
+        // Pages that were never touched are zero, and are not touched for that.
+        let fresh = |at: *mut u8| at as usize - self.room.get() as usize >= self.touched.load(Ordering::Relaxed);
+        // SAFETY: the caller's contract is the system's; what is written to is the part that was just handed out.
+        unsafe {
+            match at {
+                None => System.alloc_zeroed(layout),
+                Some(at) if fresh(at) => at,
+                Some(at) => {
+                    at.write_bytes(0, layout.size());
+                    at
+                }
+            }
         }
     }
 
@@ -77,13 +110,9 @@ unsafe impl GlobalAlloc for Bump {
             // SAFETY: not ours, so it came from the system with this layout.
             return unsafe { System.realloc(at, layout, size) };
         }
-        // The newest part can grow where it is, which makes a growing vector cheap.
-        let end = at as usize + layout.size() - self.room.get() as usize;
-        let grown = at as usize + size - self.room.get() as usize;
-        if size >= layout.size()
-            && grown <= SIZE
-            && self.used.compare_exchange(end, grown, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        {
+        // The newest part can grow where it is, which makes a growing vector cheap; any can shrink.
+        let start = at as usize - self.room.get() as usize;
+        if self.move_end(start + layout.size(), start + size) || size <= layout.size() {
             return at;
         }
         // SAFETY: a fresh part of at least the smaller size, apart from the old one.
@@ -120,6 +149,14 @@ mod tests {
             let moved = bump.realloc(grown, Layout::from_size_align(100, 1).unwrap(), 200);
             assert_ne!(moved, grown);
             assert_eq!(std::slice::from_raw_parts(moved, 3), b"abc");
+            // Where the newest part was comes the next one, and zeroed it is zero.
+            moved.write_bytes(1, 200);
+            bump.dealloc(moved, Layout::from_size_align(200, 1).unwrap());
+            let zeroed = bump.alloc_zeroed(Layout::from_size_align(300, 1).unwrap());
+            assert_eq!(zeroed, moved);
+            assert!(std::slice::from_raw_parts(zeroed, 300).iter().all(|byte| *byte == 0));
+            assert_eq!(bump.realloc(zeroed, Layout::from_size_align(300, 1).unwrap(), 10), zeroed);
+            assert_eq!(bump.alloc(small) as usize, zeroed as usize + 10);
             let c = bump.alloc(large);
             assert!(!bump.holds(c));
             bump.dealloc(c, large);

@@ -1,10 +1,10 @@
 //! The command line: one definition (clap), runc's habits before it, the log contract after it.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::sync::Arc;
 
 use clap::{Arg, ArgAction, Command};
+use rustix::io::Errno;
 use tracing::Level;
 
 use crate::arguments::{self, Arguments, Line};
@@ -150,13 +150,20 @@ fn by_clap(arguments: Vec<OsString>) -> Result<Line, i32> {
     Ok(Line { global: Arguments::of(&GLOBAL, &matches), command })
 }
 
-/// Writes to standard output; a reader that has gone away is no failure worth words.
+/// Writes to standard output, in one call if it takes all; the standard library's would write what follows the last newline by
+/// itself. A reader that has gone away, or that never was, is no failure worth words.
 pub fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
-        _ => Ok(()),
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match rustix::io::write(rustix::stdio::stdout(), rest) {
+            Ok(0) => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
+            Ok(n) => rest = &rest[n..],
+            Err(Errno::INTR) => {}
+            Err(Errno::PIPE | Errno::BADF) => break,
+            Err(errno) => return Err(std::io::Error::from(errno).into()),
+        }
     }
+    Ok(())
 }
 
 fn level(name: &str) -> Level {

@@ -51,13 +51,25 @@ pub fn monotonic_millis() -> u64 {
     monotonic_nanos() / 1_000_000
 }
 
-/// Nanoseconds of CLOCK_MONOTONIC, by the system call: init has no vDSO lookup.
+/// Nanoseconds of CLOCK_MONOTONIC.
 pub fn monotonic_nanos() -> u64 {
     const CLOCK_MONOTONIC: usize = 1;
+    let (seconds, nanos) = clock(CLOCK_MONOTONIC);
+    seconds * 1_000_000_000 + u64::from(nanos)
+}
+
+/// Seconds and nanoseconds since 1970 (CLOCK_REALTIME).
+pub fn since_1970() -> (u64, u32) {
+    const CLOCK_REALTIME: usize = 0;
+    clock(CLOCK_REALTIME)
+}
+
+/// Reads a clock by the system call: init has no vDSO lookup, and to a command that asks once the lookup costs more.
+fn clock(clock: usize) -> (u64, u32) {
     let mut time = [0_i64; 2];
     // SAFETY: `time` is a live timespec (two longs). With a valid clock the call cannot fail.
-    let _ = unsafe { syscall3(nr::CLOCK_GETTIME, CLOCK_MONOTONIC, time.as_mut_ptr() as usize, 0) };
-    (time[0] * 1_000_000_000 + time[1]) as u64
+    let _ = unsafe { syscall3(nr::CLOCK_GETTIME, clock, time.as_mut_ptr() as usize, 0) };
+    (time[0] as u64, time[1] as u32)
 }
 
 /// Reads the working directory into `buffer`, NUL included, and returns its length without the NUL.

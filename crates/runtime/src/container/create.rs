@@ -4,7 +4,8 @@ use std::path::Path;
 
 use rt_cgroups::{Cgroup, Driver, Entry, Location, systemd};
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Mode, OFlags, openat, symlinkat};
+use rustix::fs::{FileType, stat, symlinkat};
+use rustix::io::Errno;
 use tracing::trace_span;
 
 use super::delete::destroy;
@@ -23,8 +24,8 @@ use super::resctrl::Group;
 use super::sockets::{connect_to, console_pair, listen_for_start};
 use super::state::State;
 use super::store::{CGROUP_LINK, Container, NOTIFY_DIR, RESCTRL_FILE, SECCOMP_FILE, Store};
-use super::time;
-use crate::host;
+use super::{time, until_exit};
+use crate::host::{self, is_rootless};
 use crate::launch::{Descriptors, Entering, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks, timeline};
 use crate::network::{move_devices, refuse_own_parameters};
 use crate::plan::{Console, Host, Plan, Request, lower};
@@ -46,8 +47,9 @@ pub fn create(store: &Store, id: &str, options: &CreateOptions) -> Result<(), Er
     let mut making = Making::begin(store, id, &spec, options, console, true)?;
     making.stage()?;
     making.prepare()?;
-    let (_, _, launched) = making.finish()?;
+    let (container, state, launched) = making.finish()?;
     launched.tell_timeline(true);
+    until_exit((container, state, launched));
     Ok(())
 }
 
@@ -100,7 +102,8 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
         return Ok(Ending::Detached);
     };
     let program = trace_span!("the program runs");
-    let status = program.in_scope(|| foreground::wait(&launched.pidfd, signals, ours, proxy.as_ref()))?;
+    let status =
+        program.in_scope(|| foreground::wait((&launched.pidfd, launched.pid), signals, ours, proxy.as_ref()))?;
     let reached = foreground::explain(status, || state.reached());
     if options.keep {
         if let Some(exit) = Exit::new(status, &reached) {
@@ -114,6 +117,7 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
         Err(Error::DoesNotExist) => {}
         Err(e) => return Err(e),
     }
+    until_exit((container, state, launched));
     Ok(status)
 }
 
@@ -411,10 +415,10 @@ impl<'a> Making<'a> {
             rootfs: self.plan.rootfs.clone(),
             annotations: owned_annotations(spec),
             cgroup: self.location.clone(),
-            resources: linux.and_then(|l| l.resources.clone()).unwrap_or_default(),
+            resources: linux.and_then(|l| l.resources.clone()).unwrap_or_default().into(),
             namespaces: self.plan.namespaces.all(),
             uid_mappings: self.plan.namespaces.maps.uid.clone(),
-            process: defaults_for_exec(spec.process.as_ref()),
+            process: defaults_for_exec(spec.process.as_ref()).into(),
             hooks: later_hooks(spec.hooks.as_ref()),
             seccomp: self.plan.seccomp.is_some(),
             resctrl: self.plan.resctrl.is_some(),
@@ -445,20 +449,24 @@ impl Drop for Making<'_> {
         if let Some(path) = &self.options.pid_file {
             let _ = std::fs::remove_file(path);
         }
-        let _ = container.remove();
+        let _ = container.remove(None);
     }
 }
 
 /// Where the cgroup goes (config-linux.md "Cgroups Path").
 pub fn locate(spec: &Spec<'_>, host: &Host, id: &str, options: &StoreOptions) -> Result<Location, Error> {
     let path = spec.linux.as_ref().and_then(|l| l.cgroups_path.as_deref()).filter(|p| !p.is_empty());
-    Ok(Location::resolve(&host.layout, options.driver, path, id, options.rootless)?)
+    let rootless = options.rootless.unwrap_or_else(is_rootless);
+    Ok(Location::resolve(&host.layout, options.driver, path, id, rootless)?)
 }
 
 fn check_rootfs(rootfs: &Path) -> Result<(), Error> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match openat(CWD, rootfs, flags, Mode::empty()) {
-        Ok(_) => Ok(()),
+    let is_directory = stat(rootfs).and_then(|stat| match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Ok(()),
+        _ => Err(Errno::NOTDIR),
+    });
+    match is_directory {
+        Ok(()) => Ok(()),
         Err(errno) => Err(LaunchError::Named {
             pointer: "/root/path".into(),
             what: "rootfs",

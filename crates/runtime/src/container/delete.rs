@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rt_cgroups::{Cgroup, Driver, Location, systemd};
+use rt_sys::clone::flags;
 use rustix::fs::readlinkat;
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -12,6 +13,7 @@ use super::host_mount::HostMount;
 use super::process::ends;
 use super::state::{State, Status};
 use super::store::{CGROUP_LINK, Container, Store};
+use super::until_exit;
 use crate::launch::{HookRun, run_hooks};
 
 /// How long a killed init may take to be gone.
@@ -48,7 +50,9 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
             return Err(Error::DeleteRunning { id: id.to_owned(), status: status.text() });
         }
     }
-    destroy(&container, Some(&state))
+    destroy(&container, Some(&state))?;
+    until_exit((container, state, cgroup));
+    Ok(())
 }
 
 fn kill_and_wait(state: &State) -> Result<(), Error> {
@@ -68,17 +72,21 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
     };
     if let Some(location) = location {
         let cgroup = Cgroup::open(&location)?;
-        let empty = location.driver != Driver::Systemd && cgroup.remove_empty();
-        if !empty && cgroup.processes().is_ok_and(|p| !p.is_empty()) {
-            cgroup.kill_all()?;
+        if location.driver == Driver::Systemd || !cgroup.remove_if_empty()? {
+            if cgroup.processes().is_ok_and(|p| !p.is_empty()) {
+                cgroup.kill_all()?;
+            }
+            systemd::stop(&location)?;
+            cgroup.remove()?;
         }
-        systemd::stop(&location)?;
-        cgroup.remove()?;
     }
     if state.is_none_or(|s| s.resctrl) {
         leave_resctrl(container)?;
     }
-    if let Some(mount) = HostMount::recorded(container) {
+    // Only who has no mount namespace of its own has mounted anything on the host.
+    if state.is_none_or(|s| s.namespaces & flags::NEWNS == 0)
+        && let Some(mount) = HostMount::recorded(container)
+    {
         mount.remove();
     }
     if let Some(state) = state {
@@ -99,7 +107,7 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
             }
         }
     }
-    container.remove()
+    container.remove(state)
 }
 
 /// Removes what the container has of its own in resctrl; most have nothing.

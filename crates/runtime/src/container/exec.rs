@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rt_cgroups::{Cgroup, Driver, Entry, systemd};
+use rt_cgroups::{Cgroup, Driver, Entry, Layout, systemd};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
+use serde::Deserialize;
 
 use super::create::warn_of;
 use super::error::{Context, Error};
@@ -17,6 +18,7 @@ use super::process::{DYING, ends};
 use super::sockets::{connect_to, console_pair};
 use super::state::{State, Status};
 use super::store::{Container, SECCOMP_FILE, Store};
+use super::until_exit;
 use crate::host;
 use crate::launch::{Descriptors, Entering, Event, LaunchError, Launched, Place, launch, timeline};
 use crate::plan::{Console, ExecRequest, Request, lower_exec};
@@ -66,27 +68,33 @@ pub struct ExecOptions {
     pub no_subreaper: bool,
 }
 
+/// What `exec` wants to know of a container's config.json.
+#[derive(Deserialize)]
+struct Config<'a> {
+    #[serde(borrow)]
+    process: Option<Process<'a>>,
+}
+
 /// Executes a process; unless detached, waits for its end.
 pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Ending, Error> {
     let container = store.open(id)?;
     let state = container.state()?;
     let cgroup = Cgroup::open(&state.cgroup)?;
+    let (init, stat) = state.init_and_stat()?.ok_or_else(|| Error::ExecStopped(state.reached()))?;
     let paused = || matches!(cgroup.freezer_state(), Ok(rt_cgroups::FreezerState::Frozen));
-    match container.status(&state, paused)? {
-        Status::Stopped => return Err(Error::ExecStopped(state.reached())),
-        Status::Paused if !options.ignore_paused => return Err(Error::ExecPaused),
-        _ => {}
+    if container.status_of(&stat, paused)? == Status::Paused && !options.ignore_paused {
+        return Err(Error::ExecPaused);
     }
-    let init = state.init()?.ok_or_else(|| Error::ExecStopped(state.reached()))?;
     let document = match &options.process {
         Some(path) => Document::read(path)?,
         None => Document::read(&state.bundle.join("config.json"))?,
     };
     let process: Process<'_> = match &options.process {
         Some(_) => document.parse()?,
-        None => document.parse::<Spec<'_>>()?.process.unwrap_or_default(),
+        None => document.parse::<Config<'_>>()?.process.unwrap_or_default(),
     };
-    let process = with_options(process, options, &state)?;
+    let defaults = state.process.read().map_err(|e| container.damaged(&e))?;
+    let process = with_options(process, options, defaults)?;
     let terminal = process.terminal.unwrap_or(false);
     if options.detach && terminal && options.console_socket.is_none() {
         return Err(Error::TerminalWithoutSocket);
@@ -94,7 +102,10 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Ending, Er
     if options.console_socket.is_some() && !terminal {
         return Err(Error::SocketWithoutTerminal);
     }
-    launch_in(&container, &state, &cgroup, &init, process, options).map_err(|e| or_stopped(e, &init, &state))
+    let ending = launch_in(&container, &state, &cgroup, &init, process, options);
+    let ending = ending.map_err(|e| or_stopped(e, &init, &state))?;
+    until_exit((container, state, cgroup, init));
+    Ok(ending)
 }
 
 /// An init that ends takes with it what is being executed beside it; what is seen of that is not the cause. Already
@@ -148,7 +159,7 @@ fn launch_in(
     });
     let annotations = state.annotations.iter().map(|(k, v)| (Text::from(k.as_str()), Text::from(v.as_str()))).collect();
     let spec = Spec { process: Some(process), linux, annotations: Some(annotations), ..Spec::default() };
-    let host = host::probe()?;
+    let host = host::probe_for_exec();
     let plan = tracing::trace_span!("lower").in_scope(|| lower_exec(&spec, &host, &exec))?;
     warn_of(&plan);
     let descriptors = Descriptors {
@@ -161,11 +172,13 @@ fn launch_in(
     let signals = (!options.detach).then(|| foreground::Signals::take(!options.no_subreaper)).transpose()?;
     // A user may move no processes between cgroups that only share a parent of root's: systemd does it for its units.
     let by_systemd = state.cgroup.driver == Driver::Systemd && state.cgroup.rootless;
+    let (asked_for, beside);
     let mut entry = match &options.cgroup {
         _ if by_systemd => Entry { unified: None, tasks: Vec::new() },
         Some(below) => {
             let (controller, path) = below.split_once(':').map_or((None, below.as_str()), |(c, p)| (Some(c), p));
-            cgroup.descend(controller, path)?.entry()?
+            asked_for = cgroup.descend(controller, path)?;
+            asked_for.entry()?
         }
         None => cgroup.entry()?,
     };
@@ -178,12 +191,13 @@ fn launch_in(
     // Where no certain cgroup is asked for, and the container's takes no processes, init's own is the next best.
     let beside_init = || match &options.cgroup {
         Some(_) => Ok(None),
-        None => Pid::from_raw(state.pid).map_or(Ok(None), |pid| cgroup.path_below(&host.layout, pid)),
+        None => Pid::from_raw(state.pid).map_or(Ok(None), |pid| cgroup.path_below(&Layout::detect()?, pid)),
     };
     let mut launched = match launch(&plan, &descriptors, &entry, options.preserve_fds, &place, entering) {
         Err(refused) if refused.errno() == Some(Errno::BUSY) => {
             let Some(below) = beside_init()? else { return Err(refused.into()) };
-            entry.unified = cgroup.descend(Some(""), &below)?.entry()?.unified;
+            beside = cgroup.descend(Some(""), &below)?;
+            entry.unified = beside.entry()?.unified;
             launch(&plan, &descriptors, &entry, options.preserve_fds, &place, entering)?
         }
         other => other?,
@@ -220,12 +234,13 @@ fn launch_in(
         launched.abort();
         return Err(e);
     }
-    match signals {
-        Some(signals) => foreground::wait(&launched.pidfd, signals, ours, None).inspect(|ending| {
-            explain(*ending, || cgroup.reached());
-        }),
-        None => Ok(Ending::Detached),
-    }
+    let ending = match signals {
+        Some(signals) => foreground::wait((&launched.pidfd, launched.pid), signals, ours, None)?,
+        None => Ending::Detached,
+    };
+    explain(ending, || cgroup.reached());
+    until_exit((launched, plan));
+    Ok(ending)
 }
 
 /// Has systemd put a held process into the container's unit, and lets it begin. A second try is made beside init.
@@ -244,7 +259,11 @@ fn attach(
 }
 
 /// The process as the options change it, with the container's defaults for what it leaves open.
-fn with_options<'a>(mut process: Process<'a>, options: &ExecOptions, state: &State) -> Result<Process<'a>, Error> {
+fn with_options<'a>(
+    mut process: Process<'a>,
+    options: &ExecOptions,
+    defaults: Process<'static>,
+) -> Result<Process<'a>, Error> {
     let text = |s: &String| Text::from(s.clone());
     if options.process.is_none() {
         if options.args.is_empty() {
@@ -280,15 +299,14 @@ fn with_options<'a>(mut process: Process<'a>, options: &ExecOptions, state: &Sta
     if process.args.as_ref().is_none_or(Vec::is_empty) {
         return Err(Error::ExecWithoutArgs);
     }
-    let defaults = &state.process;
-    process.capabilities = process.capabilities.take().or_else(|| defaults.capabilities.clone());
-    process.rlimits = process.rlimits.take().or_else(|| defaults.rlimits.clone());
+    process.capabilities = process.capabilities.take().or(defaults.capabilities);
+    process.rlimits = process.rlimits.take().or(defaults.rlimits);
     process.no_new_privileges = process.no_new_privileges.or(defaults.no_new_privileges);
     process.oom_score_adj = process.oom_score_adj.or(defaults.oom_score_adj);
     let unset = |t: &Option<Text<'_>>| t.as_deref().is_none_or(str::is_empty);
     if unset(&process.apparmor_profile) && unset(&process.selinux_label) {
-        process.apparmor_profile = defaults.apparmor_profile.clone();
-        process.selinux_label = defaults.selinux_label.clone();
+        process.apparmor_profile = defaults.apparmor_profile;
+        process.selinux_label = defaults.selinux_label;
     }
     Ok(process)
 }

@@ -73,10 +73,10 @@ impl Drop for Signals {
     }
 }
 
-/// Waits for the child behind `pidfd`. `console` is the socket on which its terminal's master comes; readiness that
+/// Waits for the child behind `pidfd`, whose number is `pid` as long as nobody waits for it but us. `console` is the socket on which its terminal's master comes; readiness that
 /// the container notifies is passed on by `proxy`, as that of this process.
 pub fn wait(
-    pidfd: &OwnedFd,
+    (pidfd, pid): (&OwnedFd, i32),
     signals: Signals,
     console: Option<OwnedFd>,
     proxy: Option<&Proxy>,
@@ -95,9 +95,7 @@ pub fn wait(
         };
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(fds);
-        if ready[0] {
-            forward(&signals, pidfd, terminal.as_ref())?;
-        }
+        let children = ready[0] && forward(&signals, pidfd, terminal.as_ref());
         if let Some(proxy) = proxy.filter(|_| ready[2])
             && let Err(e) = proxy.relay(std::process::id() as i32)
         {
@@ -113,6 +111,9 @@ pub fn wait(
                 terminal.drain();
             }
             return Ok(ending);
+        }
+        if children {
+            reap_others(pid);
         }
     }
 }
@@ -144,11 +145,13 @@ fn reap(pidfd: &OwnedFd) -> Result<Option<Ending>, Error> {
     Ok(None)
 }
 
-/// Passes signals on. SIGCHLD and SIGWINCH are about us; SIGURG is what Go's scheduler sends to everybody.
-fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> Result<(), Error> {
+/// Passes signals on. SIGCHLD and SIGWINCH are about us; SIGURG is what Go's scheduler sends to everybody. Returns whether children
+/// have ended.
+fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> bool {
+    let mut children = false;
     while let Ok(Some(info)) = signals.fd.read_signal() {
         match Signal::try_from(info.ssi_signo as i32) {
-            Ok(Signal::SIGCHLD) => reap_others(pidfd),
+            Ok(Signal::SIGCHLD) => children = true,
             Ok(Signal::SIGURG) => {}
             Ok(Signal::SIGWINCH) => {
                 if let Some(terminal) = terminal {
@@ -162,28 +165,21 @@ fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> R
             }
         }
     }
-    Ok(())
+    children
 }
 
 /// Reaps orphans that came to us as their subreaper, but not the awaited child, whose status is read by its pidfd.
-fn reap_others(pidfd: &OwnedFd) {
-    let awaited = pid_of(pidfd);
+fn reap_others(awaited: i32) {
     loop {
         let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         let pid = match waitid(Id::All, peek) {
             Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) => pid,
             _ => return,
         };
-        if awaited.is_none_or(|p| p == pid.as_raw()) || waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_err() {
+        if awaited == pid.as_raw() || waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_err() {
             return;
         }
     }
-}
-
-fn pid_of(pidfd: &OwnedFd) -> Option<i32> {
-    use std::os::fd::AsRawFd;
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
-    info.lines().find_map(|l| l.strip_prefix("Pid:"))?.trim().parse().ok()
 }
 
 /// Our terminal in raw mode, relayed to the container's.

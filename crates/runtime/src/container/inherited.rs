@@ -16,7 +16,7 @@ pub struct Activation {
 /// Those that were passed to this very process.
 pub fn socket_activation() -> Activation {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    let ours = number("LISTEN_PID") == Some(std::process::id());
+    let ours = number("LISTEN_PID").is_some_and(|pid| pid == std::process::id());
     let count = if ours { number("LISTEN_FDS").unwrap_or(0) } else { 0 };
     Activation { count, names: std::env::var("LISTEN_FDNAMES").ok().filter(|_| count > 0) }
 }

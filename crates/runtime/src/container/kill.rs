@@ -7,6 +7,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::error::{Context, Error};
 use super::store::Store;
+use super::until_exit;
 
 /// Reads a signal: a number (0 and real-time ones included) or a name with or without SIG, in any case.
 pub fn parse_signal(text: &str) -> Result<i32, Error> {
@@ -65,6 +66,7 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<(), Error
     if signal == SIGKILL {
         cgroup()?.thaw_killed()?;
     }
+    until_exit((container, state, init));
     Ok(())
 }
 

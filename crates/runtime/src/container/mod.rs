@@ -13,6 +13,7 @@ mod host_mount;
 mod inherited;
 mod kept;
 mod kill;
+mod later;
 mod notify;
 mod options;
 mod pause;
@@ -26,6 +27,12 @@ mod start;
 mod state;
 mod store;
 mod time;
+
+/// Leaves what a command still has in the end to the end of the process, which closes descriptors, gives up locks and takes back
+/// memory at once.
+fn until_exit<T>(owned: T) {
+    std::mem::forget(owned);
+}
 
 pub use create::{create, run};
 pub use delete::delete;

@@ -55,8 +55,8 @@ pub fn update(store: &Store, id: &str, change: &Resources, schemata: &[String]) 
         return Err(Error::NotRunning);
     }
     let cgroup = state.own_cgroup()?;
-    let updated = state.resources.updated(change);
-    let before = std::mem::replace(&mut state.resources, updated);
+    let before = state.resources.read().map_err(|e| container.damaged(&e))?;
+    state.resources = before.updated(change).into();
     // Written down first: a full disk is told while nothing has changed yet.
     container.stage(&state)?;
     let changed = apply(&container, &cgroup, &state, (&before, change), schemata);
@@ -83,7 +83,7 @@ fn apply(
         return Ok(());
     }
     if let Err(e) = systemd::update(&state.cgroup, change) {
-        let _ = cgroup.update(&state.resources, before);
+        let _ = cgroup.update(&before.updated(change), before);
         return Err(e.into());
     }
     // systemd has written what it understands of it, rounded its own way.

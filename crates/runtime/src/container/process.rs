@@ -1,6 +1,6 @@
 //! Processes by pid and start time: a number alone may be somebody else's by now.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
@@ -28,7 +28,7 @@ impl Stat {
     /// Reads it; None if there is no such process. A process that cannot be seen, for want of memory or of descriptors,
     /// is not one that has ended.
     pub fn read(pid: i32) -> Result<Option<Stat>, Errno> {
-        match rt_sys::file::read(format!("/proc/{pid}/stat")) {
+        match rt_sys::file::read_record(format!("/proc/{pid}/stat")) {
             Ok(bytes) => parse(&bytes).map(Some).ok_or(Errno::PROTO),
             Err(Errno::NOENT | Errno::SRCH) => Ok(None),
             Err(errno) => Err(errno),
@@ -53,18 +53,15 @@ fn parse(bytes: &[u8]) -> Option<Stat> {
     let open = bytes.iter().position(|b| *b == b'(')?;
     let close = bytes.iter().rposition(|b| *b == b')')?;
     let comm = String::from_utf8_lossy(bytes.get(open + 1..close)?).into_owned();
-    let rest = std::str::from_utf8(bytes.get(close + 2..)?).ok()?;
-    let mut fields = rest.split(' ');
-    let state = fields.next()?.chars().next()?;
+    let mut fields = bytes.get(close + 2..)?.split(|b| *b == b' ');
+    let state = char::from(*fields.next()?.first()?);
+    let number = |field: &[u8]| std::str::from_utf8(field.trim_ascii_end()).ok()?.parse::<u64>().ok();
     // Field 22, and `fields` has just given field 3.
-    let start_time = fields.nth(18)?.parse().ok()?;
+    let start_time = number(fields.nth(18)?)?;
     // Field 52, the last.
-    let wait_status = fields.nth(29).and_then(|field| field.trim_end().parse().ok());
+    let wait_status = fields.nth(29).and_then(number).and_then(|status| i32::try_from(status).ok());
     Some(Stat { comm, state, start_time, wait_status })
 }
-
-/// How long a process may take from closing its descriptors to its end.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether it was by executing the program that init closed its side of a connection, and not by its end before that.
 pub fn has_executed(pid: i32, start_time: u64) -> Result<bool, Errno> {
@@ -72,21 +69,15 @@ pub fn has_executed(pid: i32, start_time: u64) -> Result<bool, Errno> {
     if readlink(format!("/proc/{pid}/exe"), Vec::new()).err() != Some(Errno::NOENT) {
         return Ok(true);
     }
-    // It ends. Only its name will be left to tell whether that was init or already the program.
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match Stat::read(pid)?.filter(|stat| stat.start_time == start_time) {
-            // Reaped already, by whom it concerns.
-            None => return Ok(true),
-            Some(stat) if stat.is_dead() => return Ok(stat.comm != WAITING_NAME),
-            Some(_) if Instant::now() > until => return Ok(true),
-            Some(_) => std::thread::sleep(Duration::from_micros(100)),
-        }
-    }
+    // It ends. Only its name is left to tell whether that was init or already the program, and is the last it has: exec sets it
+    // before the program can run, and so end.
+    let stat = Stat::read(pid)?.filter(|stat| stat.start_time == start_time);
+    // None: reaped already, by whom it concerns.
+    Ok(stat.is_none_or(|stat| stat.comm != WAITING_NAME))
 }
 
-/// A handle to the process `pid`, if it is still the one that started at `start_time`.
-pub fn open(pid: i32, start_time: u64) -> Result<Option<OwnedFd>, Errno> {
+/// A handle to the process `pid`, if it is still the one that started at `start_time`, and what it looks like.
+pub fn open(pid: i32, start_time: u64) -> Result<Option<(OwnedFd, Stat)>, Errno> {
     let Some(number) = Pid::from_raw(pid) else { return Ok(None) };
     let pidfd = match pidfd_open(number, PidfdFlags::empty()) {
         // EINVAL: it is just being reaped, and the number is still in use but nobody's.
@@ -94,13 +85,13 @@ pub fn open(pid: i32, start_time: u64) -> Result<Option<OwnedFd>, Errno> {
         other => other?,
     };
     // The handle first, then the check: from here on it cannot become another process's.
-    let same = Stat::read(pid)?.is_some_and(|stat| stat.start_time == start_time && !stat.is_dead());
-    Ok(same.then_some(pidfd))
+    let same = Stat::read(pid)?.filter(|stat| stat.start_time == start_time && !stat.is_dead());
+    Ok(same.map(|stat| (pidfd, stat)))
 }
 
 /// Whether the process has a SIGKILL that it has not come to yet (proc_pid_status(5), SigPnd and ShdPnd).
 pub fn is_killed(pid: i32) -> Result<bool, Errno> {
-    let bytes = match rt_sys::file::read(format!("/proc/{pid}/status")) {
+    let bytes = match rt_sys::file::read_record(format!("/proc/{pid}/status")) {
         Err(Errno::NOENT | Errno::SRCH) => return Ok(true),
         other => other?,
     };

@@ -8,6 +8,7 @@ use super::error::{Context, Error};
 use super::exit::Exit;
 use super::state::{State, Status};
 use super::store::{Container, Store};
+use super::until_exit;
 
 /// A container with its state and status.
 pub fn load(store: &Store, id: &str) -> Result<(Container, State, Status), Error> {
@@ -22,7 +23,9 @@ pub fn load(store: &Store, id: &str) -> Result<(Container, State, Status), Error
 /// The state document of one container.
 pub fn state(store: &Store, id: &str) -> Result<StateDocument, Error> {
     let (container, state, status) = load(store, id)?;
-    Ok(document(&container, &state, status))
+    let document = document(&container, &state, status);
+    until_exit((container, state));
+    Ok(document)
 }
 
 fn document(container: &Container, state: &State, status: Status) -> StateDocument {

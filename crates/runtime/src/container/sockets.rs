@@ -31,10 +31,12 @@ pub fn connect_to(what: &'static str, path: &Path) -> Result<OwnedFd, Error> {
     Ok(fd)
 }
 
-/// The address of the start socket. By way of the directory's descriptor: a socket's address holds 108 bytes, a path more.
+/// The address of the start socket. It holds 108 bytes, a path more: one that is too long is led by way of the directory's
+/// descriptor. Not every one is, because the first look into /proc/self makes the kernel create what is there.
 fn start_address(container: &Container) -> Result<SocketAddrUnix, Error> {
-    let path = format!("/proc/self/fd/{}/{START_SOCKET}", container.dir().as_raw_fd());
-    SocketAddrUnix::new(path).on("address", container.path.join(START_SOCKET))
+    let path = container.path.join(START_SOCKET);
+    let short = || format!("/proc/self/fd/{}/{START_SOCKET}", container.dir().as_raw_fd());
+    SocketAddrUnix::new(&path).or_else(|_| SocketAddrUnix::new(short())).on("address", path)
 }
 
 /// The listening socket on which init waits for `start`.

@@ -14,6 +14,7 @@ use super::process::has_executed;
 use super::sockets::connect_to_init;
 use super::state::{State, Status};
 use super::store::{START_SOCKET, Store};
+use super::until_exit;
 use crate::launch::{from_late_report, timeline};
 
 /// Starts a created container.
@@ -55,10 +56,13 @@ pub fn start(store: &Store, id: &str) -> Result<(), Error> {
         let _ = destroy(&container, Some(&state));
         return Err(e);
     }
-    match (proxy, state.init()?) {
-        (Some(proxy), Some(init)) => proxy.await_ready(&init, state.pid),
-        _ => Ok(()),
+    if let Some(proxy) = proxy
+        && let Some(init) = state.init()?
+    {
+        proxy.await_ready(&init, state.pid)?;
     }
+    until_exit((container, state));
+    Ok(())
 }
 
 fn stopped(state: &State) -> Error {

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rt_cgroups::{Cgroup, Location, Reached, Resources};
+use rustix::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Context, Error};
+use super::later::Later;
 use super::process::{Stat, open};
 use crate::launch::LateOp;
 use crate::spec::{Hooks, IdMapping, Process};
@@ -34,14 +36,14 @@ pub struct State {
     pub cgroup: Location,
     /// The limits in force.
     #[serde(default)]
-    pub resources: Resources,
+    pub resources: Later<Resources>,
     /// CLONE_NEW* of the namespaces it does not share with the runtime.
     pub namespaces: u64,
     /// The user map, for those who execute processes in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uid_mappings: Vec<IdMapping>,
     /// Defaults for processes executed in it.
-    pub process: Process<'static>,
+    pub process: Later<Process<'static>>,
     /// poststart and poststop.
     #[serde(default)]
     pub hooks: Hooks<'static>,
@@ -92,7 +94,12 @@ impl State {
     }
 
     /// A handle to init, if it lives.
-    pub fn init(&self) -> Result<Option<rustix::fd::OwnedFd>, Error> {
+    pub fn init(&self) -> Result<Option<OwnedFd>, Error> {
+        Ok(self.init_and_stat()?.map(|(init, _)| init))
+    }
+
+    /// A handle to init, and what /proc says of it.
+    pub fn init_and_stat(&self) -> Result<Option<(OwnedFd, Stat)>, Error> {
         open(self.pid, self.start_time).doing(LOOK)
     }
 

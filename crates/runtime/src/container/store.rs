@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::error::{Context, Error};
 use super::options::StoreOptions;
+use super::process::Stat;
 use super::resctrl::Group;
 use super::state::{State, Status};
 use crate::launch::{WAITING_NAME, timeline};
@@ -174,14 +175,19 @@ impl Container {
 
     /// Reads the state.
     pub fn state(&self) -> Result<State, Error> {
-        let path = self.path.join(STATE_FILE);
         // The state borrows from its file, and lives as long as the command that reads it: its bytes are not given back.
-        let bytes: &'static [u8] = match rt_sys::file::read(&path).map(Vec::leak) {
+        let bytes: &'static [u8] = match rt_sys::file::read_record_at(&self.dir, STATE_FILE).map(Vec::leak) {
             // Being created, or left by a creator that was killed.
             Err(Errno::NOENT) => return Err(Error::DoesNotExist),
-            other => other.on("read", &path)?,
+            Err(errno) => return Err(Error::File { what: "read", path: self.path.join(STATE_FILE), errno }),
+            Ok(bytes) => bytes,
         };
-        serde_json::from_slice(bytes).map_err(|e| Error::Damaged { id: self.id.clone(), path, message: e.to_string() })
+        serde_json::from_slice(bytes).map_err(|e| self.damaged(&e))
+    }
+
+    /// The state, or a part of it, is not what it must be.
+    pub fn damaged(&self, e: &serde_json::Error) -> Error {
+        Error::Damaged { id: self.id.clone(), path: self.path.join(STATE_FILE), message: e.to_string() }
     }
 
     /// Replaces the state. A reader sees the old one or the new one.
@@ -192,11 +198,7 @@ impl Container {
 
     /// Writes the state to where nobody reads it yet.
     pub fn stage(&self, state: &State) -> Result<(), Error> {
-        let bytes = serde_json::to_vec(state).map_err(|e| Error::Damaged {
-            id: self.id.clone(),
-            path: self.path.join(STATE_FILE),
-            message: e.to_string(),
-        })?;
+        let bytes = serde_json::to_vec(state).map_err(|e| self.damaged(&e))?;
         self.write(STAGED_FILE, &bytes)
     }
 
@@ -237,13 +239,15 @@ impl Container {
 
     /// Reads a file of the directory.
     pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
-        let path = self.path.join(name);
-        rt_sys::file::read(&path).on("read", path)
+        rt_sys::file::read_record_at(&self.dir, name).map_err(|errno| {
+            let path = self.path.join(name);
+            Error::File { what: "read", path, errno }
+        })
     }
 
     /// Where the container is in resctrl, if it is anywhere.
     pub fn resctrl(&self) -> Option<Group> {
-        serde_json::from_slice(&std::fs::read(self.path.join(RESCTRL_FILE)).ok()?).ok()
+        serde_json::from_slice(&self.read(RESCTRL_FILE).ok()?).ok()
     }
 
     /// Removes a file of the directory; one that is absent is fine.
@@ -254,14 +258,33 @@ impl Container {
         }
     }
 
-    /// Removes the directory with all that is in it.
-    pub fn remove(&self) -> Result<(), Error> {
+    /// Removes the directory with all that is in it. A container that has a state has little else, and what that is needs no listing.
+    pub fn remove(&self, state: Option<&State>) -> Result<(), Error> {
+        if let Some(state) = state {
+            if state.seccomp {
+                self.forget(SECCOMP_FILE)?;
+            }
+            // The state last: as long as there is one, a command that was killed half way can be repeated.
+            self.forget(CGROUP_LINK)?;
+            self.forget(STATE_FILE)?;
+            if self.remove_directory()? {
+                return Ok(());
+            }
+        }
         self.remove_files().on("remove", &self.path)?;
+        if self.remove_directory()? {
+            return Ok(());
+        }
+        // Somebody has put something in meanwhile, or it holds directories.
+        std::fs::remove_dir_all(&self.path).on("remove", &self.path)
+    }
+
+    /// Removes the directory itself; false if there is something in it.
+    fn remove_directory(&self) -> Result<bool, Error> {
         match unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
-            // Somebody has put something in meanwhile, or it holds directories.
-            Err(Errno::NOTEMPTY) => std::fs::remove_dir_all(&self.path).on("remove", &self.path),
-            Err(errno) if errno != Errno::NOENT => Err(errno).on("remove", &self.path),
-            _ => Ok(()),
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY) => Ok(false),
+            Err(errno) => Err(errno).on("remove", &self.path),
         }
     }
 
@@ -283,7 +306,11 @@ impl Container {
 
     /// The status, from the kernel: no file is believed about a process. Freezing is asked for by `paused`.
     pub fn status(&self, state: &State, paused: impl FnOnce() -> bool) -> Result<Status, Error> {
-        let Some(stat) = state.init_stat()? else { return Ok(Status::Stopped) };
+        state.init_stat()?.map_or(Ok(Status::Stopped), |stat| self.status_of(&stat, paused))
+    }
+
+    /// The status of a container whose init lives and looks like this.
+    pub fn status_of(&self, stat: &Stat, paused: impl FnOnce() -> bool) -> Result<Status, Error> {
         // Both, because a starter may die before it removes the socket, and a program may take the stub's name.
         let waiting = stat.comm == WAITING_NAME
             && match statat(&self.dir, START_SOCKET, AtFlags::SYMLINK_NOFOLLOW) {

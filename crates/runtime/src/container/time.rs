@@ -1,11 +1,9 @@
 //! Points in time as RFC 3339 text.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 /// `now` in UTC with nanoseconds, as Go's RFC3339Nano: trailing zeros of the fraction are left out.
 pub fn now() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    rfc3339(since.as_secs(), since.subsec_nanos())
+    let (seconds, nanos) = rt_sys::process::since_1970();
+    rfc3339(seconds, nanos)
 }
 
 fn rfc3339(secs: u64, nanos: u32) -> String {

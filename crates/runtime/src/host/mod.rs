@@ -2,6 +2,8 @@
 
 mod check;
 
+use std::sync::OnceLock;
+
 use rt_cgroups::Layout;
 use rustix::fs::readlink;
 
@@ -11,15 +13,36 @@ pub use check::{Finding, check};
 
 /// Looks at the host. Only reads.
 pub fn probe() -> Result<Host, rt_cgroups::Error> {
-    Ok(Host {
-        layout: Layout::detect()?,
-        root: rustix::process::geteuid().is_root(),
-        first_user_namespace: in_first_user_namespace(),
-    })
+    Ok(Host { layout: Layout::detect()?, first_user_namespace: in_first_user_namespace(), ..probe_for_exec() })
 }
 
-/// Whether this process is in the host's user namespace. Its inode number is the same on every kernel (USER_NS_INIT_INO of
-/// nsfs.h).
-pub fn in_first_user_namespace() -> bool {
-    readlink(c"/proc/self/ns/user", Vec::new()).is_ok_and(|name| name.to_bytes() == b"user:[4026531837]")
+/// The same for a process in a container that exists, to which neither how cgroups are mounted nor the user
+/// namespace matters.
+pub fn probe_for_exec() -> Host {
+    Host { layout: Layout::None, root: rustix::process::geteuid().is_root(), first_user_namespace: false }
+}
+
+/// Whether no right to manage cgroups is to be assumed: for another user than root, and in a user namespace (runc's rule).
+pub fn is_rootless() -> bool {
+    !rustix::process::geteuid().is_root() || in_user_namespace()
+}
+
+/// The inode number of the initial user namespace on every kernel (USER_NS_INIT_INO of nsfs.h).
+const INITIAL: &[u8] = b"user:[4026531837]";
+
+/// Whether this process is in the host's user namespace. Asked once: the first look into /proc/self makes the kernel create what is
+/// there.
+fn in_first_user_namespace() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| readlink(c"/proc/self/ns/user", Vec::new()).is_ok_and(|name| name.to_bytes() == INITIAL))
+}
+
+/// Whether ids here are not those of the host. A user namespace that maps all ids to themselves counts for none.
+fn in_user_namespace() -> bool {
+    if in_first_user_namespace() {
+        return false;
+    }
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let fields: Vec<&str> = map.split_whitespace().collect();
+    !map.is_empty() && fields != ["0", "0", "4294967295"]
 }
