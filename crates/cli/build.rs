@@ -27,13 +27,18 @@ fn main() {
 }
 
 /// A linker script that puts the named functions side by side. The kernel maps 64 KiB of the program around each page that is
-/// touched, so functions strewn over all of it cost page faults and memory. A name that no longer exists does no harm.
+/// touched, so functions strewn over all of it cost page faults and memory. A name that no longer exists does no harm. Beside them
+/// go the C library's entry and its functions in assembler, which have no sections of their own, and beside the initialised data
+/// its variables, which would lie behind the allocator's large room.
+///
 /// Tables for unwinding are left out: a panic ends the program, and without symbols a backtrace would say nothing.
 fn side_by_side(order: &str) -> String {
     let names = order.lines().filter(|line| !line.starts_with('#'));
     let sections: String = names.map(|name| format!("*(.text.{name})\n")).collect();
+    let assembler: String = ["memcpy", "memmove", "memset"].map(|name| format!("*libc.a:{name}.lo(.text)\n")).concat();
     format!(
         "SECTIONS {{\n/DISCARD/ : {{ *(EXCLUDE_FILE(*crtbegin*.o *crtend*.o) .eh_frame) *(.gcc_except_table .gcc_except_table.*) }}\n\
-         .text.startup_order : {{\n{sections}}} }}\nINSERT BEFORE .text;\n"
+         .text.startup_order : {{\n*crt1.o(.text .text.*)\n{assembler}{sections}}} }}\nINSERT BEFORE .text;\n\
+         SECTIONS {{ .bss.libc (NOLOAD) : {{ *libc.a:*(.bss .bss.* COMMON) }} }}\nINSERT BEFORE .bss;\n"
     )
 }

@@ -19,6 +19,14 @@ fn main() {
         "-Clink-arg=-static",
         "-Clink-arg=-Wl,-z,noseparate-code,--build-id=none,-z,norelro,--no-eh-frame-hdr",
     ];
+    // Nothing here unwinds, so nothing is in the pages but what runs.
+    let script = out.join("stub.ld");
+    let discard = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INSERT BEFORE .text;";
+    if let Err(e) = std::fs::write(&script, discard) {
+        panic!("write {}: {e}", script.display());
+    }
+    let script = format!("-Clink-arg=-Wl,-T,{}", script.display());
+    flags.push(&script);
     // Keeps musl's start-up objects out. For glibc it would only take away the linker that the toolchain brings along.
     if target.ends_with("-musl") {
         flags.push("-Clink-self-contained=no");

@@ -1,6 +1,7 @@
 //! clone3(2): a child that runs one function on a stack of its own, usually until it executes the stub.
 
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 
 use rustix::fd::{FromRawFd, OwnedFd};
 use rustix::io::Errno;
@@ -64,7 +65,7 @@ pub type Entry = unsafe extern "C" fn(*mut c_void) -> !;
 pub unsafe fn spawn(
     flags: u64,
     cgroup: Option<i32>,
-    stack: &mut [u8],
+    stack: &mut [MaybeUninit<u8>],
     entry: Entry,
     arg: *mut c_void,
 ) -> Result<(i32, OwnedFd), Errno> {
@@ -94,7 +95,7 @@ pub unsafe fn spawn(
 ///
 /// # Safety
 /// As [`spawn`] with `VM`: `stack` and what `entry` reads must stay until the thread has exited.
-pub unsafe fn spawn_thread(stack: &mut [u8], entry: Entry, arg: *mut c_void) -> Result<(), Errno> {
+pub unsafe fn spawn_thread(stack: &mut [MaybeUninit<u8>], entry: Entry, arg: *mut c_void) -> Result<(), Errno> {
     let (base, size) = aligned(stack);
     let args = CloneArgs {
         flags: flags::VM | flags::FS | flags::FILES | flags::SIGHAND | flags::THREAD | flags::SYSVSEM,
@@ -111,7 +112,7 @@ pub unsafe fn spawn_thread(stack: &mut [u8], entry: Entry, arg: *mut c_void) -> 
 }
 
 /// The kernel starts the child at base + size; the ABI wants 16 bytes alignment there.
-fn aligned(stack: &mut [u8]) -> (u64, u64) {
+fn aligned(stack: &mut [MaybeUninit<u8>]) -> (u64, u64) {
     let start = stack.as_mut_ptr() as u64;
     let base = (start + 15) & !15;
     (base, (start + stack.len() as u64 - base) & !15)

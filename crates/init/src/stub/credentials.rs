@@ -34,7 +34,10 @@ pub fn own_stdio(uid: u32) -> Result<(), Fail> {
 
 /// `Op::User`. Capabilities stay permitted over the change of user; `Op::Capabilities` sets them right.
 pub fn user(uid: u32, gid: u32, groups: &[u8], keep_groups: bool) -> Result<(), Fail> {
-    keep_capabilities()?;
+    // To become root takes none away.
+    if uid != 0 {
+        keep_capabilities()?;
+    }
     if !keep_groups {
         // NGROUPS_MAX is 65536; what an engine sends is a few dozen.
         let mut list = [Gid::ROOT; 1024];

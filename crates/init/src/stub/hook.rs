@@ -1,6 +1,7 @@
 //! Hooks of the container's namespaces: createContainer and startContainer (runtime-spec, config.md "POSIX-platform Hooks").
 
 use core::ffi::{CStr, c_void};
+use core::mem::MaybeUninit;
 
 use rt_init::report::Step;
 use rt_sys::clone::spawn;
@@ -40,7 +41,7 @@ pub fn run(hook: &Hook<'_>) -> Result<(), Fail> {
     let stdin = state_file(hook).at(Step::Source)?;
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     let child = Child { hook, stdin: &stdin, output: &writer };
-    let mut stack = [0_u8; 32768];
+    let mut stack = [MaybeUninit::uninit(); 32768];
     // SAFETY: without CLONE_VM the child runs on a copy of this memory; `start` ends in exec or exit.
     let (_, pidfd) = unsafe { spawn(0, None, &mut stack, start, (&raw const child).cast_mut().cast()) }?;
     drop(writer);

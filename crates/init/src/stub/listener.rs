@@ -4,6 +4,7 @@
 //! filter does not cover, waits for the descriptor's number and sends it.
 
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicI32, Ordering};
 
 use rt_init::report::Step;
@@ -42,7 +43,7 @@ pub fn attach_with_listener(program: &[u8], flags: u32, socket: OwnedFd, parts: 
         listener: AtomicI32::new(WAITING),
         done: AtomicI32::new(0),
     };
-    let mut stack = [0_u8; 16384];
+    let mut stack = [MaybeUninit::uninit(); 16384];
     // SAFETY: `stack` and `shared` stay until `done` is set, after which the thread touches neither but to exit;
     // this function's caller executes another program or exits, so the frame is not reused before that.
     unsafe { spawn_thread(&mut stack, send, (&raw const shared).cast_mut().cast()) }?;

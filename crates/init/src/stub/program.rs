@@ -67,7 +67,10 @@ fn executable(path: &CStr) -> Result<(), Errno> {
     }
 }
 
-/// Arrays of pointers to strings that lie elsewhere, in fresh pages: their number is the caller's, not ours.
+/// As many pointers lie on the stack; more get fresh pages.
+const FEW: usize = 64;
+
+/// Arrays of pointers to strings that lie elsewhere.
 struct Pointers {
     base: *mut *const c_char,
     len: usize,
@@ -75,7 +78,11 @@ struct Pointers {
 }
 
 impl Pointers {
-    fn new(capacity: usize) -> Result<Self, Errno> {
+    /// `room` for `capacity` pointers and the last NULL, if those are few.
+    fn new(capacity: usize, room: &mut [*const c_char; FEW]) -> Result<Self, Errno> {
+        if capacity < FEW {
+            return Ok(Pointers { base: room.as_mut_ptr(), len: 0, capacity });
+        }
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         let bytes = (capacity + 1) * size_of::<*const c_char>();
         // SAFETY: a new private mapping at an address of the kernel's choice.
@@ -110,7 +117,8 @@ fn try_exec(
     let mut space = [0; 512];
     let home = home.map(|uid| home_variable(uid, &mut space));
     let (argv_count, env_count) = (strings(argv).count(), strings(env).count());
-    let mut pointers = Pointers::new(argv_count + env_count + 2)?;
+    let mut room = [core::ptr::null(); FEW];
+    let mut pointers = Pointers::new(argv_count + env_count + 2, &mut room)?;
     strings(argv).for_each(|text| pointers.push(text));
     // SAFETY: argv_count + 1 <= capacity; the slot between the arrays stays zero.
     let env_start = unsafe { pointers.base.add(argv_count + 1) };

@@ -32,7 +32,7 @@ const INITIAL: &[u8] = b"user:[4026531837]";
 
 /// Whether this process is in the host's user namespace. Asked once: the first look into /proc/self makes the kernel create what is
 /// there.
-fn in_first_user_namespace() -> bool {
+pub fn in_first_user_namespace() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| readlink(c"/proc/self/ns/user", Vec::new()).is_ok_and(|name| name.to_bytes() == INITIAL))
 }

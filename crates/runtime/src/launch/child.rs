@@ -1,6 +1,7 @@
 //! The child between clone3 and the stub. It shares the parent's memory, so it only makes system calls.
 
 use std::ffi::{c_char, c_void};
+use std::mem::MaybeUninit;
 
 use rt_init::report::{Kind, Report, Step};
 use rt_sys::clone::{flags, spawn};
@@ -44,7 +45,7 @@ pub struct Second<'a> {
     /// The cgroup v2 directory it starts in.
     pub cgroup: Option<i32>,
     /// Its stack.
-    pub stack: &'a mut [u8],
+    pub stack: &'a mut [MaybeUninit<u8>],
     /// Its pid and pidfd, or why there is none.
     pub result: Option<Result<(i32, OwnedFd), Errno>>,
 }

@@ -75,7 +75,7 @@ fn run_helper(program: &'static str, pid: i32, maps: &[IdMapping], pointer: &str
 pub fn user_namespace(maps: &IdMaps) -> Result<OwnedFd, LaunchError> {
     let parent = LaunchError::parent;
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(parent("make a pipe"))?;
-    let mut stack = vec![0_u8; 8192];
+    let mut stack = Box::new_uninit_slice(8192);
     let arg = reader.as_raw_fd() as usize as *mut std::ffi::c_void;
     // SAFETY: `idle` only reads from a descriptor and exits; the stack lives until the process is reaped below.
     let (pid, pidfd) = unsafe { spawn(flags::VM | flags::NEWUSER, None, &mut stack, idle, arg) }

@@ -29,6 +29,7 @@ use rustix::process::{
 
 use tracing::trace_span;
 
+use crate::host::in_first_user_namespace;
 use crate::plan::{Join, Op, Plan, limit_name, slot};
 use crate::spec::Pointer;
 use child::{BEFORE_STUB, Child, Second};
@@ -334,8 +335,8 @@ fn clone_process(
     };
     let first_joins = joins.iter().map(|(fd, k)| (*fd, if last.is_some() { k & !flags::NEWCGROUP } else { *k }));
     let joins = ManuallyDrop::new(first_joins.filter(|(_, k)| *k != 0).collect::<Vec<_>>());
-    let mut stack = ManuallyDrop::new(vec![0_u8; STACK]);
-    let mut second_stack = ManuallyDrop::new(vec![0_u8; if two { STACK } else { 0 }]);
+    let mut stack = ManuallyDrop::new(Box::new_uninit_slice(STACK));
+    let mut second_stack = ManuallyDrop::new(Box::new_uninit_slice(if two { STACK } else { 0 }));
     // What enters a cgroup that is too small gets a copy of this memory, so that it dies alone and we tell of it.
     let shared = flags::VM | flags::CLEAR_SIGHAND;
     let base = if plan.tight_memory.is_some() { flags::CLEAR_SIGHAND } else { shared };
@@ -508,7 +509,7 @@ impl Launched {
     /// Makes what the plan leaves to us while init is at work, and hands it over.
     pub fn make_meanwhile(&self, plan: &Plan) -> Result<(), LaunchError> {
         if plan.namespaces.made_meanwhile() & flags::NEWNET != 0 {
-            let namespace = trace_span!("network namespace").in_scope(network::make)?;
+            let namespace = trace_span!("network namespace").in_scope(|| network::make(in_first_user_namespace()))?;
             let sent = rt_sys::socket::send_fd(self.socket.as_fd(), namespace.as_fd(), b"n");
             unless_gone(sent).map_err(LaunchError::parent("send init its network namespace"))?;
         }

@@ -10,12 +10,12 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 use super::error::LaunchError;
 
 /// A new one. This process is in it for a moment only: sockets and hooks of the runtime belong to the caller's.
-pub fn make() -> Result<OwnedFd, LaunchError> {
+pub fn make(first_user_namespace: bool) -> Result<OwnedFd, LaunchError> {
     let parent = LaunchError::parent;
     let ours = current().map_err(parent("open the runtime's network namespace"))?;
     // Root of a user namespace may leave a network namespace of its parent, and not return. Whether that is so is seen by
     // entering where we are; a thread of its own need not return.
-    if set_namespace(ours.as_fd(), flags::NEWNET) == Err(Errno::PERM) {
+    if !first_user_namespace && set_namespace(ours.as_fd(), flags::NEWNET) == Err(Errno::PERM) {
         let made = std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, leave) {
             Ok(thread) => thread.join().unwrap_or(Err(Errno::AGAIN)),
             Err(e) => Err(Errno::from_io_error(&e).unwrap_or(Errno::AGAIN)),
