@@ -40,6 +40,12 @@ impl Cgroup {
         }
     }
 
+    /// Whether [`Cgroup::apply_devices`] takes effect at once, as in cgroup v2. In version 1 everything is denied first, and what
+    /// is allowed is written after it, device by device.
+    pub fn devices_at_once(&self) -> bool {
+        self.v1("devices").is_none()
+    }
+
     /// Sets the limits; with a journal, notes what was there before.
     pub(crate) fn set(&self, resources: &Resources, journal: Option<&Journal>) -> Result<(), Error> {
         let Some(first) = resources.first_limit() else {

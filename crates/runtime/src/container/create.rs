@@ -250,13 +250,23 @@ impl<'a> Making<'a> {
         if let Some(resources) = resources {
             trace_span!("set the limits").in_scope(|| cgroup.apply(resources))?;
         }
+        let filter =
+            |cgroup: &Cgroup| trace_span!("device filter").in_scope(|| cgroup.apply_devices(&self.plan.devices));
+        // Init opens the terminal's device.
+        let meanwhile = cgroup.devices_at_once();
+        if !meanwhile {
+            filter(cgroup)?;
+        }
         let mut entry = cgroup.entry()?;
         entry.tasks.extend(classes);
         let launched = launch(&self.plan, &descriptors, &entry, preserve, &Place::Planned, Entering::ByEntry)?;
         let launched = self.launched.insert(launched);
         // What takes long and is not needed before init runs anything but our own code is done while it is at work.
         launched.make_meanwhile(&self.plan)?;
-        Ok(trace_span!("device filter").in_scope(|| cgroup.apply_devices(&self.plan.devices))?)
+        if meanwhile {
+            filter(cgroup)?;
+        }
+        Ok(())
     }
 
     /// The `tasks` of the classes of cache and memory bandwidth. Recorded before they are made, as the cgroup is.
