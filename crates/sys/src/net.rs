@@ -1,6 +1,6 @@
 //! Network interfaces by ioctl (netdevice(7)).
 
-use rustix::fd::AsRawFd;
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
@@ -14,8 +14,8 @@ struct Request {
     rest: [u8; 22],
 }
 
-/// Brings `lo` up in the caller's network namespace.
-pub fn loopback_up() -> Result<(), Errno> {
+/// Brings `lo` up in the caller's network namespace, and gives the socket that took.
+pub fn loopback_up() -> Result<OwnedFd, Errno> {
     const SIOCSIFFLAGS: usize = 0x8914;
     const IFF_UP: u16 = 1;
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
@@ -23,5 +23,6 @@ pub fn loopback_up() -> Result<(), Errno> {
     name[..2].copy_from_slice(b"lo");
     let request = Request { name, flags: IFF_UP, rest: [0; 22] };
     // SAFETY: SIOCSIFFLAGS reads one ifreq, which is live.
-    unsafe { syscall3(nr::IOCTL, socket.as_raw_fd() as usize, SIOCSIFFLAGS, &raw const request as usize) }.map(drop)
+    unsafe { syscall3(nr::IOCTL, socket.as_raw_fd() as usize, SIOCSIFFLAGS, &raw const request as usize) }?;
+    Ok(socket)
 }

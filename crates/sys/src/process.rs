@@ -4,6 +4,7 @@ use core::ffi::CStr;
 
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::process::Resource;
 
 use crate::raw::{nr, syscall3, syscall5};
 
@@ -222,4 +223,27 @@ pub fn pty_number(master: BorrowedFd<'_>) -> Result<u32, Errno> {
     // SAFETY: TIOCGPTN writes one unsigned int, which is live.
     unsafe { syscall3(nr::IOCTL, master.as_raw_fd() as usize, TIOCGPTN, &raw mut number as usize) }?;
     Ok(number)
+}
+
+/// The resource behind a number of setrlimit(2) (RLIMIT_*).
+pub fn resource(number: u32) -> Option<Resource> {
+    const RESOURCES: [Resource; 16] = [
+        Resource::Cpu,
+        Resource::Fsize,
+        Resource::Data,
+        Resource::Stack,
+        Resource::Core,
+        Resource::Rss,
+        Resource::Nproc,
+        Resource::Nofile,
+        Resource::Memlock,
+        Resource::As,
+        Resource::Locks,
+        Resource::Sigpending,
+        Resource::Msgqueue,
+        Resource::Nice,
+        Resource::Rtprio,
+        Resource::Rttime,
+    ];
+    RESOURCES.get(number as usize).copied()
 }

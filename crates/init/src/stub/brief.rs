@@ -5,11 +5,13 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// The numbers, all below 64, of descriptors that nobody uses any more.
+/// At this number what was left is closed: a few dozen open files must be enough for any plan.
+const MOST: i32 = 40;
+
+/// The numbers, all below [`MOST`], of descriptors that nobody uses any more.
 static LEFT: AtomicU64 = AtomicU64::new(0);
 
-/// A descriptor that is used for one step and then left for [`close_left`] or exec. From number 64 on it is closed at once, so that
-/// a long plan does not meet the limit of open files.
+/// A descriptor that is used for one step and then left for [`close_left`] or exec.
 pub struct Brief(ManuallyDrop<OwnedFd>);
 
 impl From<OwnedFd> for Brief {
@@ -37,16 +39,19 @@ impl AsFd for Brief {
 impl Drop for Brief {
     fn drop(&mut self) {
         match self.0.as_raw_fd() {
-            number @ 0..64 => {
+            number @ 0..MOST => {
                 LEFT.fetch_or(1 << number, Ordering::Relaxed);
             }
-            // SAFETY: dropped once, here.
-            _ => unsafe { ManuallyDrop::drop(&mut self.0) },
+            _ => {
+                // SAFETY: dropped once, here.
+                unsafe { ManuallyDrop::drop(&mut self.0) };
+                close_left();
+            }
         }
     }
 }
 
-/// Closes what was left, for an init that waits: a call for each row of numbers.
+/// Closes what was left: a call for each row of numbers.
 pub fn close_left() {
     let mut left = LEFT.swap(0, Ordering::Relaxed);
     while left != 0 {
@@ -54,6 +59,6 @@ pub fn close_left() {
         let last = first + (left >> first).trailing_ones() - 1;
         // These numbers were given up by their owners, and are open until now. The call cannot fail.
         let _ = rt_sys::process::close_range(first, last, false);
-        left = left.checked_shr(last + 1).map_or(0, |rest| rest << (last + 1));
+        left &= u64::MAX << (last + 1);
     }
 }

@@ -9,7 +9,7 @@ use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use rustix::process::{PidfdFlags, Resource, Rlimit, chdir, chroot, fchdir, getpid, pidfd_open, setrlimit, setsid};
+use rustix::process::{PidfdFlags, Rlimit, chdir, chroot, fchdir, getpid, pidfd_open, setrlimit, setsid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::brief::{Brief, close_left};
@@ -111,6 +111,8 @@ impl Init {
         if self.report(kind, op, Step::Only, 0, b"").is_err() {
             exit(255);
         }
+        // The parent may set a limit of open files now.
+        close_left();
         self.await_release()
     }
 
@@ -246,7 +248,7 @@ impl Init {
             }
             Op::Hostname { name } => rustix::system::sethostname(name.0)?,
             Op::Domainname { name } => rustix::system::setdomainname(name.0)?,
-            Op::LoopbackUp {} => rt_sys::net::loopback_up()?,
+            Op::LoopbackUp {} => drop(Brief::from(rt_sys::net::loopback_up()?)),
             Op::SessionKeyring { name, label } => self.session_keyring(name.0, label.0.to_bytes())?,
             Op::Personality { persona } => process::personality(persona)?,
             Op::MemoryPolicy { mode, nodes } => {
@@ -273,7 +275,13 @@ impl Init {
             Op::Umask { mask } => {
                 process::umask(mask);
             }
-            Op::Limit { resource, soft, hard } => set_limit(resource, soft, hard)?,
+            Op::Limit { resource, soft, hard } => {
+                // What was left open must not count against a low limit of open files.
+                if resource == NOFILE && soft < 128 {
+                    close_left();
+                }
+                set_limit(resource, soft, hard)?;
+            }
             Op::PrepareLabel { file } => {
                 let proc = proc::handle(&mut self.mounts.proc)?;
                 self.label = Some(proc::open(proc, file.0).at(Step::Target)?);
@@ -396,28 +404,13 @@ fn enter(path: &core::ffi::CStr) -> Result<(), Fail> {
     }
 }
 
+/// RLIMIT_NOFILE (getrlimit(2)).
+const NOFILE: u32 = 7;
+
 fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
     let unlimited = |n: u64| (n != u64::MAX).then_some(n);
     let limit = Rlimit { current: unlimited(soft), maximum: unlimited(hard) };
-    const RESOURCES: [Resource; 16] = [
-        Resource::Cpu,
-        Resource::Fsize,
-        Resource::Data,
-        Resource::Stack,
-        Resource::Core,
-        Resource::Rss,
-        Resource::Nproc,
-        Resource::Nofile,
-        Resource::Memlock,
-        Resource::As,
-        Resource::Locks,
-        Resource::Sigpending,
-        Resource::Msgqueue,
-        Resource::Nice,
-        Resource::Rtprio,
-        Resource::Rttime,
-    ];
-    setrlimit(*RESOURCES.get(resource as usize).ok_or(Errno::INVAL)?, limit)
+    setrlimit(process::resource(resource).ok_or(Errno::INVAL)?, limit)
 }
 
 fn read_words<'w>(bytes: &[u8], words: &'w mut [u64]) -> Result<&'w [u64], Errno> {

@@ -1,0 +1,175 @@
+//! A process that executes the stub: what it says, and what it is told.
+
+use rt_init::report::{HEAD, Kind, MAX_DETAIL, Report, Step};
+use rt_init::wire::CHUNK;
+use rt_sys::clone::flags;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::process::{Pid, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, prlimit, waitid};
+use tracing::trace_span;
+
+use super::child::BEFORE_STUB;
+use super::error::{self, LateOp, LaunchError, what};
+use super::{network, timeline};
+use crate::host::in_first_user_namespace;
+use crate::plan::{Op, Plan, limit_name};
+use crate::spec::Pointer;
+
+/// A process that executes the stub.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its pid, as the runtime sees it.
+    pub pid: i32,
+    /// The process itself, whatever becomes of the number.
+    pub pidfd: OwnedFd,
+    pub(super) socket: OwnedFd,
+    pub(super) ops: Vec<(Op, Pointer)>,
+    /// The encoded plan, while the process is held.
+    pub(super) plan: Vec<u8>,
+    pub(super) timeline: Option<OwnedFd>,
+}
+
+/// What the stub says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It waits for the hooks of the runtime namespace.
+    Hooks,
+    /// It is ready and waits to be released.
+    Ready,
+    /// It has executed the program.
+    Executed,
+}
+
+fn unless_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
+    match sent {
+        Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+        other => other,
+    }
+}
+
+/// Lets the child go on to the stub.
+pub(super) fn proceed(socket: &OwnedFd) -> Result<(), LaunchError> {
+    send(socket, b"m", SendFlags::NOSIGNAL).map(drop).map_err(LaunchError::parent("let init begin"))
+}
+
+impl Launched {
+    /// Waits for what the stub says next.
+    pub fn event(&self) -> Result<Event, LaunchError> {
+        let _span = trace_span!("wait for init").entered();
+        let mut message = [0_u8; HEAD + MAX_DETAIL];
+        loop {
+            let n = match recv(&self.socket, &mut message[..], RecvFlags::empty()) {
+                // A process that died with unread bytes on its side resets the connection, once; what it said comes after.
+                Err(Errno::INTR | Errno::CONNRESET) => continue,
+                other => other.map_err(LaunchError::parent("wait for init"))?.0,
+            };
+            if n == 0 {
+                return Ok(Event::Executed);
+            }
+            let Some((report, detail)) = Report::decode(message.get(..n).unwrap_or_default()) else {
+                return Err(LaunchError::Parent { what: "understand init's report", errno: Errno::PROTO });
+            };
+            match report.kind {
+                Kind::Hooks => return Ok(Event::Hooks),
+                Kind::Ready => return Ok(Event::Ready),
+                Kind::Warning => self.warned(&report, detail),
+                Kind::Failed => return Err(self.failed(&report, detail)),
+            }
+        }
+    }
+
+    /// The one thing that is a warning so far: capabilities that were asked for and are not ours to give.
+    fn warned(&self, report: &Report, detail: &[u8]) {
+        let at = self.ops.get(report.op as usize).map(|(_, at)| at.to_string()).unwrap_or_default();
+        let missing = detail.first_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b));
+        let names = crate::plan::capability_names_of(missing).join(", ");
+        tracing::warn!("{at}: the caller of rt does not have {names}; left out");
+    }
+
+    fn failed(&self, report: &Report, detail: &[u8]) -> LaunchError {
+        let errno = Errno::from_raw_os_error(report.errno as i32);
+        match self.ops.get(report.op as usize) {
+            Some((op, at)) => error::from_report(op, *at, report, detail),
+            None if report.op == BEFORE_STUB && report.step == Step::Source => {
+                LaunchError::Parent { what: "join namespaces", errno }
+            }
+            None if report.op == BEFORE_STUB && report.step == Step::Idmap => {
+                LaunchError::Parent { what: "become root of the new user namespace", errno }
+            }
+            None if report.op == BEFORE_STUB => LaunchError::Parent { what: "execute the init stub", errno },
+            None => LaunchError::Parent { what: "execute the plan", errno },
+        }
+    }
+
+    /// Lets a held process begin.
+    pub fn proceed(&mut self) -> Result<(), LaunchError> {
+        proceed(&self.socket)?;
+        self.send_plan()
+    }
+
+    pub(super) fn send_plan(&mut self) -> Result<(), LaunchError> {
+        let plan = std::mem::take(&mut self.plan);
+        let sent = plan
+            .chunks(CHUNK)
+            .try_for_each(|chunk| retry_on_intr(|| send(&self.socket, chunk, SendFlags::NOSIGNAL)).map(drop));
+        unless_gone(sent).map_err(LaunchError::parent("send init its plan"))
+    }
+
+    /// Lets the stub go on, and tells it its pid as we see it. One that is gone has said why.
+    pub fn release(&self) -> Result<(), LaunchError> {
+        let go = format!("g{}", self.pid);
+        unless_gone(send(&self.socket, go.as_bytes(), SendFlags::NOSIGNAL).map(drop))
+            .map_err(LaunchError::parent("release init"))
+    }
+
+    /// Makes what the plan leaves to us while init is at work, and hands it over.
+    pub fn make_meanwhile(&self, plan: &Plan) -> Result<(), LaunchError> {
+        if plan.namespaces.made_meanwhile() & flags::NEWNET != 0 {
+            let namespace = trace_span!("network namespace").in_scope(|| network::make(in_first_user_namespace()))?;
+            let sent = rt_sys::socket::send_fd(self.socket.as_fd(), namespace.as_fd(), b"n");
+            unless_gone(sent).map_err(LaunchError::parent("send init its network namespace"))?;
+        }
+        Ok(())
+    }
+
+    /// Sets resource limits that only the parent may set.
+    pub fn set_limits(&self, limits: &[(u32, u64, u64)]) -> Result<(), LaunchError> {
+        let pid = Pid::from_raw(self.pid);
+        for (resource, soft, hard) in limits {
+            let unlimited = |n: &u64| (*n != u64::MAX).then_some(*n);
+            let limit = Rlimit { current: unlimited(soft), maximum: unlimited(hard) };
+            let name = limit_name(*resource);
+            let Some(resource) = rt_sys::process::resource(*resource) else { continue };
+            prlimit(pid, resource, limit).map_err(|errno| LaunchError::Named {
+                pointer: "/process/rlimits".into(),
+                what: "set resource limit",
+                name: name.to_owned(),
+                errno,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Kills the process and waits for its end; for a launch that failed.
+    pub fn abort(&self) -> Option<WaitIdStatus> {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED).ok().flatten()
+    }
+
+    /// Tells `--trace` what init has spent its time on so far; with `waits` it is at the start barrier.
+    pub fn tell_timeline(&self, waits: bool) {
+        let labels = self.ops.iter().enumerate().map(|(i, (op, at))| (i, what(op), at.to_string()));
+        if let Some(file) = &self.timeline {
+            timeline::tell(file, self.pid, labels, waits);
+        }
+    }
+
+    /// The ops after the start barrier, for the errors of `start`.
+    pub fn late_ops(&self) -> Vec<LateOp> {
+        let barrier = self.ops.iter().position(|(op, _)| matches!(op, Op::AwaitStart { .. }));
+        let Some(barrier) = barrier else { return Vec::new() };
+        let late = self.ops.iter().enumerate().skip(barrier);
+        late.map(|(i, (op, at))| LateOp { index: i as u32, pointer: at.to_string(), what: what(op) }).collect()
+    }
+}

@@ -1,0 +1,168 @@
+//! The plan's ops as the stub gets them: with numbers of descriptors that are open in it.
+
+use std::ffi::CString;
+
+use rt_cgroups::Entry;
+use rt_init::op::{encode, flag};
+use rt_init::wire::{CHUNK, LENGTH, Sink};
+use rt_sys::clone::flags;
+use rt_sys::mount::{Attributes, attr, set_attributes};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use super::error::LaunchError;
+use super::process::open_namespace;
+use super::{Descriptors, Place};
+use crate::plan::{Op, Plan, slot};
+use crate::spec::Pointer;
+
+struct Bytes(Vec<u8>);
+
+impl Sink for Bytes {
+    fn put(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+/// The ops as the stub gets them, behind their length.
+pub(super) fn encoded(ops: &[(Op, Pointer)]) -> Vec<u8> {
+    let mut bytes = Bytes(Vec::with_capacity(CHUNK));
+    bytes.put(&[0; LENGTH]);
+    encode(ops.iter().map(|(op, _)| op), &mut bytes);
+    let length = (bytes.0.len() - LENGTH) as u64;
+    bytes.0[..LENGTH].copy_from_slice(&length.to_le_bytes());
+    bytes.0
+}
+
+/// The source of a bind mount, opened by the parent.
+pub(super) struct Source {
+    /// Which op of the plan it is for.
+    op: usize,
+    tree: OwnedFd,
+    /// Whether its ids are mapped already.
+    mapped: bool,
+}
+
+pub(super) fn inherit(fd: BorrowedFd<'_>) -> Result<(), LaunchError> {
+    fcntl_setfd(fd, FdFlags::empty()).map_err(LaunchError::parent("pass a descriptor to init"))
+}
+
+/// The plan's ops with descriptors in place, behind those that only the launcher knows of.
+pub(super) fn final_ops(
+    plan: &Plan,
+    descriptors: &Descriptors,
+    entry: &Entry,
+    (idmaps, trees, time): (&[OwnedFd], &[Source], &Option<OwnedFd>),
+    preserve: u32,
+) -> Result<Vec<(Op, Pointer)>, LaunchError> {
+    let mut ops = Vec::with_capacity(plan.ops.len() + entry.tasks.len() + 2);
+    if let Some(fd) = &descriptors.timeline {
+        inherit(fd.as_fd())?;
+        ops.push((Op::Timeline { fd: fd.as_raw_fd() }, Pointer::new("/process")));
+    }
+    ops.push((Op::CloseFrom { from: 3 + preserve }, Pointer::new("/process")));
+    for tasks in &entry.tasks {
+        inherit(tasks.as_fd())?;
+        ops.push((Op::JoinCgroup { fd: tasks.as_raw_fd() }, Pointer::new("/linux/cgroupsPath")));
+    }
+    if let Some(fd) = time {
+        inherit(fd.as_fd())?;
+        ops.push((Op::EnterTime { fd: fd.as_raw_fd() }, Pointer::new("/linux/namespaces")));
+    }
+    let find = |wanted: i32| -> Result<i32, LaunchError> {
+        let fd = match wanted {
+            slot::CONSOLE => descriptors.console.as_ref(),
+            slot::START => descriptors.start.as_ref(),
+            slot::SECCOMP_AGENT => descriptors.agent.as_ref(),
+            slot::PIDFD => descriptors.pidfd.as_ref(),
+            n if n <= slot::IDMAP_BASE => idmaps.get((slot::IDMAP_BASE - n) as usize),
+            n => return Ok(n),
+        };
+        let fd = fd.ok_or(LaunchError::Parent { what: "find a descriptor for init", errno: Errno::BADF })?;
+        inherit(fd.as_fd())?;
+        Ok(fd.as_raw_fd())
+    };
+    for (index, (op, at)) in plan.ops.iter().enumerate() {
+        let mut op = op.clone();
+        if let Op::Bind { tree, idmap, .. } = &mut op
+            && let Some(source) = trees.iter().find(|source| source.op == index)
+        {
+            inherit(source.tree.as_fd())?;
+            *tree = source.tree.as_raw_fd();
+            if source.mapped {
+                *idmap = slot::NONE;
+            }
+        }
+        match &mut op {
+            Op::Terminal { socket: fd, .. }
+            | Op::AwaitStart { socket: fd }
+            | Op::Seccomp { listener: fd, .. }
+            | Op::SendPidfd { socket: fd, .. }
+            | Op::Bind { idmap: fd, .. }
+            | Op::Root { idmap: fd, .. } => *fd = find(*fd)?,
+            _ => {}
+        }
+        ops.push((op, *at));
+    }
+    Ok(ops)
+}
+
+/// The time namespace to be joined. Not by the child: a process that shares its memory may not (time_namespaces(7)).
+pub(super) fn time_namespace(plan: &Plan, place: &Place<'_>) -> Result<Option<OwnedFd>, LaunchError> {
+    match place {
+        Place::Planned => {
+            let mut joins = plan.namespaces.join.iter();
+            joins.find(|join| join.kind.flag == flags::NEWTIME).map(open_namespace).transpose()
+        }
+        Place::Inside(pidfd, kinds) if kinds & flags::NEWTIME != 0 => {
+            let failed = LaunchError::parent("open the container's time namespace");
+            let open = || {
+                let path = format!("/proc/{}/ns/time", pid_of(*pidfd)?);
+                let fd = openat(CWD, path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+                // Whoever is still alive was behind that number.
+                pid_of(*pidfd).and(fd)
+            };
+            open().map(Some).map_err(failed)
+        }
+        Place::Inside(..) => Ok(None),
+    }
+}
+
+/// The number behind a pidfd, of a process that lives.
+fn pid_of(pidfd: BorrowedFd<'_>) -> Result<i32, Errno> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()));
+    let info = info.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    pid.filter(|pid| *pid > 0).ok_or(Errno::SRCH)
+}
+
+/// The sources of bind mounts that root of a user namespace might not reach: opened with our rights, as detached copies,
+/// and their ids mapped, which takes rights over the file system.
+/// What cannot be opened or mapped is left to init, which has the words for it.
+pub(super) fn bind_sources(plan: &Plan, place: &Place<'_>, idmaps: &[OwnedFd]) -> Vec<Source> {
+    if !plan.namespaces.has(flags::NEWUSER) || matches!(place, Place::Inside(..)) {
+        return Vec::new();
+    }
+    let open = |source: &CString, own: u32| {
+        let mut how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        how.set(OpenTreeFlags::AT_RECURSIVE, own & flag::RECURSIVE != 0);
+        how.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, own & flag::SOURCE_NOFOLLOW != 0);
+        open_tree(CWD, source.as_c_str(), how).ok()
+    };
+    let mapped = |tree: &OwnedFd, idmap: i32, own: u32| {
+        let userns_fd = idmaps.get((slot::IDMAP_BASE - idmap) as usize)?.as_raw_fd() as u64;
+        let map = Attributes { set: attr::IDMAP, userns_fd, ..Attributes::default() };
+        set_attributes(tree.as_fd(), c"", own & flag::IDMAP_RECURSIVE != 0, &map).ok()
+    };
+    let binds = plan.ops.iter().enumerate().filter_map(|(op, (kind, _))| match kind {
+        Op::Bind { source, flags, idmap, .. } if flags & flag::COPY_SYMLINK == 0 => {
+            let tree = open(&source.0, *flags)?;
+            let mapped = *idmap <= slot::IDMAP_BASE && mapped(&tree, *idmap, *flags).is_some();
+            Some(Source { op, tree, mapped })
+        }
+        _ => None,
+    });
+    binds.collect()
+}

@@ -1,0 +1,150 @@
+//! The process itself: cloned into its namespaces and its cgroup.
+
+use std::ffi::c_char;
+use std::mem::ManuallyDrop;
+
+use rt_cgroups::Entry;
+use rt_init::report::{HEAD, Report, Step};
+use rt_sys::clone::{flags, spawn};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+
+use super::child::{self, Child, Second};
+use super::error::LaunchError;
+use super::launched::proceed;
+use super::{Place, maps};
+use crate::plan::{Join, Plan};
+
+const STACK: usize = 16 * 1024;
+
+pub(super) struct Wiring<'a> {
+    pub(super) socket: BorrowedFd<'a>,
+    pub(super) stub: BorrowedFd<'a>,
+    pub(super) argv: *const *const c_char,
+}
+
+pub(super) fn clone_process(
+    plan: &Plan,
+    entry: &Entry,
+    place: &Place<'_>,
+    held: bool,
+    wiring: &Wiring<'_>,
+    socket: &OwnedFd,
+) -> Result<(i32, OwnedFd), LaunchError> {
+    let parent = LaunchError::parent;
+    let joined = open_namespaces(plan)?;
+    let joins: ManuallyDrop<Vec<(BorrowedFd<'_>, u64)>> = ManuallyDrop::new(match place {
+        Place::Planned => joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag)).collect(),
+        Place::Inside(pidfd, kinds) => vec![(*pidfd, kinds & !flags::NEWTIME)],
+    });
+    let joined_kinds = joins.iter().fold(0, |all, (_, kinds)| all | kinds);
+    // The first two are init's own business, after it joined its cgroup.
+    let new = plan.namespaces.new & !(flags::NEWCGROUP | flags::NEWTIME | plan.namespaces.made_meanwhile());
+    let new_user = new & flags::NEWUSER != 0;
+    // A pid namespace takes effect for children only, and a new user namespace must own what is made with it but
+    // not be needed for what is joined: both take a process that joins and one that is made there.
+    let two = joined_kinds & (flags::NEWPID | flags::NEWUSER) != 0 || (new_user && !joins.is_empty());
+    // With another user's rights the cgroup might not be writable any more.
+    let cgroup = entry.unified.as_ref().map(AsRawFd::as_raw_fd);
+    let cgroup_first = !two || joined_kinds & flags::NEWUSER != 0;
+    // Like the arguments, all that the child reads stays for good.
+    // Seen from another cgroup namespace, the cgroup cannot be entered any more; so that one is joined last. The process
+    // that joins must not be in the cgroup itself: its limits would reach this memory.
+    let last = if two && !cgroup_first {
+        joins.iter().find(|(_, k)| k & flags::NEWCGROUP != 0).map(|(fd, _)| *fd)
+    } else {
+        None
+    };
+    let first_joins = joins.iter().map(|(fd, k)| (*fd, if last.is_some() { k & !flags::NEWCGROUP } else { *k }));
+    let joins = ManuallyDrop::new(first_joins.filter(|(_, k)| *k != 0).collect::<Vec<_>>());
+    let mut stack = ManuallyDrop::new(Box::new_uninit_slice(STACK));
+    let mut second_stack = ManuallyDrop::new(Box::new_uninit_slice(if two { STACK } else { 0 }));
+    // What enters a cgroup that is too small gets a copy of this memory, so that it dies alone and we tell of it.
+    let shared = flags::VM | flags::CLEAR_SIGHAND;
+    let base = if plan.tight_memory.is_some() { flags::CLEAR_SIGHAND } else { shared };
+    let mut child = ManuallyDrop::new(Box::new(Child {
+        joins: &joins,
+        last_cgroup_namespace: last,
+        second: two.then_some(Second {
+            flags: base | flags::PARENT | new,
+            cgroup: cgroup.filter(|_| !cgroup_first),
+            stack: &mut second_stack,
+            result: None,
+        }),
+        await_maps: new_user || held,
+        become_root: new_user,
+        socket: wiring.socket,
+        stub: wiring.stub,
+        argv: wiring.argv,
+    }));
+    let first_flags = if two { shared | flags::FILES | flags::VFORK } else { base | new };
+    let arg = (&raw mut **child).cast();
+    if joined_kinds != 0 {
+        // The child is in reach of a container's processes while it still shares this memory.
+        rt_sys::process::set_dumpable(false).map_err(parent("hide from the container"))?;
+    }
+    // SAFETY: `child`, the stacks and what they point to are never freed, and not written here while the child may
+    // read them; the entry only makes system calls.
+    let spawned = unsafe { spawn(first_flags, cgroup.filter(|_| cgroup_first), &mut stack, child::first, arg) };
+    let (mut pid, mut pidfd) = spawned.map_err(parent("clone a process into the container's namespaces"))?;
+    if two {
+        waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).map_err(parent("wait for the joining process"))?;
+        match child.second.as_mut().and_then(|s| s.result.take()) {
+            Some(made) => (pid, pidfd) = made.map_err(parent("clone a process inside the joined namespaces"))?,
+            None => return Err(before_stub(socket, &plan.namespaces.join)),
+        }
+    }
+    if new_user {
+        let mapped = maps::write_maps(pid, &plan.namespaces.maps);
+        let released = mapped.and_then(|()| if held { Ok(()) } else { proceed(socket) });
+        if let Err(e) = released {
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+            return Err(e);
+        }
+    }
+    Ok((pid, pidfd))
+}
+
+fn open_namespaces(plan: &Plan) -> Result<Vec<(OwnedFd, u64)>, LaunchError> {
+    let joins = plan.namespaces.join.iter().filter(|join| join.kind.flag != flags::NEWTIME);
+    joins.map(|join| Ok((open_namespace(join)?, join.kind.flag))).collect()
+}
+
+pub(super) fn open_namespace(join: &Join) -> Result<OwnedFd, LaunchError> {
+    let named = |errno| LaunchError::Named {
+        pointer: join.at.to_string(),
+        what: "open namespace",
+        name: join.path.display().to_string(),
+        errno,
+    };
+    openat(CWD, &join.path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(named)
+}
+
+/// The failure that the child reported before it had a plan.
+fn before_stub(socket: &OwnedFd, joins: &[crate::plan::Join]) -> LaunchError {
+    let mut message = [0_u8; HEAD];
+    let report = match recv(socket, &mut message[..], RecvFlags::DONTWAIT) {
+        Ok((n, _)) => Report::decode(message.get(..n).unwrap_or_default()).map(|(r, _)| r),
+        Err(_) => None,
+    };
+    let errno = report.map_or(Errno::CHILD, |r| Errno::from_raw_os_error(r.errno as i32));
+    match report.map(|r| r.step) {
+        Some(Step::Source) if !joins.is_empty() => {
+            let paths: Vec<String> = joins.iter().map(|j| j.path.display().to_string()).collect();
+            LaunchError::Named {
+                pointer: "/linux/namespaces".into(),
+                what: "join namespaces",
+                name: paths.join(", "),
+                errno,
+            }
+        }
+        Some(Step::Source) => LaunchError::Parent { what: "join the container's namespaces", errno },
+        Some(Step::Idmap) => LaunchError::Parent { what: "become root of the user namespace", errno },
+        Some(_) => LaunchError::Parent { what: "execute the init stub", errno },
+        None => LaunchError::Parent { what: "start init", errno },
+    }
+}
