@@ -34,7 +34,7 @@ fn main() {
 /// Tables for unwinding are left out: a panic ends the program, and without symbols a backtrace would say nothing.
 fn side_by_side(order: &str) -> String {
     let names = order.lines().filter(|line| !line.starts_with('#'));
-    let sections: String = names.map(|name| format!("*(.text.{name})\n")).collect();
+    let sections: String = names.map(|name| format!("*(.text.{name} .text.unlikely.{name})\n")).collect();
     let assembler: String = ["memcpy", "memmove", "memset"].map(|name| format!("*libc.a:{name}.lo(.text)\n")).concat();
     format!(
         "SECTIONS {{\n/DISCARD/ : {{ *(EXCLUDE_FILE(*crtbegin*.o *crtend*.o) .eh_frame) *(.gcc_except_table .gcc_except_table.*) }}\n\

@@ -1,6 +1,6 @@
 """usage: order.py PROGRAM TRACE... > ORDER: from the addresses that each command touched to the names of the functions. Those of
-`run`, which needs most memory, come first, and of these and of the others those of most commands. What a new compiler or dependency changes in a name becomes "*", so that the list outlives
-both."""
+`run` and `create`, which need most memory, come first, and of these and of the others those of most commands. What a new
+compiler or dependency changes in a name becomes "*", so that the list outlives both."""
 
 import bisect
 import collections
@@ -37,7 +37,8 @@ def main():
 
     def rank(start):
         commands = sorted(os.path.basename(trace) for trace in users[start])
-        return not any(command.startswith("at.run.") for command in commands), -len(commands), commands, start
+        least = [not any(command.startswith(f"at.{verb}.") for command in commands) for verb in ("run", "create")]
+        return *least, -len(commands), commands, start
 
     for start in sorted(users, key=rank):
         for name in names[start]:

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::error::Error;
 
 /// The cgroups of a process, by hierarchy (`memory`, `name=systemd`; the empty name is version 2).
@@ -21,7 +23,8 @@ impl Membership {
     }
 
     fn read(path: &Path) -> Result<Membership, Error> {
-        read_text(path).map(|text| Membership::parse(&text))
+        // One record to the kernel, however many lines.
+        as_text(path, rt_sys::file::read_record(path)).map(|text| Membership::parse(&text))
     }
 
     fn parse(text: &str) -> Membership {
@@ -67,7 +70,11 @@ fn mounted_root<'a>(mountinfo: &'a str, mount_point: &Path) -> Option<&'a str> {
 
 fn read_text(path: &Path) -> Result<String, Error> {
     // To the end: mountinfo is a list.
-    match rt_sys::file::read(path) {
+    as_text(path, rt_sys::file::read(path))
+}
+
+fn as_text(path: &Path, read: Result<Vec<u8>, Errno>) -> Result<String, Error> {
+    match read {
         // A mount point may be named in any bytes.
         Ok(bytes) => {
             Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))

@@ -19,5 +19,11 @@ unsafe extern "C" fn main(argc: i32, argv: *const *const std::ffi::c_char) -> i3
         let text = unsafe { std::ffi::CStr::from_ptr(*argv.add(i)) };
         std::ffi::OsString::from_vec(text.to_bytes().to_vec())
     });
-    rt_cli::run(arguments.collect())
+    // Nothing is registered to run at exit, and nothing is buffered.
+    _exit(rt_cli::run(arguments.collect()))
+}
+
+unsafe extern "C" {
+    /// Ends the process with all its threads (`_exit(2)`).
+    safe fn _exit(code: i32) -> !;
 }
