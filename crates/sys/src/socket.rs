@@ -3,8 +3,8 @@
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 
 /// Sends `payload` (at least one byte) and `fd` in one message.
@@ -37,6 +37,8 @@ pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
     match control.drain().find_map(rights) {
         Some(fd) => Ok(Some(fd)),
         None if received.bytes == 0 => Ok(None),
+        // There was one, and no number for it here.
+        None if received.flags.contains(ReturnFlags::CTRUNC) => Err(Errno::MFILE),
         None => Err(Errno::PROTO),
     }
 }

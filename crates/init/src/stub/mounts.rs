@@ -283,8 +283,6 @@ impl Mounts {
     /// `Op::PivotRoot`: new and old root stacked on `/`, then the old one, on top, is dropped (pivot_root(2) NOTES).
     pub fn pivot_root(&mut self, slave_first: bool) -> Result<(), Fail> {
         let old: Brief = openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?.into();
-        // A mask may still come, and must be the host's then, too. Without one here there is none to be had.
-        let _ = null_device(&mut self.null);
         fchdir(&self.root()?.mount)?;
         pivot_root(c".", c".").at(Step::Attach)?;
         fchdir(&old)?;

@@ -22,6 +22,9 @@ enum Place<'o> {
     Barrier,
 }
 
+/// Of the paths that engines mask, those that are directories of sysfs wherever they exist.
+const DIRECTORIES: [&[u8]; 2] = [b"/sys/firmware", b"/sys/devices/virtual/powercap"];
+
 impl Lowering<'_> {
     /// Moves ops before `JoinNetwork`.
     ///
@@ -71,8 +74,10 @@ impl Lowering<'_> {
                 b"cgroup2" => flags & flag::CGROUP_FALLBACK != 0 && !own_cgroups,
                 _ => true,
             },
-            // Before Linux 5.12 by a path of /proc.
-            op::Op::ReadOnly { .. } | op::Op::Bind { .. } => true,
+            // A file is covered by the host's null device, a directory by nothing of the host's.
+            op::Op::Mask { path } => !DIRECTORIES.contains(&path.0.to_bytes()),
+            // A node that may not be made is bound from the host; attributes before Linux 5.12 go by a path of /proc.
+            op::Op::Bind { .. } | op::Op::Node { .. } | op::Op::ReadOnly { .. } | op::Op::Attributes { .. } => true,
             _ => false,
         }
     }
@@ -98,7 +103,9 @@ fn place(op: &Op) -> Place<'_> {
         Op::Node { path, .. } | Op::Symlink { path, .. } | Op::Mask { path } | Op::ReadOnly { path } => {
             Place::Path(path.0.to_bytes())
         }
-        Op::Bind { target: path, .. } | Op::Directory { path, .. } => Place::Stays(path.0.to_bytes()),
+        Op::Bind { target: path, .. } | Op::Directory { path, .. } | Op::Attributes { path, .. } => {
+            Place::Stays(path.0.to_bytes())
+        }
         Op::PivotRoot { .. } => Place::Leaves,
         Op::Hostname { .. } | Op::Domainname { .. } | Op::Bounding { .. } => Place::Anywhere,
         // The root's attributes must wait for the last destination made in it.
