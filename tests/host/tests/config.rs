@@ -402,6 +402,18 @@ fn device_rules() {
     assert_eq!(done.out, "1\ncat: can't open '/tmp/kmsg': Operation not permitted\n", "{done:?}");
 }
 
+/// The plan goes to init in messages of 16 KiB, and most are one; nothing may be lost or bent where there are hundreds.
+#[test]
+fn an_environment_of_megabytes_arrives() {
+    need_host!();
+    let script = "sum=0; for n in 1 2 12 13; do eval v=\\$V$n; sum=$((sum + ${#v})); done; echo $sum ${V12%%y*}";
+    let bundle = Bundle::shell(script).with(|c| {
+        let env = c["process"]["env"].as_array_mut().unwrap();
+        env.extend((1..=13).map(|n| format!("V{n}=n{n}{}", "y".repeat(100_000 + n)).into()));
+    });
+    assert_eq!(bundle.run().ok(), "400038 n12\n");
+}
+
 #[test]
 fn masked_and_read_only_paths() {
     need_host!();

@@ -252,7 +252,7 @@ impl<'a> Making<'a> {
         }
         let filter =
             |cgroup: &Cgroup| trace_span!("device filter").in_scope(|| cgroup.apply_devices(&self.plan.devices));
-        // Init opens the terminal's device.
+        // Between denied and allowed again, the device of init's terminal could not be opened.
         let meanwhile = cgroup.devices_at_once();
         if !meanwhile {
             filter(cgroup)?;
