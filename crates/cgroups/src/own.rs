@@ -50,7 +50,8 @@ impl Membership {
 /// below the mount point. Then what the mount shows is cut off the path, which takes a look at mountinfo.
 pub(crate) fn directory(mount_point: &Path, path: &str) -> Result<PathBuf, Error> {
     let direct = mount_point.join(path.trim_start_matches('/'));
-    if rustix::fs::stat(&direct).is_ok() {
+    // The top is there if anything is.
+    if path == "/" || rustix::fs::stat(&direct).is_ok() {
         return Ok(direct);
     }
     let table = read_text(Path::new("/proc/self/mountinfo"))?;

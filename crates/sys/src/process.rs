@@ -194,21 +194,6 @@ pub fn join_session_keyring(name: &CStr) -> Result<i32, Errno> {
     unsafe { syscall3(nr::KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr() as usize, 0) }.map(|serial| serial as i32)
 }
 
-/// Reads the permission mask of `key` by KEYCTL_DESCRIBE into `buffer`, and returns it.
-pub fn key_permissions(key: i32, buffer: &mut [u8]) -> Result<u32, Errno> {
-    const KEYCTL_DESCRIBE: usize = 6;
-    // SAFETY: `buffer` is live for writing of the length said.
-    let len =
-        unsafe { syscall5(nr::KEYCTL, KEYCTL_DESCRIBE, key as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0) }?;
-    // "type;uid;gid;perm;description", perm in hexadecimal.
-    let text = buffer.get(..len.min(buffer.len())).ok_or(Errno::INVAL)?;
-    let perm = text.split(|b| *b == b';').nth(3).ok_or(Errno::INVAL)?;
-    perm.iter().try_fold(0_u32, |mask, b| {
-        let digit = (*b as char).to_digit(16).ok_or(Errno::INVAL)?;
-        Ok(mask << 4 | digit)
-    })
-}
-
 /// Sets the permission mask of `key` (keyctl(2) KEYCTL_SETPERM).
 pub fn set_key_permissions(key: i32, mask: u32) -> Result<(), Errno> {
     const KEYCTL_SETPERM: usize = 5;

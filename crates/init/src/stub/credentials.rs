@@ -81,7 +81,10 @@ pub fn capabilities(effective: u64, permitted: u64, inheritable: u64, ambient: u
         inheritable: CapabilitySet::from_bits_retain(inheritable) & have,
     };
     let mut missing = 0;
-    clear_ambient()?;
+    // What is not both permitted and inheritable, the kernel takes out of the ambient set (capabilities(7)).
+    if permitted & inheritable != 0 {
+        clear_ambient()?;
+    }
     match set_capabilities(None, sets(CapabilitySet::from_bits_retain(u64::MAX))) {
         Err(Errno::PERM) => {
             let have = get_capabilities(None)?.permitted;

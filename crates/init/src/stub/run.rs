@@ -358,10 +358,10 @@ impl Init {
         if !label.is_empty() {
             proc::put(&mut self.mounts.proc, c"self/attr/keycreate", b"")?;
         }
-        // Search by the owner, so that a process of the container can find its session keyring (keyctl(2)).
-        const USER_SEARCH: u32 = 0x0008_0000;
-        let permissions = process::key_permissions(key, &mut [0; 256])?;
-        process::set_key_permissions(key, permissions | USER_SEARCH)?;
+        // What a session keyring has (join_session_keyring in security/keys/process_keys.c: all for the possessor; view, read and link
+        // for the owner) and search by the owner, so that a process of the container can find it (keyctl(2)).
+        const PERMISSIONS: u32 = 0x3f1b_0000;
+        process::set_key_permissions(key, PERMISSIONS)?;
         Ok(())
     }
 

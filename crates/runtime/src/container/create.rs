@@ -25,7 +25,7 @@ use super::sockets::{connect_to, console_pair, listen_for_start};
 use super::state::State;
 use super::store::{CGROUP_LINK, Container, NOTIFY_DIR, RESCTRL_FILE, SECCOMP_FILE, Store};
 use super::{time, until_exit};
-use crate::host::{self, is_rootless};
+use crate::host::{self, is_rootless_as};
 use crate::launch::{Descriptors, Entering, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks, timeline};
 use crate::network::{move_devices, refuse_own_parameters};
 use crate::plan::{Console, Host, Plan, Request, lower};
@@ -70,7 +70,8 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
         None => (None, None),
     };
     // Signals from here on are the container's: none may be lost between its start and the wait for it.
-    let signals = (!options.detach).then(|| foreground::Signals::take(!options.no_subreaper)).transpose()?;
+    let subreaper = !options.no_subreaper && !has_pid_namespace(&spec);
+    let signals = (!options.detach).then(|| foreground::Signals::take(subreaper)).transpose()?;
     let mut making = Making::begin(store, id, &spec, options, console, false)?;
     // Before the program can look for it.
     let proxy = making.container.as_ref().map_or(Ok(None), Proxy::open)?;
@@ -131,6 +132,11 @@ pub fn warn_of(plan: &Plan) {
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
+}
+
+fn has_pid_namespace(spec: &Spec<'_>) -> bool {
+    let namespaces = spec.linux.as_ref().and_then(|l| l.namespaces.as_deref()).unwrap_or_default();
+    namespaces.iter().any(|namespace| namespace.kind.as_deref() == Some("pid"))
 }
 
 fn wants_terminal(spec: &Spec<'_>) -> bool {
@@ -466,7 +472,7 @@ impl Drop for Making<'_> {
 /// Where the cgroup goes (config-linux.md "Cgroups Path").
 pub fn locate(spec: &Spec<'_>, host: &Host, id: &str, options: &StoreOptions) -> Result<Location, Error> {
     let path = spec.linux.as_ref().and_then(|l| l.cgroups_path.as_deref()).filter(|p| !p.is_empty());
-    let rootless = options.rootless.unwrap_or_else(is_rootless);
+    let rootless = options.rootless.unwrap_or_else(|| is_rootless_as(host.root));
     Ok(Location::resolve(&host.layout, options.driver, path, id, rootless)?)
 }
 

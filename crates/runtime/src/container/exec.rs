@@ -169,7 +169,8 @@ fn launch_in(
         pidfd: options.pidfd_socket.as_deref().map(|p| connect_to("connect to the pidfd socket", p)).transpose()?,
         timeline: timeline::is_wanted().then(timeline::in_memory).transpose().doing("make a file for the timeline")?,
     };
-    let signals = (!options.detach).then(|| foreground::Signals::take(!options.no_subreaper)).transpose()?;
+    let subreaper = !options.no_subreaper && state.namespaces & rt_sys::clone::flags::NEWPID == 0;
+    let signals = (!options.detach).then(|| foreground::Signals::take(subreaper)).transpose()?;
     // A user may move no processes between cgroups that only share a parent of root's: systemd does it for its units.
     let by_systemd = state.cgroup.driver == Driver::Systemd && state.cgroup.rootless;
     let (asked_for, beside);

@@ -48,7 +48,8 @@ fn errno(e: nix::Error) -> Errno {
 }
 
 impl Signals {
-    /// Blocks all signals and opens the descriptor. With `subreaper`, orphans of the container come to this process.
+    /// Blocks all signals and opens the descriptor. With `subreaper`, orphans of the container come to this process; those of a
+    /// pid namespace go to its first process anyway.
     pub fn take(subreaper: bool) -> Result<Signals, Error> {
         if subreaper {
             rt_sys::process::set_child_subreaper().doing("become a subreaper")?;
@@ -130,13 +131,12 @@ pub fn explain(ending: Ending, reached: impl FnOnce() -> Reached) -> Reached {
     reached
 }
 
-/// The ending of the awaited child, if it has ended; other children that came to us are reaped on the way.
+/// The ending of the awaited child, if it has ended.
 fn reap(pidfd: &OwnedFd) -> Result<Option<Ending>, Error> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     let status = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options).doing("wait for the container")?;
     if let Some(status) = status {
-        // What is left of its orphans is init's of the host when we are gone.
-        while let Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {}
+        // What is left of its orphans is the host's init's to reap when we are gone, which is soon.
         return Ok(Some(match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => Ending::Exited(code),
             (None, signal) => Ending::Killed(signal.unwrap_or(0)),

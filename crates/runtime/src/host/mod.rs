@@ -24,7 +24,12 @@ pub fn probe_for_exec() -> Host {
 
 /// Whether no right to manage cgroups is to be assumed: for another user than root, and in a user namespace (runc's rule).
 pub fn is_rootless() -> bool {
-    !rustix::process::geteuid().is_root() || in_user_namespace()
+    is_rootless_as(rustix::process::geteuid().is_root())
+}
+
+/// The same for who knows already whether that is root.
+pub fn is_rootless_as(root: bool) -> bool {
+    !root || in_user_namespace()
 }
 
 /// The inode number of the initial user namespace on every kernel (USER_NS_INIT_INO of nsfs.h).
