@@ -169,7 +169,8 @@ pub(crate) fn read_record(fd: BorrowedFd<'_>) -> Result<String, Errno> {
     rt_sys::file::read_record_of(fd).map(text)
 }
 
-fn text(bytes: Vec<u8>) -> String {
+/// What the kernel printed; names in it may be any bytes.
+pub(crate) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::dir::text;
 use crate::error::Error;
 
 /// The cgroups of a process, by hierarchy (`memory`, `name=systemd`; the empty name is version 2).
@@ -75,13 +76,7 @@ fn read_text(path: &Path) -> Result<String, Error> {
 }
 
 fn as_text(path: &Path, read: Result<Vec<u8>, Errno>) -> Result<String, Error> {
-    match read {
-        // A mount point may be named in any bytes.
-        Ok(bytes) => {
-            Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
-        }
-        Err(errno) => Err(Error::Call { action: "read", path: path.to_owned(), errno }),
-    }
+    read.map(text).map_err(|errno| Error::Call { action: "read", path: path.to_owned(), errno })
 }
 
 #[cfg(test)]

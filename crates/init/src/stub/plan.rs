@@ -4,7 +4,7 @@ use core::cell::UnsafeCell;
 
 use rt_init::wire::{CHUNK, LENGTH};
 use rustix::fd::OwnedFd;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::net::{RecvFlags, recv};
 
@@ -45,10 +45,5 @@ pub fn receive(peer: &OwnedFd) -> Result<Option<&'static [u8]>, Errno> {
 }
 
 fn message(peer: &OwnedFd, space: &mut [u8]) -> Result<usize, Errno> {
-    loop {
-        match recv(peer, &mut *space, RecvFlags::empty()) {
-            Err(Errno::INTR) => {}
-            other => return other.map(|(n, _)| n),
-        }
-    }
+    retry_on_intr(|| recv(peer, &mut *space, RecvFlags::empty())).map(|(n, _)| n)
 }
