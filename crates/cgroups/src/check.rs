@@ -97,10 +97,16 @@ fn device(found: &mut Findings, index: usize, rule: &DeviceRule) {
         }
     }
     let access = rule.access.as_deref().unwrap_or("rwm");
-    if let Some(letter) = access.chars().find(|letter| !"rwm".contains(*letter)) {
-        found.error(format!("/devices/{index}/access"), format!("{letter:?} is none of r, w, m"));
-    } else if access.is_empty() {
-        found.warning(format!("/devices/{index}/access"), "the rule speaks of no access");
+    let unknown = access.chars().find(|letter| !"rwm".contains(*letter));
+    let pointer = format!("/devices/{index}/access");
+    match unknown {
+        // As with runc: what is known counts, old configs have "rwa".
+        Some(letter) if access.contains(['r', 'w', 'm']) => {
+            found.warning(pointer, format!("{letter:?} is none of r, w, m and is ignored"));
+        }
+        Some(letter) => found.error(pointer, format!("{letter:?} is none of r, w, m")),
+        None if access.is_empty() => found.warning(pointer, "the rule names no access, so it has no effect"),
+        None => {}
     }
 }
 
@@ -149,7 +155,12 @@ fn block_io(found: &mut Findings, limits: &BlockIo) {
 
 /// A device number of a rule: `Some(None)` is every one, `None` is not a number.
 pub(crate) fn device_number(number: i64) -> Option<Option<u32>> {
-    if number == -1 { Some(None) } else { u32::try_from(number).ok().map(Some) }
+    match u32::try_from(number) {
+        // To the device list of cgroup v1 this is "every number" (devcgroup_update_access in security/device_cgroup.c).
+        Ok(u32::MAX) => None,
+        Ok(number) => Some(Some(number)),
+        Err(_) => (number == -1).then_some(None),
+    }
 }
 
 /// What may stand in `hugetlb.SIZE.max`.
@@ -211,7 +222,7 @@ mod tests {
 
     #[test]
     fn each_mistake_is_named_by_its_pointer() {
-        let json = r#"{"devices":[{"type":"p"},{"access":"rx"},{"major":-2}],"memory":{"limit":10,"swap":9,"swappiness":101},
+        let json = r#"{"devices":[{"type":"p"},{"access":"x"},{"major":-2}],"memory":{"limit":10,"swap":9,"swappiness":101},
             "cpu":{"cpus":"0..3","idle":2},"blockIO":{"weight":5},"hugepageLimits":[{"pageSize":"../x","limit":1}],
             "unified":{"../outside":"x","a/b.c":"x","memory":"1"}}"#;
         let found = check(json, &v1());

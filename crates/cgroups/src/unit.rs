@@ -35,7 +35,6 @@ impl Unit {
         };
         let name = match (name.ends_with(".slice"), prefix) {
             (true, _) => name.to_owned(),
-            (false, "") => format!("{name}.scope"),
             (false, prefix) => format!("{prefix}-{name}.scope"),
         };
         if name.contains('/') || name.starts_with('.') {
@@ -89,6 +88,8 @@ mod tests {
         assert_eq!(unit(Some("user.slice:libpod:abc")).as_deref(), Some("user.slice/libpod-abc.scope"));
         assert_eq!(unit(Some(":docker:abc")).as_deref(), Some("system.slice/docker-abc.scope"));
         assert_eq!(unit(Some("a-b.slice::x.slice")).as_deref(), Some("a.slice/a-b.slice/x.slice"));
+        // Callers compute the name themselves: an empty prefix keeps its dash, as with runc and crun.
+        assert_eq!(unit(Some("system.slice::abc")).as_deref(), Some("system.slice/-abc.scope"));
         assert_eq!(unit(None).as_deref(), Some("system.slice/runc-ID.scope"));
         assert_eq!(unit(Some("/docker/abc")), None);
         assert_eq!(unit(Some("../x.slice:a:b")), None);

@@ -1,6 +1,7 @@
 //! The command line: one definition (clap), runc's habits before it, the log contract after it.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Arg, ArgAction, Command};
@@ -42,6 +43,15 @@ impl Failure {
     /// Puts `prefix` before the message.
     pub fn prefixed(mut self, prefix: &str) -> Failure {
         self.message.insert_str(0, prefix);
+        self
+    }
+
+    /// Puts the id behind a message about a container that is there or not, whose words engines match and do not name it.
+    fn naming(mut self, inside: &Arguments) -> Failure {
+        if matches!(self.code, Some("container-exists" | "no-such-container")) {
+            let word = inside.all("id").chain(inside.all("args")).next();
+            self.message.extend(word.map(|id| format!(": {}", id.to_string_lossy())));
+        }
         self
     }
 
@@ -109,7 +119,13 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Err(exit) => return exit,
     };
     // The log must be known even if the rest of the command line is wrong.
-    let log = log_of(&global);
+    let log = match log_of(&global) {
+        Ok(log) => log,
+        Err(failure) => {
+            Log { file: None, format: format_of(&global), level: Level::ERROR }.failed(&failure);
+            return failure.exit;
+        }
+    };
     let trace = global.path("trace").map(|file| Arc::new(Trace::new(file)));
     log.install(trace.clone());
     if global.flag("criu") {
@@ -118,7 +134,8 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
     let context = Context::new(&global);
     let called = command.as_ref().map(|(grammar, _)| grammar.name);
     let run = command.and_then(|(grammar, inside)| {
-        commands::ALL.iter().find(|(g, _)| g.name == grammar.name).map(|(_, run)| run(&context, &inside))
+        let (_, run) = commands::ALL.iter().find(|(g, _)| g.name == grammar.name)?;
+        Some(run(&context, &inside).map_err(|failure| failure.naming(&inside)))
     });
     let ended = run.unwrap_or_else(|| print(&definition().render_help().to_string()).map(|()| 0));
     if let Some((trace, command)) = trace.zip(called)
@@ -176,13 +193,16 @@ fn level(name: &str) -> Level {
     }
 }
 
-fn log_of(arguments: &Arguments) -> Log {
+fn format_of(arguments: &Arguments) -> Format {
+    if arguments.text("log-format") == Some("json") { Format::Json } else { Format::Text }
+}
+
+fn log_of(arguments: &Arguments) -> Result<Log, Failure> {
     let asked = arguments.text("log-level").map_or(Level::WARN, level);
-    Log {
-        file: arguments.value("log").map(Into::into),
-        format: if arguments.text("log-format") == Some("json") { Format::Json } else { Format::Text },
-        level: if arguments.flag("debug") { Level::DEBUG } else { asked },
-    }
+    let level = if arguments.flag("debug") { Level::DEBUG } else { asked };
+    // An empty name is none, as engines write it that have nothing to say.
+    let file = arguments.value("log").filter(|path| !path.is_empty()).map(Path::new);
+    Log::open(file, format_of(arguments), level)
 }
 
 /// The whole command line for clap: for what is unusual, wrong, or asks for help.

@@ -12,6 +12,8 @@ use crate::cli::Failure;
 pub struct Context {
     /// The state store's options.
     pub store: StoreOptions,
+    /// `--root`, as given.
+    pub given_root: Option<PathBuf>,
 }
 
 impl Context {
@@ -28,8 +30,9 @@ impl Context {
             Some("false") => Some(false),
             _ => None,
         };
-        let root = arguments.path("root").unwrap_or_else(|| default_root(rootless));
-        Context { store: StoreOptions { root, driver, rootless } }
+        let given_root = arguments.path("root");
+        let root = given_root.clone().unwrap_or_else(|| default_root(rootless));
+        Context { store: StoreOptions { root, driver, rootless }, given_root }
     }
 
     /// The state store.

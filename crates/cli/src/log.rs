@@ -1,10 +1,10 @@
 //! The log contract (contracts.md 1.3): a command that fails writes exactly one line, the error; engines parse the file.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rt_runtime::launch::timeline::TARGET;
@@ -28,8 +28,8 @@ pub enum Format {
 /// Where and how to log.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// `--log`; standard error without it.
-    pub file: Option<PathBuf>,
+    /// `--log`, open; standard error without it.
+    pub file: Option<Arc<File>>,
     /// `--log-format`.
     pub format: Format,
     /// The most detailed level that is written.
@@ -57,6 +57,15 @@ struct Line<'a> {
 }
 
 impl Log {
+    /// Opens the log, which exists after every command; one that cannot be opened is an error before anything is done.
+    pub fn open(path: Option<&Path>, format: Format, level: Level) -> Result<Log, Failure> {
+        let open = |path: &Path| {
+            let file = OpenOptions::new().append(true).create(true).mode(0o644).open(path);
+            file.map(Arc::new).map_err(|e| Failure::from(e).prefixed(&format!("open {}: ", path.display())))
+        };
+        Ok(Log { file: path.map(open).transpose()?, format, level })
+    }
+
     /// Collects warnings, and writes more detailed events as they come if asked to; `trace` gets the spans.
     pub fn install(&self, trace: Option<Arc<Trace>>) {
         // A second call, in tests, changes nothing.
@@ -115,14 +124,9 @@ impl Log {
             Format::Text => format!("time={:?} level={} msg={:?}", line.time, line.level, line.msg),
         };
         text.push('\n');
-        // Whoever cannot be told has at least the exit code.
+        // Ignore errors here: the exit code still reaches the caller.
         let _ = match &self.file {
-            Some(path) => OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o644)
-                .open(path)
-                .and_then(|mut file| file.write_all(text.as_bytes())),
+            Some(file) => (&**file).write_all(text.as_bytes()),
             None => std::io::stderr().write_all(text.as_bytes()),
         };
     }

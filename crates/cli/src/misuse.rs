@@ -1,6 +1,7 @@
 //! Wrong command lines: runc's sentences and exit codes, the command's help on standard output.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use tracing::Level;
@@ -100,11 +101,11 @@ fn log_in(arguments: &[OsString]) -> Log {
         })
     };
     let json = value("log-format").is_some_and(|f| f == "json");
-    Log {
-        file: value("log").map(Into::into),
-        format: if json { Format::Json } else { Format::Text },
-        level: Level::WARN,
-    }
+    let format = if json { Format::Json } else { Format::Text };
+    // One mistake at a time: the command line is the error, wherever it can be written.
+    let file = value("log").filter(|path| !path.is_empty());
+    let opened = Log::open(file.as_deref().map(Path::new), format, Level::WARN);
+    opened.unwrap_or(Log { file: None, format, level: Level::WARN })
 }
 
 #[cfg(test)]

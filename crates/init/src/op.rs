@@ -77,6 +77,20 @@ pub mod flag {
     pub const COVERED_MODE: u32 = 2048;
     /// Try a single mount(2) first: nothing about the mount needs more, and no hook sees the working directory that takes.
     pub const AT_ONCE: u32 = 4096;
+    /// The source is a path below the rootfs.
+    pub const SOURCE_IN_ROOT: u32 = 8192;
+    /// The destination may be the container's /proc, or a file in it.
+    pub const ON_PROC: u32 = 16384;
+    /// The attributes of the source that were not asked for are taken away, unless the kernel has locked them.
+    pub const EXACT: u32 = 32768;
+    /// Init may ask the parent to open the source and to map its ids, where root of the user namespace has no right to.
+    pub const BY_PARENT: u32 = 65536;
+    /// A hook's working directory is the rootfs.
+    pub const HOOK_IN_ROOTFS: u32 = 1;
+    /// A hook gets HOME from the container's passwd entry of its `uid`.
+    pub const HOOK_HOME: u32 = 2;
+    /// A hook runs under the seccomp filter of the program, unless that has a listener.
+    pub const HOOK_FILTERED: u32 = 4;
 }
 
 ops! {
@@ -103,8 +117,6 @@ ops! {
         propagation: u64, propagation_recursive: u32, flags: u32,
         /// A user namespace whose maps the mount gets.
         idmap: i32,
-        /// A tree opened by the parent, instead of `source`.
-        tree: i32,
     }
     /// A directory (and what is missing above it).
     8 Directory { path: Str<S>, mode: u32, uid: u32, gid: u32, flags: u32 }
@@ -119,8 +131,8 @@ ops! {
     /// Writes a kernel parameter; `path` is relative to /proc/sys.
     13 Sysctl { path: Str<S>, value: Blob<B> }
     /// Opens a pseudo-terminal of the container's devpts, sends its master over `socket`, makes it the controlling
-    /// terminal and, with `console`, binds it on /dev/console.
-    14 Terminal { socket: i32, columns: u32, rows: u32, console: u32, uid: u32 }
+    /// terminal and, with `console`, binds it on /dev/console. With `relayed` it leaves newlines to the terminal to which it is relayed.
+    14 Terminal { socket: i32, columns: u32, rows: u32, console: u32, relayed: u32 }
     /// Waits until the parent has run the hooks of the runtime namespace.
     15 AwaitHooks {}
     /// Runs a program in the container's namespaces with the state on standard input.
@@ -130,6 +142,9 @@ ops! {
         state_head: Blob<B>, state_tail: Blob<B>,
         /// Milliseconds; 0 is no limit.
         timeout: u64,
+        /// [`flag::HOOK_IN_ROOTFS`], [`flag::HOOK_HOME`], [`flag::HOOK_FILTERED`].
+        flags: u32,
+        uid: u32,
     }
     /// Swaps the root mount and drops the old one.
     17 PivotRoot { slave_first: u32 }
@@ -185,7 +200,7 @@ ops! {
     46 TimeOffsets { text: Blob<B> }
     /// Keeps `fds` descriptors, moving nothing: only checks that each is open.
     47 CheckFds { from: u32, count: u32 }
-    /// CPU affinity of the process, a bit mask.
+    /// CPU affinity of the process, a bit mask; an empty mask stands for all CPUs that the cgroup allows.
     48 Affinity { mask: Blob<B> }
     /// Sends a pidfd of init itself over `socket`.
     49 SendPidfd { socket: i32, payload: Blob<B> }

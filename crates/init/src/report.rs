@@ -12,6 +12,11 @@ pub enum Kind {
     Failed = 3,
     /// Something that a warning is enough for; the stub goes on.
     Warning = 4,
+    /// The stub wants the source of the bind mount that is the op, opened by the parent ([`Lent`]).
+    Tree = 5,
+    /// What is known of the program that could not be executed, after [`Kind::Failed`]: its path, its loader's, its first bytes, with a
+    /// NUL after each of the first two.
+    Program = 6,
 }
 
 /// The part of an op that failed, where one op makes several system calls.
@@ -41,10 +46,12 @@ pub enum Step {
     HookTimeout = 19,
     OutsideRoot = 20,
     LoadPlan = 21,
+    InsideProc = 22,
+    NotProc = 23,
 }
 
 impl Step {
-    const ALL: [Step; 22] = [
+    const ALL: [Step; 24] = [
         Step::Only,
         Step::Source,
         Step::Target,
@@ -67,6 +74,8 @@ impl Step {
         Step::HookTimeout,
         Step::OutsideRoot,
         Step::LoadPlan,
+        Step::InsideProc,
+        Step::NotProc,
     ];
 
     /// The step with this number.
@@ -99,6 +108,8 @@ impl Step {
             Step::HookTimeout => "timed out",
             Step::OutsideRoot => "current working directory is outside of container mount namespace root",
             Step::LoadPlan => "read the plan",
+            Step::InsideProc => "cannot be mounted because it is inside /proc",
+            Step::NotProc => "cannot be mounted because it is not of type proc",
         })
     }
 }
@@ -141,12 +152,41 @@ impl Report {
             2 => Kind::Ready,
             3 => Kind::Failed,
             4 => Kind::Warning,
+            5 => Kind::Tree,
+            6 => Kind::Program,
             _ => return None,
         };
         let op = words.next()?;
         let step = Step::from_number(words.next()?);
         let errno = words.next()?;
         Some((Report { kind, op, step, errno }, detail))
+    }
+}
+
+/// The parent's answer to [`Kind::Tree`]: a message with the descriptor of the tree, or without and with the reason.
+pub struct Lent {
+    /// What the parent could not do.
+    pub step: Step,
+    /// Why.
+    pub errno: u32,
+}
+
+/// Bytes of an answer.
+pub const LENT: usize = 8;
+
+impl Lent {
+    /// The message's bytes.
+    pub fn encode(&self) -> [u8; LENT] {
+        let mut out = [0; LENT];
+        out[..4].copy_from_slice(&(self.step as u32).to_le_bytes());
+        out[4..].copy_from_slice(&self.errno.to_le_bytes());
+        out
+    }
+
+    /// Reads an answer.
+    pub fn decode(bytes: &[u8; LENT]) -> Lent {
+        let [a, b, c, d, e, f, g, h] = *bytes;
+        Lent { step: Step::from_number(u32::from_le_bytes([a, b, c, d])), errno: u32::from_le_bytes([e, f, g, h]) }
     }
 }
 

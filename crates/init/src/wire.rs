@@ -5,7 +5,7 @@
 use core::ffi::CStr;
 
 /// Identifies a plan, and with it the version of this format.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"rtplan02");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"rtplan03");
 
 /// A plan goes to the stub in messages of at most so many bytes, the first of which begins with the plan's length.
 pub const CHUNK: usize = 16 * 1024;

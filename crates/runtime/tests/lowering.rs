@@ -12,7 +12,12 @@ use serde_json::{Value, json};
 fn lowered(config: &Value) -> Result<Plan, SpecError> {
     let document = Document::new("config.json", config.to_string().into_bytes());
     let spec: Spec<'_> = document.parse()?;
-    let host = Host { layout: Layout::V2 { root: "/sys/fs/cgroup".into() }, root: true, first_user_namespace: true };
+    let host = Host {
+        layout: Layout::V2 { root: "/sys/fs/cgroup".into() },
+        root: true,
+        first_user_namespace: true,
+        kcore: true,
+    };
     let cgroup = Location::resolve(&host.layout, Driver::Cgroupfs, Some("/x"), "id", false).unwrap();
     let request = Request {
         id: "id",
@@ -27,6 +32,7 @@ fn lowered(config: &Value) -> Result<Plan, SpecError> {
         notify_dir: None,
         pidfd_socket: false,
         barrier: true,
+        environment: &[],
     };
     lower(&spec, &host, &request)
 }

@@ -25,7 +25,8 @@ fn lowered(path: &Path) -> Result<Plan, SpecError> {
     let spec: Spec<'_> = document.parse()?;
     // What `rt spec --rootless` makes is for a caller without root; the engines' user namespaces have one of their own.
     let root = !path.ends_with("spec-rootless.json");
-    let host = Host { layout: Layout::V2 { root: "/sys/fs/cgroup".into() }, root, first_user_namespace: true };
+    let host =
+        Host { layout: Layout::V2 { root: "/sys/fs/cgroup".into() }, root, first_user_namespace: true, kcore: true };
     let asked = spec.linux.as_ref().and_then(|l| l.cgroups_path.as_deref());
     let driver = if asked.is_some_and(|p| p.contains(':')) { Driver::Systemd } else { Driver::Cgroupfs };
     let cgroup = Location::resolve(&host.layout, driver, Some(asked.unwrap_or("/id")), "id", false).unwrap();
@@ -42,6 +43,7 @@ fn lowered(path: &Path) -> Result<Plan, SpecError> {
         notify_dir: None,
         pidfd_socket: false,
         barrier: true,
+        environment: &[],
     };
     lower(&spec, &host, &request)
 }

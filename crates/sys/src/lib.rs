@@ -19,4 +19,5 @@ pub mod net;
 pub mod process;
 pub mod raw;
 pub mod seccomp;
+pub mod signal;
 pub mod socket;

@@ -21,11 +21,19 @@ pub fn send_fd(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>, payload: &[u8]) -> Re
 /// Waits for a message of [`send_fd`] with a payload of one byte, and gives its descriptor, close-on-exec; None if the other side
 /// is gone.
 pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
+    match receive(socket, &mut [0_u8; 1])? {
+        (0, _) => Ok(None),
+        (_, fd) => fd.map(Some).ok_or(Errno::PROTO),
+    }
+}
+
+/// Waits for a message, and gives its length and the descriptor that came with it, close-on-exec. A length of 0: the other side is
+/// gone.
+pub fn receive(socket: BorrowedFd<'_>, payload: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Errno> {
     let mut space = [core::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut payload = [0_u8; 1];
     let received = loop {
-        match recvmsg(socket, &mut [IoSliceMut::new(&mut payload)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(socket, &mut [IoSliceMut::new(payload)], &mut control, RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
             other => break other?,
         }
@@ -35,10 +43,8 @@ pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
         _ => None,
     };
     match control.drain().find_map(rights) {
-        Some(fd) => Ok(Some(fd)),
-        None if received.bytes == 0 => Ok(None),
-        // There was one, and no number for it here.
+        // A descriptor was sent, but this process's table is full.
         None if received.flags.contains(ReturnFlags::CTRUNC) => Err(Errno::MFILE),
-        None => Err(Errno::PROTO),
+        fd => Ok((received.bytes, fd)),
     }
 }

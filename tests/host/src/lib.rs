@@ -131,6 +131,11 @@ impl Bundle {
         config["process"]["terminal"] = false.into();
         config["process"]["args"] = args.into();
         config["root"]["readonly"] = false.into();
+        // Where cgroup v1 is, `spec` leaves this kind out.
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        if !namespaces.iter().any(|namespace| namespace["type"] == "cgroup") {
+            namespaces.push(serde_json::json!({"type": "cgroup"}));
+        }
         Bundle { dir: Arc::new(dir), config }
     }
 

@@ -50,7 +50,7 @@ fn broken_containers_as_with_runc() {
         (
             &["--sysctl", "net.ipv4.nosuch=1", "bb", "true"],
             127,
-            &["/linux/sysctl: write \"sys/net/ipv4/nosuch\"", "no such file or directory"],
+            &["/linux/sysctl/net.ipv4.nosuch: write \"1\" to /proc/sys/net/ipv4/nosuch", "no such file or directory"],
         ),
         (&["--user", "nouser", "bb", "true"], 125, &["unable to find user nouser"]),
     ];

@@ -76,8 +76,8 @@ const CASES: &[Case] = &[
     ("unknown mount option", |c| c["mounts"][0]["options"] = json!(["bogus"]), "Unknown parameter 'bogus'"),
     (
         "unknown filesystem",
-        |c| c["mounts"][0]["type"] = json!("nofs"),
-        "mount of nofs \"proc\" on \"/proc\": filesystem type: no such device",
+        |c| c["mounts"][1]["type"] = json!("nofs"),
+        "mount of nofs \"tmpfs\" on \"/dev\": filesystem type: no such device",
     ),
     ("bind without bind", |c| c["mounts"][0]["type"] = json!("bind"), "/mounts/0/type: \"bind\" needs"),
     (
@@ -115,9 +115,13 @@ const CASES: &[Case] = &[
         "/hostname: needs a uts namespace",
     ),
     (
-        "id maps without user namespace",
-        |c| c["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 1}]),
-        "/linux/uidMappings: needs a user namespace",
+        "an id map that is no range",
+        |c| {
+            c["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+            c["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+            c["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 4294967295_u32, "size": 1}]);
+        },
+        "/linux/uidMappings/0: \"0 4294967295 1\" is no range of ids",
     ),
     (
         "swap below memory",
@@ -133,17 +137,17 @@ const CASES: &[Case] = &[
     (
         "hook absent",
         |c| c["hooks"] = json!({"createRuntime": [{"path": "/no/hook"}]}),
-        "/hooks/createRuntime/0: hook \"/no/hook\": no such file or directory",
+        "/hooks/createRuntime/0: error running createRuntime hook #0: \"/no/hook\": no such file or directory",
     ),
     (
         "hook fails",
         |c| c["hooks"] = json!({"prestart": [{"path": "/bin/sh", "args": ["sh", "-c", "echo why >&2; exit 4"]}]}),
-        "/hooks/prestart/0: hook \"/bin/sh\": exit status 4: why",
+        "/hooks/prestart/0: error running prestart hook #0: \"/bin/sh\": exit status 4: why",
     ),
     (
         "container hook fails",
         |c| c["hooks"] = json!({"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "echo why; exit 4"]}]}),
-        "/hooks/createContainer/0: hook \"/bin/sh\": exit status 4 (why)",
+        "/hooks/createContainer/0: error running createContainer hook #0: hook \"/bin/sh\": exit status 4 (why)",
     ),
     (
         "hook too slow",
@@ -183,7 +187,7 @@ fn all_mistakes_are_told_at_once() {
         ("/process/cwd", "x".into()),
         ("/process/rlimits/0/type", "RLIMIT_X".into()),
         ("/process/oomScoreAdj", 2000.into()),
-        ("/process/user/umask", 0o7777.into()),
+        ("/process/user/uid", u32::MAX.into()),
         ("/linux/namespaces/0/type", "bogus".into()),
         ("/linux/devices/0/type", "z".into()),
         ("/linux/intelRdt/closID", "..".into()),
@@ -191,7 +195,6 @@ fn all_mistakes_are_told_at_once() {
         ("/hooks/prestart/0/path", "hook".into()),
     ];
     let bundle = Bundle::new(&["true"]).with(|c| {
-        c["process"]["user"]["umask"] = 0.into();
         c["process"]["oomScoreAdj"] = 0.into();
         c["hooks"] = json!({"prestart": [{"path": "/bin/true"}]});
         c["linux"]["devices"] = json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3}]);

@@ -52,7 +52,8 @@ const ON_TMPFS: &[(&[&str], &[&str], &[&str])] = &[
     (&["noexec", "exec"], &[], &["noexec"]),
     (&["noatime"], &["noatime"], &["relatime"]),
     (&["noatime", "atime"], &["relatime"], &["noatime"]),
-    (&["noatime", "relatime"], &["relatime"], &["noatime"]),
+    // Both are flags of mount(2), of which noatime has the last word (path_mount in fs/namespace.c).
+    (&["noatime", "relatime"], &["noatime"], &["relatime"]),
     (&["strictatime"], &[], &["noatime", "relatime"]),
     (&["strictatime", "nostrictatime"], &["relatime"], &["noatime"]),
     (&["norelatime"], &[], &["noatime"]),

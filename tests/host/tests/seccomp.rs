@@ -97,7 +97,7 @@ fn a_missing_agent() {
         c["linux"]["seccomp"]["listenerPath"] = "/no/agent".into();
     });
     let c = Container::new();
-    bundle.try_create(&c, &[]).fails(1, "connect to the seccomp agent /no/agent: no such file or directory");
+    bundle.try_create(&c, &[]).fails(1, "failed to connect with seccomp agent /no/agent: no such file or directory");
     assert!(c.leftovers().is_empty());
 }
 

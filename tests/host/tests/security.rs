@@ -133,12 +133,16 @@ fn procfs_writes_go_to_procfs() {
     let fake = tempfile::tempdir().unwrap();
     fs::create_dir_all(fake.path().join("net/ipv4")).unwrap();
     fs::write(fake.path().join("net/ipv4/ip_forward"), "fake").unwrap();
-    let bundle = Bundle::new(&["true"])
-        .mount("/proc/sys", "bind", fake.path(), &["bind"])
-        .with(|c| c["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"}));
+    let bundle = Bundle::new(&["true"]);
+    // A mount of the config over /proc/sys is refused, so the cover is put there by a program in the container's mount namespace.
+    let cover = format!("mount --bind {} {}/proc/sys", fake.path().display(), bundle.rootfs().display());
+    let bundle = bundle.with(|c| {
+        c["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
+        c["hooks"] = json!({"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", cover]}]});
+    });
     let done = bundle.run();
     assert_eq!(done.code, 1, "{done:?}");
-    assert!(done.err.contains("/linux/sysctl"), "{done:?}");
+    assert!(done.err.contains("/linux/sysctl/net.ipv4.ip_forward: "), "{done:?}");
     assert_eq!(fs::read_to_string(fake.path().join("net/ipv4/ip_forward")).unwrap(), "fake");
 }
 

@@ -77,8 +77,8 @@ fn commands_append() {
     traced(&c, file.path(), &["start", &c.id]);
     let started = bars(file.path());
     let names = |all: &[(String, String, f64, f64)]| all.iter().map(|(_, name, ..)| name.clone()).collect::<Vec<_>>();
-    assert!(!names(&started[..created]).contains(&"exec".to_owned()));
-    assert!(names(&started[created..]).contains(&"exec".to_owned()), "{:?}", names(&started[created..]));
+    assert!(!names(&started[..created]).contains(&"exec sleep".to_owned()));
+    assert!(names(&started[created..]).contains(&"exec sleep".to_owned()), "{:?}", names(&started[created..]));
     traced(&c, file.path(), &["exec", &c.id, "true"]);
     let last = names(&bars(file.path())[started.len()..]);
     assert!(last.contains(&"rt exec".to_owned()) && last.contains(&"find program".to_owned()), "{last:?}");

@@ -22,12 +22,11 @@ impl Access {
 
     const LETTERS: [(char, u8); 3] = [('r', 2), ('w', 4), ('m', 1)];
 
-    /// Reads letters; `None` if one is unknown.
+    /// Reads letters; `None` if there are some, and none is known. Unknown letters beside known ones are ignored.
     pub(crate) fn parse(letters: &str) -> Option<Access> {
-        letters.chars().try_fold(Access(0), |access, letter| {
-            let (_, bit) = Access::LETTERS.into_iter().find(|(known, _)| *known == letter)?;
-            Some(Access(access.0 | bit))
-        })
+        let bits = Access::LETTERS.into_iter().filter(|(known, _)| letters.contains(*known)).map(|(_, bit)| bit);
+        let access = Access(bits.sum());
+        (!access.is_empty() || letters.is_empty()).then_some(access)
     }
 
     pub(crate) fn bits(self) -> u8 {

@@ -5,7 +5,8 @@ use std::time::Instant;
 use rt_cgroups::{Cgroup, Notice, Reached, Threshold};
 use rt_runtime::container::{self, Status};
 use rustix::fd::AsFd;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::ID;
 use crate::arguments::Arguments;
@@ -67,7 +68,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
 
 fn stats(cgroup: &Cgroup, id: &str) -> Result<(), Failure> {
     let stats = cgroup.stats().map_err(container::Error::from)?;
-    line(&json!({"type": "stats", "id": id, "data": stats}))
+    line("stats", id, &stats)
 }
 
 /// runc's event has no data; its readers pass over ours.
@@ -75,7 +76,7 @@ fn oom(cgroup: &Cgroup, id: &str, kills: u64) -> Result<(), Failure> {
     let Reached(hits) = cgroup.reached();
     let memory = hits.into_iter().find(|hit| hit.resource == "memory");
     let (limit, peak) = memory.map_or((None, None), |hit| (hit.limit, hit.peak));
-    line(&json!({"type": "oom", "id": id, "data": {"kills": kills, "limit": limit, "peak": peak}}))
+    line("oom", id, &json!({"kills": kills, "limit": limit, "peak": peak}))
 }
 
 fn pressure(cgroup: &Cgroup, id: &str, threshold: &Threshold) -> Result<(), Failure> {
@@ -85,17 +86,27 @@ fn pressure(cgroup: &Cgroup, id: &str, threshold: &Threshold) -> Result<(), Fail
         "memory" => stats.memory.psi,
         _ => stats.blkio.psi,
     };
-    line(&json!({"type": "pressure", "id": id, "data": {
+    let data = json!({
         "resource": threshold.resource,
         "kind": if threshold.full { "full" } else { "some" },
         "stall": threshold.stall.as_micros() as u64,
         "window": threshold.window.as_micros() as u64,
         "psi": psi,
-    }}))
+    });
+    line("pressure", id, &data)
 }
 
-fn line(value: &Value) -> Result<(), Failure> {
-    print(&format!("{value}\n"))
+/// One event. Readers that are no JSON parsers look at how the line begins, so the keys are in runc's order.
+#[derive(Serialize)]
+struct Line<'a, T> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    id: &'a str,
+    data: &'a T,
+}
+
+fn line(kind: &str, id: &str, data: &impl Serialize) -> Result<(), Failure> {
+    print(&format!("{}\n", serde_json::to_string(&Line { kind, id, data }).unwrap_or_default()))
 }
 
 fn threshold(text: &str) -> Result<Threshold, Failure> {

@@ -22,6 +22,12 @@ pub const GRAMMAR: Grammar = Grammar {
 
 /// `rt list`.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
+    // Without a container there is no default directory yet; one that was asked for may be misspelt.
+    if let Some(root) = &context.given_root
+        && let Err(e) = std::fs::metadata(root)
+    {
+        return Err(Failure::from(e).prefixed(&format!("open {}: ", root.display())));
+    }
     let all = container::list(&context.store()?)?;
     if arguments.flag("quiet") {
         print(&all.iter().map(|(c, _)| format!("{}\n", c.id)).collect::<String>())?;

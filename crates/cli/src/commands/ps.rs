@@ -1,9 +1,9 @@
 //! `rt ps`: the host's ps(1), narrowed to the container.
 
 use std::ffi::OsString;
-use std::process::Command as Process;
 
 use procfs::process::Process as Proc;
+use rt_runtime::caller::command;
 use rt_runtime::container;
 
 use super::ID;
@@ -39,7 +39,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     }
     let options: Vec<OsString> = arguments.all("options").map(OsString::from).collect();
     let options = if options.is_empty() { vec!["-ef".into()] } else { options };
-    match Process::new("ps").args(&options).output() {
+    match command("ps").args(&options).output() {
         Ok(output) if output.status.success() => {
             print(&narrowed(&String::from_utf8_lossy(&output.stdout), &pids)?)?;
         }

@@ -4,13 +4,14 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
+use rt_cgroups::Layout;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::arguments::Arguments;
 use crate::cli::Failure;
 use crate::context::Context;
-use crate::grammar::{Grammar, flag, path};
+use crate::grammar::{Grammar, flag, path, text};
 
 /// Arguments of `spec`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -19,6 +20,8 @@ pub const GRAMMAR: Grammar = Grammar {
     options: &[&[
         path("bundle", "DIR", "Write it there [default: .]").short('b'),
         flag("rootless", "For a container without root"),
+        flag("no-terminal", "For a program without a terminal, as `rt create` wants it"),
+        text("arg", "WORD", "A word of the program's command line [default: sh]").many(),
     ]],
     words: &[],
     rest: None,
@@ -29,6 +32,18 @@ pub fn run(_: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     let dir = arguments.path("bundle").unwrap_or_else(|| ".".into());
     let file = dir.join("config.json");
     let mut config = template();
+    if !cgroups_are_unified()
+        && let Some(namespaces) = config["linux"]["namespaces"].as_array_mut()
+    {
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+    }
+    if arguments.flag("no-terminal") {
+        config["process"]["terminal"] = false.into();
+    }
+    let program = arguments.texts("arg");
+    if !program.is_empty() {
+        config["process"]["args"] = program.into();
+    }
     if arguments.flag("rootless") {
         rootless(&mut config);
     }
@@ -45,6 +60,11 @@ pub fn run(_: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     };
     written.map_err(|e| Failure::from(e).prefixed(&format!("write {}: ", file.display())))?;
     Ok(0)
+}
+
+/// Whether cgroup v2 is all there is. Elsewhere a container gets no cgroup namespace by default, as with runc.
+fn cgroups_are_unified() -> bool {
+    matches!(Layout::detect(), Ok(Layout::V2 { .. }))
 }
 
 fn template() -> Value {

@@ -2,26 +2,41 @@
 
 use rt_init::report::Step;
 use rt_sys::process::{clear_ambient, drop_bounding, has_bounding, keep_capabilities, raise_ambient};
-use rustix::fd::BorrowedFd;
-use rustix::fs::{FileType, Gid, Uid, fchown, fstat, major, minor};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchown, fstat, major, minor, openat};
 use rustix::io::Errno;
+use rustix::process::{getegid, geteuid, getgid, getuid};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities as get_capabilities, set_capabilities, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
 };
 
+use crate::brief::Brief;
 use crate::fail::{At, Fail};
 
 /// `Op::OwnStdio`: pipes and terminals that the engine made belong to the user, so that /dev/stdout can be opened.
 /// What cannot be given (a read-only filesystem, someone else's file in a user namespace) stays as it is.
+///
+/// The caller's /dev/null becomes the container's: a descriptor of the host's shows a file system of the host, and CRIU cannot dump it.
 pub fn own_stdio(uid: u32) -> Result<(), Fail> {
+    let mut own_null = None;
     for number in 0..3 {
         // SAFETY: 0, 1 and 2 are never closed by init; a number without a file gives EBADF below.
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
         let Ok(stat) = fstat(fd) else { continue };
-        let null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-            && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
-        if stat.st_uid == uid || null {
+        if is_null(&stat) {
+            let null = own_null.get_or_insert_with(open_null);
+            if let Some(null) = null {
+                match number {
+                    0 => dup2_stdin(null)?,
+                    1 => dup2_stdout(null)?,
+                    _ => dup2_stderr(null)?,
+                }
+            }
+            continue;
+        }
+        if stat.st_uid == uid {
             continue;
         }
         match fchown(fd, Some(Uid::from_raw(uid)), None) {
@@ -30,6 +45,19 @@ pub fn own_stdio(uid: u32) -> Result<(), Fail> {
         }
     }
     Ok(())
+}
+
+fn is_null(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3)
+}
+
+/// The container's null device; None if it has none or may not open it.
+fn open_null() -> Option<Brief> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file: Brief = openat(CWD, c"/dev/null", flags, Mode::empty()).ok()?.into();
+    let stat = fstat(file.as_fd()).ok()?;
+    is_null(&stat).then_some(file)
 }
 
 /// `Op::User`. Capabilities stay permitted over the change of user; `Op::Capabilities` sets them right.
@@ -50,7 +78,12 @@ pub fn user(uid: u32, gid: u32, groups: &[u8], keep_groups: bool) -> Result<(), 
     }
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     set_thread_res_gid(gid, gid, gid).map_err(|e| Fail::new(Step::Only, e).with_detail(b"setgid"))?;
-    set_thread_res_uid(uid, uid, uid).map_err(|e| Fail::new(Step::Only, e).with_detail(b"setuid"))
+    set_thread_res_uid(uid, uid, uid).map_err(|e| Fail::new(Step::Only, e).with_detail(b"setuid"))?;
+    // Who asked to be nobody special must not stay root, whatever a call took its argument for.
+    if !(uid.is_root() && gid.is_root()) && (getuid(), geteuid(), getgid(), getegid()) != (uid, uid, gid, gid) {
+        return Err(Fail::new(Step::Verify, Errno::PERM).with_detail(b"the kernel reports another user or group"));
+    }
+    Ok(())
 }
 
 /// `Op::Bounding`.
@@ -73,8 +106,14 @@ pub fn bounding(keep: u64, last: u32) -> Result<(), Errno> {
 /// `Op::Capabilities`. Exec recomputes permitted and effective from inheritable, ambient and the bounding set alone
 /// (capabilities(7)), so `held` may stay until then, for an op that still needs it.
 ///
-/// Returns what was asked for but is not the runtime's to give, and so was left out.
-pub fn capabilities(effective: u64, permitted: u64, inheritable: u64, ambient: u64, held: u64) -> Result<u64, Fail> {
+/// Returns what was asked for and left out: what is not the runtime's to give, and what could not be raised in the ambient set.
+pub fn capabilities(
+    effective: u64,
+    permitted: u64,
+    inheritable: u64,
+    ambient: u64,
+    held: u64,
+) -> Result<(u64, u64), Fail> {
     let sets = |have: CapabilitySet| CapabilitySets {
         effective: CapabilitySet::from_bits_retain(effective | held) & have,
         permitted: CapabilitySet::from_bits_retain(permitted | held) & have,
@@ -93,11 +132,12 @@ pub fn capabilities(effective: u64, permitted: u64, inheritable: u64, ambient: u
         }
         other => other.at(Step::Only)?,
     }
+    let mut not_raised = 0;
     for cap in 0..64 {
-        if ambient & (1 << cap) != 0 {
-            // A capability that is not permitted and inheritable cannot be ambient; peers go on with a warning.
-            let _ = raise_ambient(cap);
+        // A capability that is not permitted and inheritable cannot be ambient; peers go on with a warning.
+        if ambient & (1 << cap) != 0 && raise_ambient(cap).is_err() {
+            not_raised |= 1 << cap;
         }
     }
-    Ok(missing)
+    Ok((missing, not_raised))
 }

@@ -8,11 +8,11 @@ use rt_sys::clone::spawn;
 use rt_sys::exec::exit;
 use rt_sys::process::monotonic_millis;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, SeekFrom, memfd_create, seek};
 use rustix::io::{Errno, read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Signal, WaitId, WaitIdOptions, getpid, pidfd_send_signal, waitid};
+use rustix::process::{Signal, WaitId, WaitIdOptions, fchdir, getpid, pidfd_send_signal, waitid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::fail::{At, Fail};
@@ -23,9 +23,15 @@ pub struct Hook<'a> {
     pub path: &'a CStr,
     pub argv: &'a [u8],
     pub env: &'a [u8],
+    /// The user whose home directory becomes HOME.
+    pub home: Option<u32>,
     pub state_head: &'a [u8],
     pub state_tail: &'a [u8],
     pub timeout: u64,
+    /// Its working directory; None is init's own.
+    pub directory: Option<BorrowedFd<'a>>,
+    /// The seccomp program and flags it runs under.
+    pub filter: Option<(&'a [u8], u32)>,
 }
 
 /// What the child of a hook needs.
@@ -78,10 +84,12 @@ fn state_file(hook: &Hook<'_>) -> Result<OwnedFd, Errno> {
 unsafe extern "C" fn start(arg: *mut c_void) -> ! {
     // SAFETY: `run` passed a Child that outlives this copy of its memory.
     let child = unsafe { &*arg.cast::<Child<'_>>() };
-    let wired =
-        dup2_stdin(child.stdin).and_then(|()| dup2_stdout(child.output)).and_then(|()| dup2_stderr(child.output));
+    let wired = dup2_stdin(child.stdin)
+        .and_then(|()| dup2_stdout(child.output))
+        .and_then(|()| dup2_stderr(child.output))
+        .and_then(|()| child.hook.directory.map_or(Ok(()), |directory| fchdir(directory)));
     if wired.is_ok() && rt_sys::process::set_signal_mask(0).is_ok() {
-        let errno = exec_hook(child.hook.path, child.hook.argv, child.hook.env);
+        let errno = exec_hook(child.hook);
         let _ = write(child.output, b"cannot execute: ");
         let _ = write(child.output, rt_sys::errno::text(errno).as_bytes());
     }
@@ -111,7 +119,7 @@ impl Tail {
 
 /// Collects output until the hook is gone; kills it at the time-out and says so.
 fn await_exit(pidfd: &OwnedFd, reader: &OwnedFd, timeout: u64, output: &mut Tail) -> Result<bool, Fail> {
-    let deadline = monotonic_millis() + timeout;
+    let deadline = monotonic_millis().saturating_add(timeout);
     let mut open = true;
     loop {
         let left = deadline.saturating_sub(monotonic_millis());

@@ -7,8 +7,10 @@ use rt_init::op::flag;
 use rt_init::report::Step;
 use rt_init::wire::strings;
 use rt_sys::mount::{Attributes, attr, set_attributes};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, readlinkat_raw, statat, symlinkat};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, openat, readlinkat_raw, statat, symlinkat,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
@@ -20,7 +22,7 @@ use rustix::process::{chdir, chroot, fchdir, pivot_root};
 use crate::brief::Brief;
 use crate::copy::copy_tree;
 use crate::fail::{At, Fail};
-use crate::rootfs::Root;
+use crate::rootfs::{Root, in_dev};
 
 /// What mount ops share: the root, and mounts that several ops use.
 #[derive(Default)]
@@ -32,6 +34,8 @@ pub struct Mounts {
     empty: Option<OwnedFd>,
     /// The host's /dev/null, checked to be that device.
     null: Option<OwnedFd>,
+    /// The container's /dev is an empty filesystem of our making: nothing in it leads elsewhere.
+    fresh_dev: bool,
 }
 
 /// One mount of a filesystem, as in `Op::Mount`.
@@ -57,8 +61,10 @@ pub struct Bind<'a> {
     pub propagation_recursive: bool,
     pub flags: u32,
     pub idmap: i32,
-    pub tree: i32,
 }
+
+/// Asks the parent for the source of the bind mount at hand, with its ids mapped if the plan says so.
+pub type Ask<'a> = &'a dyn Fn() -> Result<OwnedFd, Fail>;
 
 impl Mounts {
     /// The root of all paths; an op that needs one before `Op::Root` is a fault in the plan.
@@ -87,8 +93,10 @@ impl Mounts {
         Ok(())
     }
 
-    fn target(&self, path: &CStr, flags: u32) -> Result<Brief, Fail> {
+    /// The destination of a mount, made if need be.
+    fn target(&self, path: &CStr, flags: u32, directory: bool) -> Result<Brief, Fail> {
         let root = self.root()?;
+        let make = || if directory { root.make_directory(path) } else { root.make_file(path) }.at(Step::Create);
         if flags & flag::REAL_DIRECTORY != 0 {
             let open = || root.open_real(path, OFlags::PATH | OFlags::DIRECTORY);
             return match open() {
@@ -99,14 +107,29 @@ impl Mounts {
                 other => other.at(Step::Target),
             };
         }
-        root.make_directory(path).at(Step::Create)
+        if self.fresh_dev && in_dev(path).is_some() {
+            return make();
+        }
+        let kind = if directory { OFlags::PATH | OFlags::DIRECTORY } else { OFlags::PATH };
+        // Without a symlink on the way the place is the one that lowering has judged by its path.
+        if let Ok(place) = root.open_real(path, kind) {
+            return Ok(place);
+        }
+        let place = make()?;
+        if flags & flag::ON_PROC == 0 && fstatfs(&place).at(Step::Target)?.f_type == PROC_SUPER_MAGIC {
+            return Err(Fail::new(Step::InsideProc, Errno::PERM));
+        }
+        Ok(place)
     }
 
     /// `Op::Mount`.
     pub fn filesystem(&mut self, fs: &Filesystem<'_>) -> Result<(), Fail> {
         self.root()?.mounted_at(fs.target);
         let mode = if fs.flags & flag::COVERED_MODE != 0 { self.covered_mode(fs.target)? } else { None };
-        let target = self.target(fs.target, fs.flags)?;
+        let target = self.target(fs.target, fs.flags, true)?;
+        if fs.target == c"/dev" {
+            self.fresh_dev = fs.flags & flag::COPY_UP == 0;
+        }
         if fs.flags & flag::LEGACY != 0 {
             return self.legacy(fs, mode, target.as_fd());
         }
@@ -182,41 +205,68 @@ impl Mounts {
     }
 
     /// `Op::Bind`.
-    pub fn bind(&mut self, bind: &Bind<'_>) -> Result<(), Fail> {
+    pub fn bind(&mut self, bind: &Bind<'_>, ask: Ask<'_>) -> Result<(), Fail> {
         self.root()?.mounted_at(bind.target);
+        self.fresh_dev &= bind.target != c"/dev";
         if bind.flags & flag::COPY_SYMLINK != 0 && self.copy_symlink(bind)? {
             return Ok(());
         }
-        let recursive = bind.flags & flag::RECURSIVE != 0;
-        let tree: Brief = if bind.tree >= 0 {
-            // SAFETY: the parent opened this descriptor for this op alone.
-            unsafe { OwnedFd::from_raw_fd(bind.tree) }.into()
-        } else {
-            let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-            flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
-            flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, bind.flags & flag::SOURCE_NOFOLLOW != 0);
-            match open_tree(CWD, bind.source, flags) {
-                Err(Errno::NOENT) if bind.flags & flag::OPTIONAL != 0 => return Ok(()),
-                other => other.at(Step::Source)?.into(),
-            }
-        };
+        let Some((tree, mapped)) = self.source(bind, ask)? else { return Ok(()) };
+        if bind.target == c"/proc" && fstatfs(&tree).at(Step::Source)?.f_type != PROC_SUPER_MAGIC {
+            return Err(Fail::new(Step::NotProc, Errno::PERM));
+        }
         let directory = is_directory(tree.as_fd()).at(Step::Source)?;
-        let root = self.root()?;
         let nofollow = bind.flags & flag::TARGET_NOFOLLOW != 0;
-        let target = if nofollow && let Ok(fd) = root.open(bind.target, OFlags::PATH | OFlags::NOFOLLOW) {
+        let target = if nofollow && let Ok(fd) = self.root()?.open(bind.target, OFlags::PATH | OFlags::NOFOLLOW) {
             fd
-        } else if directory {
-            root.make_directory(bind.target).at(Step::Create)?
         } else {
-            root.make_file(bind.target).at(Step::Create)?
+            self.target(bind.target, bind.flags, directory)?
         };
-        if bind.idmap >= 0 {
+        if bind.idmap >= 0 && !mapped {
             map_ids(tree.as_fd(), bind.idmap, bind.flags & flag::IDMAP_RECURSIVE != 0).at(Step::Idmap)?;
         }
         attach(tree.as_fd(), target.as_fd()).at(Step::Attach)?;
+        if bind.flags & flag::EXACT != 0 {
+            change_exactly(tree.as_fd(), &bind.own).at(Step::Attributes)?;
+        } else {
+            change(tree.as_fd(), false, &bind.own).at(Step::Attributes)?;
+        }
         change(tree.as_fd(), true, &bind.below).at(Step::Attributes)?;
-        change(tree.as_fd(), false, &bind.own).at(Step::Attributes)?;
         propagate(tree.as_fd(), bind.propagation, bind.propagation_recursive).at(Step::Propagation)
+    }
+
+    /// A detached copy of the source, and whether its ids are mapped already; None if it is missing and may be.
+    fn source(&self, bind: &Bind<'_>, ask: Ask<'_>) -> Result<Option<(Brief, bool)>, Fail> {
+        let by_parent = bind.flags & flag::BY_PARENT != 0;
+        let asked = if by_parent && bind.idmap >= 0 {
+            ask()
+        } else {
+            match self.open_source(bind) {
+                Err(Errno::ACCESS) if by_parent => ask(),
+                Ok(tree) => return Ok(Some((tree, false))),
+                Err(errno) => Err(Fail::new(Step::Source, errno)),
+            }
+        };
+        match asked {
+            Err(fail) if bind.flags & flag::OPTIONAL != 0 && fail.errno == Errno::NOENT.raw_os_error() as u32 => {
+                Ok(None)
+            }
+            other => other.map(|tree| Some((tree.into(), bind.idmap >= 0))),
+        }
+    }
+
+    fn open_source(&self, bind: &Bind<'_>) -> Result<Brief, Errno> {
+        let recursive = bind.flags & flag::RECURSIVE != 0;
+        let nofollow = bind.flags & flag::SOURCE_NOFOLLOW != 0;
+        if bind.flags & flag::SOURCE_IN_ROOT != 0 {
+            let root = self.root.as_ref().ok_or(Errno::INVAL)?;
+            let kind = if nofollow { OFlags::PATH | OFlags::NOFOLLOW } else { OFlags::PATH };
+            return clone_tree(root.open(bind.source, kind)?.as_fd(), recursive);
+        }
+        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+        flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, nofollow);
+        open_tree(CWD, bind.source, flags).map(Brief::from)
     }
 
     /// Recreates a symlink source in the rootfs; false if the source is no symlink.
@@ -477,6 +527,19 @@ fn change(mount: BorrowedFd<'_>, recursive: bool, attributes: &Attributes) -> Re
     }
     match set_attributes(mount, c"", recursive, attributes) {
         Err(Errno::NOSYS) => remount(mount, attributes),
+        other => other,
+    }
+}
+
+/// Leaves an attached bind mount with the attributes asked for and no others of its source, as runc's remount does. Attributes that
+/// the kernel has locked, because the source belongs to a more privileged mount namespace (mount_namespaces(7)), stay.
+fn change_exactly(mount: BorrowedFd<'_>, asked: &Attributes) -> Result<(), Errno> {
+    const FLAGS: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    let only = |flags: u64| Attributes { clear: asked.clear | (flags & !asked.set), ..*asked };
+    match change(mount, false, &only(FLAGS | attr::NOSYMFOLLOW)) {
+        // Linux before 5.14 knows no nosymfollow.
+        Err(Errno::INVAL) => change(mount, false, &only(FLAGS)),
+        Err(Errno::PERM) => change(mount, false, asked),
         other => other,
     }
 }

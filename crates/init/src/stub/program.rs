@@ -5,10 +5,11 @@ use core::ffi::{CStr, c_char};
 use rt_init::report::Step;
 use rt_init::wire::strings;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, openat, statat};
-use rustix::io::{Errno, read};
+use rustix::io::{Errno, pread, read};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
 use crate::fail::{At, Fail};
+use crate::hook::Hook;
 
 /// The path of the program, as found.
 pub struct Program {
@@ -65,6 +66,45 @@ fn executable(path: &CStr) -> Result<(), Errno> {
         Err(Errno::NOSYS | Errno::PERM) => Ok(()),
         other => other,
     }
+}
+
+/// What the parent needs to say why `program` cannot be executed, see `Kind::Program`.
+#[inline(never)] // For its frame, see `main.rs`.
+pub fn about<'s>(program: &Program, space: &'s mut [u8]) -> &'s [u8] {
+    let mut head = [0; 1024];
+    let mut loader = [0; 160];
+    let (mut head_len, mut loader_len) = (0, 0);
+    if let Ok(file) = openat(CWD, program.path(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
+        head_len = read(&file, &mut head).unwrap_or(0);
+        if let Some((at, len)) = loader_of(&head[..head_len]) {
+            let len = usize::try_from(len).unwrap_or(0).min(loader.len());
+            loader_len = pread(&file, &mut loader[..len], at).unwrap_or(0);
+        }
+    }
+    let mut end = 0;
+    let loader = loader[..loader_len].strip_suffix(b"\0").unwrap_or(&loader[..loader_len]);
+    for part in [program.path().to_bytes_with_nul(), loader, b"\0", &head[..head_len]] {
+        let len = part.len().min(space.len() - end);
+        space[end..end + len].copy_from_slice(&part[..len]);
+        end += len;
+    }
+    &space[..end]
+}
+
+/// Where the path of its loader is in a 64-bit ELF program of this machine (PT_INTERP, elf(5)).
+fn loader_of(head: &[u8]) -> Option<(u64, u64)> {
+    const PT_INTERP: u64 = 3;
+    let number = |at: usize, bytes: usize| -> Option<u64> {
+        Some(head.get(at..at.checked_add(bytes)?)?.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte)))
+    };
+    if !head.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let (offset, size, count) = (number(32, 8)? as usize, number(54, 2)? as usize, number(56, 2)?);
+    (0..count as usize).find_map(|i| {
+        let at = offset.checked_add(i.checked_mul(size)?)?;
+        (number(at, 4)? == PT_INTERP).then_some((number(at + 8, 8)?, number(at + 32, 8)?))
+    })
 }
 
 /// As many pointers lie on the stack; more get fresh pages.
@@ -132,13 +172,20 @@ fn try_exec(
     Err(unsafe { rt_sys::exec::execve(program.path(), pointers.base, env_start) })
 }
 
-/// Runs the program at `path` with the arguments and environment of a hook. Returns only on failure.
-pub fn exec_hook(path: &CStr, argv: &[u8], env: &[u8]) -> Errno {
+/// Executes a hook, under its filter if it has one. Returns only on failure.
+pub fn exec_hook(hook: &Hook<'_>) -> Errno {
     let mut program = Program { path: [0; 4096] };
-    if set(&mut program, b"", path.to_bytes()).is_err() {
+    if set(&mut program, b"", hook.path.to_bytes()).is_err() {
         return Errno::NAMETOOLONG;
     }
-    exec(&program, argv, env, None, &|| ())
+    exec(&program, hook.argv, hook.env, hook.home, &|| {
+        if let Some((filter, flags)) = hook.filter
+            && rt_sys::seccomp::attach(filter, flags).is_err()
+        {
+            // Never without the filter: 127 is what a shell says of a program that it could not execute.
+            rt_sys::exec::exit(127);
+        }
+    })
 }
 
 /// `HOME=` with the directory of `uid` in the container's /etc/passwd, or `/` where there is none.

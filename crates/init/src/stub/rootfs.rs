@@ -5,7 +5,7 @@ use core::cell::Cell;
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat_raw};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, readlinkat_raw};
 use rustix::io::Errno;
 
 use crate::brief::Brief;
@@ -21,7 +21,7 @@ pub struct Root {
 const DEV: &[u8] = b"/dev/";
 
 /// The name in /dev that `path` is, if it is one directly in it.
-fn in_dev(path: &CStr) -> Option<&[u8]> {
+pub fn in_dev(path: &CStr) -> Option<&[u8]> {
     path.to_bytes().strip_prefix(DEV).filter(|name| !name.is_empty() && !name.contains(&b'/'))
 }
 
@@ -155,22 +155,38 @@ impl Root {
         Ok((self.make_directory(parent)?, name))
     }
 
-    /// Opens `path`, making an empty file there if nothing exists.
+    /// Opens `path`, making an empty file there if nothing exists. Where a dangling symlink is, the file is made at the place it names,
+    /// inside the root, and the link stays.
     pub fn make_file(&self, path: &CStr) -> Result<Brief, Errno> {
         match self.open(path, OFlags::PATH) {
             Err(Errno::NOENT) => {}
             other => return other,
         }
-        self.in_parent(path, |parent, name| {
+        self.make_missing_file(path, MAX_LINKS)
+    }
+
+    fn make_missing_file(&self, path: &CStr, links: u32) -> Result<Brief, Errno> {
+        let made = self.in_parent(path, |parent, name| {
             let create = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match openat(parent, name, OFlags::RDONLY | create, Mode::from_raw_mode(0o755)) {
-                Ok(_) => {}
-                // Made by a concurrent user of a shared volume, or a dangling symlink: the second open tells.
-                Err(Errno::EXIST) => {}
-                Err(e) => return Err(e),
+                // By a concurrent user of a shared volume, too.
+                Ok(_) | Err(Errno::EXIST) => open_at(parent, name, OFlags::PATH | OFlags::NOFOLLOW),
+                Err(e) => Err(e),
             }
-            open_at(parent, name, OFlags::PATH | OFlags::NOFOLLOW)
-        })
+        })?;
+        if FileType::from_raw_mode(fstat(&made)?.st_mode) != FileType::Symlink {
+            return Ok(made);
+        }
+        let links = links.checked_sub(1).ok_or(Errno::LOOP)?;
+        let bytes = path.to_bytes();
+        let (prefix, name) = bytes.split_at(bytes.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1));
+        let parent = self.in_parent(path, |parent, _| open_at(parent, c".", OFlags::PATH | OFlags::DIRECTORY))?;
+        let target = retarget(parent.as_fd(), prefix, name, b"")?;
+        let target = CStr::from_bytes_until_nul(&target.bytes).map_err(|_| Errno::INVAL)?;
+        match self.open(target, OFlags::PATH) {
+            Err(Errno::NOENT) => self.make_missing_file(target, links),
+            other => other,
+        }
     }
 
     /// Walks `path` component by component; below the first missing one everything is made by this walk.

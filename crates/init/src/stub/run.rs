@@ -1,7 +1,7 @@
 //! The loop: read an op, execute it, report.
 
-use rt_init::op::{self, Op};
-use rt_init::report::{HEAD, Kind, Report, Step};
+use rt_init::op::{self, Op, flag};
+use rt_init::report::{HEAD, Kind, LENT, Lent, Report, Step};
 use rt_sys::mount::Attributes;
 use rt_sys::process::{self, SchedAttr};
 use rt_sys::{exec::exit, socket::send_fd};
@@ -17,6 +17,7 @@ use crate::fail::{At, Fail};
 use crate::hook::{self, Hook};
 use crate::mounts::{self, Bind, Filesystem, Mounts};
 use crate::program::{self, Program};
+use crate::terminal::Terminal;
 use crate::timeline::Timeline;
 use crate::{credentials, files, plan, proc, start, terminal};
 
@@ -91,12 +92,7 @@ pub fn run(peer: OwnedFd) -> ! {
 
 impl Init {
     fn report(&self, kind: Kind, op: u32, step: Step, errno: u32, detail: &[u8]) -> Result<(), Errno> {
-        let Some(peer) = &self.peer else { return Ok(()) };
-        let mut message = [0; HEAD + rt_init::report::MAX_DETAIL];
-        message[..HEAD].copy_from_slice(&Report { kind, op, step, errno }.encode());
-        let end = HEAD + detail.len().min(rt_init::report::MAX_DETAIL);
-        message[HEAD..end].copy_from_slice(&detail[..end - HEAD]);
-        send(peer, &message[..end], SendFlags::NOSIGNAL).map(drop)
+        report(self.peer.as_ref(), &Report { kind, op, step, errno }, detail)
     }
 
     fn give_up(&self, op: u32, fail: Fail) -> ! {
@@ -186,18 +182,20 @@ impl Init {
                 propagation_recursive,
                 flags,
                 idmap,
-                tree,
-            } => self.mounts.bind(&Bind {
-                source: source.0,
-                target: target.0,
-                own: Attributes { set, clear, ..Attributes::default() },
-                below: Attributes { set: below_set, clear: below_clear, ..Attributes::default() },
-                propagation,
-                propagation_recursive: propagation_recursive != 0,
-                flags,
-                idmap,
-                tree,
-            })?,
+            } => {
+                let bind = Bind {
+                    source: source.0,
+                    target: target.0,
+                    own: Attributes { set, clear, ..Attributes::default() },
+                    below: Attributes { set: below_set, clear: below_clear, ..Attributes::default() },
+                    propagation,
+                    propagation_recursive: propagation_recursive != 0,
+                    flags,
+                    idmap,
+                };
+                let peer = self.peer.as_ref();
+                self.mounts.bind(&bind, &|| ask_for_tree(peer, index))?;
+            }
             Op::Directory { path, mode, uid, gid, flags } => {
                 files::directory(self.mounts.root()?, path.0, mode, uid, gid, flags)?;
             }
@@ -211,11 +209,12 @@ impl Init {
             Op::Attributes { path, set, clear, propagation, recursive } => {
                 self.mounts.attributes(path.0, set, clear, (propagation, recursive != 0))?;
             }
-            Op::Terminal { socket, columns, rows, console, uid: _ } => {
+            Op::Terminal { socket, columns, rows, console, relayed } => {
                 if self.mounts.root().is_err() {
                     self.mounts.use_directory(c"/")?;
                 }
-                terminal::terminal(self.mounts.root()?, socket, (columns, rows), console != 0)?;
+                let how = Terminal { size: (columns, rows), console: console != 0, relayed: relayed != 0 };
+                terminal::terminal(self.mounts.root()?, socket, &how)?;
             }
             Op::ConsoleSize { columns, rows } => {
                 // SAFETY: init never closes standard input.
@@ -228,13 +227,22 @@ impl Init {
                 Err(e) => return Err(e.into()),
             },
             Op::AwaitHooks {} => self.meet(Kind::Hooks, index)?,
-            Op::Hook { path, argv, env, state_head, state_tail, timeout } => hook::run(&Hook {
+            Op::Hook { path, argv, env, state_head, state_tail, timeout, flags, uid } => hook::run(&Hook {
                 path: path.0,
                 argv: argv.0,
                 env: env.0,
+                home: (flags & flag::HOOK_HOME != 0).then_some(uid),
                 state_head: state_head.0,
                 state_tail: state_tail.0,
                 timeout,
+                directory: (flags & flag::HOOK_IN_ROOTFS != 0)
+                    .then(|| self.mounts.root().map(|root| root.mount.as_fd()))
+                    .transpose()?,
+                // A filter with a listener is for one process: the agent is sent the program's.
+                filter: self
+                    .filter
+                    .filter(|filter| flags & flag::HOOK_FILTERED != 0 && filter.listener < 0)
+                    .map(|filter| (filter.program, filter.flags)),
             })?,
             Op::PivotRoot { slave_first } => self.mounts.pivot_root(slave_first != 0)?,
             Op::MoveRoot {} => self.mounts.move_root()?,
@@ -249,15 +257,25 @@ impl Init {
             Op::Hostname { name } => rustix::system::sethostname(name.0)?,
             Op::Domainname { name } => rustix::system::setdomainname(name.0)?,
             Op::LoopbackUp {} => drop(Brief::from(rt_sys::net::loopback_up()?)),
-            Op::SessionKeyring { name, label } => self.session_keyring(name.0, label.0.to_bytes())?,
+            Op::SessionKeyring { name, label } => match self.session_keyring(name.0, label.0.to_bytes()) {
+                // A seccomp profile around the runtime, as in a container of an older engine.
+                Err(fail) if label.0.is_empty() && fail.errno == Errno::PERM.raw_os_error() as u32 => {
+                    let _ = self.report(Kind::Warning, index, fail.step, fail.errno, b"");
+                }
+                other => other?,
+            },
             Op::Personality { persona } => process::personality(persona)?,
             Op::MemoryPolicy { mode, nodes } => {
                 let mut words = [0_u64; 16];
                 process::set_mempolicy(mode, read_words(nodes.0, &mut words)?)?;
             }
             Op::Affinity { mask } => {
-                let mut words = [0_u64; 128];
-                process::set_affinity(read_words(mask.0, &mut words)?)?;
+                let mut words = [u64::MAX; 128];
+                match read_words(mask.0, &mut words)? {
+                    // What a seccomp profile around the runtime forbids leaves the caller's CPUs, which is no failure.
+                    [] => drop(process::set_affinity(&words)),
+                    mask => process::set_affinity(mask)?,
+                }
             }
             Op::Scheduler { policy, flags, nice, priority, runtime, deadline, period } => {
                 process::set_scheduler(&SchedAttr {
@@ -294,9 +312,13 @@ impl Init {
             Op::User { uid, gid, groups, keep_groups } => credentials::user(uid, gid, groups.0, keep_groups != 0)?,
             Op::Bounding { keep, last } => credentials::bounding(keep, last)?,
             Op::Capabilities { effective, permitted, inheritable, ambient, held } => {
-                let missing = credentials::capabilities(effective, permitted, inheritable, ambient, held)?;
-                if missing != 0 {
-                    let _ = self.report(Kind::Warning, index, Step::Only, 0, &missing.to_le_bytes());
+                let (missing, not_raised) =
+                    credentials::capabilities(effective, permitted, inheritable, ambient, held)?;
+                if (missing, not_raised) != (0, 0) {
+                    let mut masks = [0; 16];
+                    masks[..8].copy_from_slice(&missing.to_le_bytes());
+                    masks[8..].copy_from_slice(&not_raised.to_le_bytes());
+                    let _ = self.report(Kind::Warning, index, Step::Only, 0, &masks);
                 }
             }
             Op::NoNewPrivileges {} => process::set_no_new_privs()?,
@@ -329,7 +351,13 @@ impl Init {
             Op::Exec { argv, env, home, uid } => {
                 let program = self.program.as_ref().ok_or(Errno::NOENT)?;
                 process::set_signal_mask(0)?;
-                return Err(program::exec(program, argv.0, env.0, (home != 0).then_some(uid), &|| self.attach()).into());
+                let errno = program::exec(program, argv.0, env.0, (home != 0).then_some(uid), &|| self.attach());
+                // First of all: the filter may end init at the calls that come after.
+                let _ = self.report(Kind::Failed, index, Step::Only, errno.raw_os_error() as u32, b"");
+                let mut space = [0; rt_init::report::MAX_DETAIL];
+                let about = program::about(program, &mut space);
+                let _ = self.report(Kind::Program, index, Step::Only, 0, about);
+                exit(255);
             }
         }
         Ok(())
@@ -389,6 +417,33 @@ impl Init {
         if let Err(fail) = attached {
             self.give_up(index, fail);
         }
+    }
+}
+
+fn report(peer: Option<&OwnedFd>, report: &Report, detail: &[u8]) -> Result<(), Errno> {
+    let Some(peer) = peer else { return Ok(()) };
+    let mut message = [0; HEAD + rt_init::report::MAX_DETAIL];
+    message[..HEAD].copy_from_slice(&report.encode());
+    let end = HEAD + detail.len().min(rt_init::report::MAX_DETAIL);
+    message[HEAD..end].copy_from_slice(&detail[..end - HEAD]);
+    send(peer, &message[..end], SendFlags::NOSIGNAL).map(drop)
+}
+
+/// Asks the parent for the source of the bind mount that is op `op`. Without a parent there is nothing left to do.
+#[inline(never)] // For its frame, see `main.rs`.
+fn ask_for_tree(peer: Option<&OwnedFd>, op: u32) -> Result<OwnedFd, Fail> {
+    let peer = peer.ok_or(Errno::PIPE)?;
+    if report(Some(peer), &Report { kind: Kind::Tree, op, step: Step::Only, errno: 0 }, b"").is_err() {
+        exit(255);
+    }
+    let mut answer = [0; LENT];
+    match rt_sys::socket::receive(peer.as_fd(), &mut answer).at(Step::Source)? {
+        (_, Some(tree)) => Ok(tree),
+        (LENT, None) => {
+            let Lent { step, errno } = Lent::decode(&answer);
+            Err(Fail { step, errno, detail: None })
+        }
+        _ => exit(255),
     }
 }
 

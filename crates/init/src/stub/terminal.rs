@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{OptionalActions, OutputModes, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use crate::fail::{At, Fail};
 use crate::mounts::{attach, clone_tree};
@@ -16,9 +16,17 @@ use crate::rootfs::Root;
 
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 
+/// What the terminal is to be, as in `Op::Terminal`.
+pub struct Terminal {
+    /// Columns and rows; 0 and 0 for the default.
+    pub size: (u32, u32),
+    pub console: bool,
+    pub relayed: bool,
+}
+
 /// `Op::Terminal`.
 #[inline(never)] // For its frame, see `main.rs`.
-pub fn terminal(root: &Root, socket: i32, size: (u32, u32), console: bool) -> Result<(), Fail> {
+pub fn terminal(root: &Root, socket: i32, how: &Terminal) -> Result<(), Fail> {
     // SAFETY: the parent opened this descriptor for this op alone.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
     let master = root.open(c"/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY).at(Step::Pty)?.keep();
@@ -29,10 +37,15 @@ pub fn terminal(root: &Root, socket: i32, size: (u32, u32), console: bool) -> Re
     unlockpt(&master).at(Step::Pty)?;
     let slave =
         ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).at(Step::Pty)?;
-    if size != (0, 0) {
-        resize(slave.as_fd(), size).at(Step::Pty)?;
+    if how.size != (0, 0) {
+        resize(slave.as_fd(), how.size).at(Step::Pty)?;
     }
-    if console {
+    if how.relayed {
+        let mut modes = tcgetattr(&slave).at(Step::Pty)?;
+        modes.output_modes.remove(OutputModes::ONLCR);
+        tcsetattr(&slave, OptionalActions::Now, &modes).at(Step::Pty)?;
+    }
+    if how.console {
         bind_console(root, slave.as_fd())?;
     }
     let mut name = [0; 32];

@@ -1,5 +1,6 @@
 //! `create` and `run`: a bundle becomes a container.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rt_cgroups::{Cgroup, Driver, Entry, Location, systemd};
@@ -12,18 +13,20 @@ use super::delete::destroy;
 use super::document::{hook_state_for, hook_state_of};
 use super::error::{Context, Error};
 use super::exit::Exit;
-use super::foreground::{self, Ending};
+use super::foreground::{self, Awaited, Ending};
 use super::host_mount::HostMount;
 use super::inherited::{check_preserved, set_oom_score, socket_activation, write_oom_score};
-use super::kept::{defaults_for_exec, later_hooks, owned_annotations};
+use super::kept::{defaults_for_exec, later_hooks, owned_annotations, surroundings_for_exec};
+use super::later::Later;
 use super::notify::{self, Proxy};
 use super::options::{CreateOptions, StoreOptions};
-use super::pid_file::write_pid_file;
+use super::pid_file::PidFile;
 use super::process::{Stat, has_executed};
 use super::resctrl::Group;
 use super::sockets::{connect_to, console_pair, listen_for_start};
 use super::state::State;
-use super::store::{CGROUP_LINK, Container, NOTIFY_DIR, RESCTRL_FILE, SECCOMP_FILE, Store};
+use super::store::{CGROUP_LINK, Container, NOTIFY_DIR, RESCTRL_FILE, SECCOMP_FILE, STATE_FILE, Store};
+use super::terminal::{HostTerminal, Terminal};
 use super::{time, until_exit};
 use crate::host::{self, is_rootless_as};
 use crate::launch::{Descriptors, Entering, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks, timeline};
@@ -42,8 +45,7 @@ pub fn create(store: &Store, id: &str, options: &CreateOptions) -> Result<(), Er
     if !terminal && options.console_socket.is_some() {
         return Err(Error::SocketWithoutTerminal);
     }
-    let console =
-        options.console_socket.as_deref().map(|path| connect_to("connect to the console socket", path)).transpose()?;
+    let (console, _) = console(options.console_socket.as_deref(), false)?;
     let mut making = Making::begin(store, id, &spec, options, console, true)?;
     making.stage()?;
     making.prepare()?;
@@ -64,11 +66,7 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     if options.console_socket.is_some() && !(options.detach && terminal) {
         return Err(Error::SocketWithoutTerminal);
     }
-    let (console, ours) = match &options.console_socket {
-        Some(path) => (Some(connect_to("connect to the console socket", path)?), None),
-        None if terminal => console_pair().map(|(theirs, ours)| (Some(theirs), Some(ours)))?,
-        None => (None, None),
-    };
+    let (console, ours) = console(options.console_socket.as_deref(), terminal)?;
     // Signals from here on are the container's: none may be lost between its start and the wait for it.
     let subreaper = !options.no_subreaper && !has_pid_namespace(&spec);
     let signals = (!options.detach).then(|| foreground::Signals::take(subreaper)).transpose()?;
@@ -87,6 +85,9 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     let (container, state, launched) = making.finish()?;
     let executed = if ahead { Ok(()) } else { launched.event().map(drop).map_err(Error::from) };
     launched.tell_timeline(false);
+    if executed.is_ok() {
+        tracing::debug!("the program is executed");
+    }
     // A hook may use the runtime itself.
     container.unlock()?;
     let started = executed.and_then(|()| poststart(&state));
@@ -103,8 +104,10 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
         return Ok(Ending::Detached);
     };
     let program = trace_span!("the program runs");
-    let status =
-        program.in_scope(|| foreground::wait((&launched.pidfd, launched.pid), signals, ours, proxy.as_ref()))?;
+    let terminal = ours.map(|(socket, host)| Terminal::attach(&socket, host)).transpose()?;
+    let force = format!("`rt --root {} kill {id} KILL` ends it", store.options().root.display());
+    let awaited = Awaited { pidfd: &launched.pidfd, pid: launched.pid, force: &force };
+    let status = program.in_scope(|| foreground::wait(&awaited, signals, terminal, proxy.as_ref()))?;
     let reached = foreground::explain(status, || state.reached());
     if options.keep {
         if let Some(exit) = Exit::new(status, &reached) {
@@ -120,6 +123,23 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     }
     until_exit((container, state, launched));
     Ok(status)
+}
+
+/// What a process gets its terminal by: init's end of a socket with its slot, and for a terminal that this process relays our end, and
+/// the terminal to which it does.
+pub type Ours = Option<(OwnedFd, HostTerminal)>;
+
+/// Connects to the console socket, or finds the terminal of the caller; nothing without `terminal`.
+pub fn console(socket: Option<&Path>, terminal: bool) -> Result<(Option<(OwnedFd, Console)>, Ours), Error> {
+    match socket {
+        Some(path) => Ok((Some((connect_to("connect to the console socket", path)?, Console::Socket)), None)),
+        None if terminal => {
+            let host = HostTerminal::find()?;
+            let (theirs, ours) = console_pair()?;
+            Ok((Some((theirs, Console::Relayed)), Some((ours, host))))
+        }
+        None => Ok((None, None)),
+    }
 }
 
 pub fn read_config(options: &CreateOptions) -> Result<Document, Error> {
@@ -163,6 +183,7 @@ struct Making<'a> {
     state: Option<State>,
     /// This process's own oom_score_adj, to be restored.
     own_score: Option<String>,
+    pid_file: Option<PidFile>,
 }
 
 impl<'a> Making<'a> {
@@ -172,7 +193,7 @@ impl<'a> Making<'a> {
         id: &str,
         spec: &'a Spec<'a>,
         options: &'a CreateOptions,
-        console: Option<OwnedFd>,
+        console: Option<(OwnedFd, Console)>,
         barrier: bool,
     ) -> Result<Self, Error> {
         super::store::check_id(id)?;
@@ -181,11 +202,12 @@ impl<'a> Making<'a> {
         let activation = socket_activation();
         check_preserved(options.preserve_fds + activation.count)?;
         let notify = notify::wanted().then(|| store.options().root.join(id).join(NOTIFY_DIR));
+        let environment = environment_for_hooks(spec);
         let request = Request {
             id,
             bundle: &options.bundle,
             cgroup: &location,
-            console: if console.is_some() { Console::Socket } else { Console::Absent },
+            console: console.as_ref().map_or(Console::Absent, |(_, how)| *how),
             no_pivot: options.no_pivot,
             no_new_keyring: options.no_new_keyring,
             preserve_fds: options.preserve_fds,
@@ -194,20 +216,24 @@ impl<'a> Making<'a> {
             notify_dir: notify.as_deref(),
             pidfd_socket: options.pidfd_socket.is_some(),
             barrier,
+            environment: &environment,
         };
         let plan = trace_span!("lower").in_scope(|| lower(spec, &host, &request))?;
         warn_of(&plan);
+        tracing::debug!("{} steps for init, rootfs {}", plan.ops.len(), plan.rootfs.display());
         refuse_own_parameters(&plan)?;
         check_rootfs(&plan.rootfs)?;
         let agent = plan.seccomp_agent.as_deref().filter(|_| plan.seccomp.is_some());
         let descriptors = Descriptors {
-            console,
+            console: console.map(|(socket, _)| socket),
             start: None,
-            agent: agent.map(|p| connect_to("connect to the seccomp agent", p)).transpose()?,
+            agent: agent.map(|p| connect_to("failed to connect with seccomp agent", p)).transpose()?,
             pidfd: options.pidfd_socket.as_deref().map(|p| connect_to("connect to the pidfd socket", p)).transpose()?,
             timeline: None,
         };
         let container = trace_span!("claim the id").in_scope(|| store.claim(id))?;
+        tracing::debug!("claimed {}", container.path.display());
+        let pid_file = options.pid_file.as_deref().map(PidFile::prepare).transpose();
         if notify.is_some() {
             notify::make_directory(&container)?;
         }
@@ -222,7 +248,9 @@ impl<'a> Making<'a> {
             launched: None,
             state: None,
             own_score: None,
+            pid_file: None,
         };
+        making.pid_file = pid_file?;
         making.launch(&host, descriptors, barrier, preserve)?;
         Ok(making)
     }
@@ -253,8 +281,12 @@ impl<'a> Making<'a> {
         }
         let made = trace_span!("make the cgroup");
         let cgroup = self.cgroup.insert(made.in_scope(|| Cgroup::create(&host.layout, &self.location))?);
+        for (_, path) in &self.location.paths {
+            tracing::debug!("made the cgroup {}", path.display());
+        }
         if let Some(resources) = resources {
             trace_span!("set the limits").in_scope(|| cgroup.apply(resources))?;
+            tracing::debug!("set the limits");
         }
         let filter =
             |cgroup: &Cgroup| trace_span!("device filter").in_scope(|| cgroup.apply_devices(&self.plan.devices));
@@ -267,11 +299,13 @@ impl<'a> Making<'a> {
         entry.tasks.extend(classes);
         let launched = launch(&self.plan, &descriptors, &entry, preserve, &Place::Planned, Entering::ByEntry)?;
         let launched = self.launched.insert(launched);
+        tracing::debug!("init is process {}", launched.pid);
         // What takes long and is not needed before init runs anything but our own code is done while it is at work.
         launched.make_meanwhile(&self.plan)?;
         if meanwhile {
             filter(cgroup)?;
         }
+        tracing::debug!("the device rules are in force");
         Ok(())
     }
 
@@ -302,7 +336,11 @@ impl<'a> Making<'a> {
         let wanted =
             systemd::Wanted { id, resources: &resources, devices: &self.plan.devices, annotations: &annotations };
         let unit = trace_span!("systemd makes the unit");
+        tracing::debug!("init is process {}, and waits for its unit", launched.pid);
         let cgroup = unit.in_scope(|| systemd::start(&host.layout, &self.location, pid, &wanted))?;
+        if let Some(unit) = &self.location.unit {
+            tracing::debug!("systemd has made {} in {}", unit.name, unit.slice);
+        }
         self.cgroup = Some(cgroup);
         launched.proceed()?;
         Ok(launched.make_meanwhile(&self.plan)?)
@@ -346,7 +384,10 @@ impl<'a> Making<'a> {
                     trace_span!("hooks").in_scope(|| self.runtime_hooks())?;
                     self.launched()?.release()?;
                 }
-                Ok(Event::Ready) => return Ok(launched.set_limits(&self.plan.limits)?),
+                Ok(Event::Ready) => {
+                    tracing::debug!("init is ready");
+                    return Ok(launched.set_limits(&self.plan.limits)?);
+                }
                 Ok(Event::Executed) => return Err(self.died()),
                 Err(e) => return Err(e.into()),
             }
@@ -396,9 +437,13 @@ impl<'a> Making<'a> {
         let launched = self.launched()?;
         let container = self.container.as_ref().ok_or(Error::DoesNotExist)?;
         container.publish()?;
-        if let Some(path) = &self.options.pid_file {
-            write_pid_file(path, launched.pid)?;
+        tracing::debug!("the state is in {}", container.path.join(STATE_FILE).display());
+        let pid = launched.pid;
+        if let Some(file) = self.pid_file.take() {
+            file.publish(pid)?;
+            tracing::debug!("wrote the pid file");
         }
+        let launched = self.launched()?;
         if !self.plan.unattended {
             launched.release()?;
         }
@@ -435,6 +480,7 @@ impl<'a> Making<'a> {
             namespaces: self.plan.namespaces.all(),
             uid_mappings: self.plan.namespaces.maps.uid.clone(),
             process: defaults_for_exec(spec.process.as_ref()).into(),
+            surroundings: surroundings_for_exec(linux).map(Later::from),
             hooks: later_hooks(spec.hooks.as_ref()),
             seccomp: self.plan.seccomp.is_some(),
             resctrl: self.plan.resctrl.is_some(),
@@ -463,6 +509,7 @@ impl Drop for Making<'_> {
             mount.remove();
         }
         if let Some(path) = &self.options.pid_file {
+            // Published already, or never.
             let _ = std::fs::remove_file(path);
         }
         let _ = container.remove(None);
@@ -474,6 +521,16 @@ pub fn locate(spec: &Spec<'_>, host: &Host, id: &str, options: &StoreOptions) ->
     let path = spec.linux.as_ref().and_then(|l| l.cgroups_path.as_deref()).filter(|p| !p.is_empty());
     let rootless = options.rootless.unwrap_or_else(|| is_rootless_as(host.root));
     Ok(Location::resolve(&host.layout, options.driver, path, id, rootless)?)
+}
+
+/// This process's environment, if init has hooks of the host to run that have none.
+fn environment_for_hooks(spec: &Spec<'_>) -> Vec<u8> {
+    let hooks = spec.hooks.as_ref().and_then(|h| h.create_container.as_deref()).unwrap_or_default();
+    if !hooks.iter().any(|hook| hook.env.is_none()) {
+        return Vec::new();
+    }
+    let variables = std::env::vars_os();
+    variables.flat_map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat()).collect()
 }
 
 fn check_rootfs(rootfs: &Path) -> Result<(), Error> {

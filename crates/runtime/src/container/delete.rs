@@ -14,7 +14,7 @@ use super::process::ends;
 use super::state::{State, Status};
 use super::store::{CGROUP_LINK, Container, Store};
 use super::until_exit;
-use crate::launch::{HookRun, run_hooks};
+use crate::launch::{HookRun, run_one};
 
 /// How long a killed init may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,10 +39,10 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
     let status = container.status(&state, || false)?;
     match status {
         Status::Stopped => {}
-        Status::Created => kill_and_wait(&state)?,
+        Status::Created => kill_and_wait(&state, &cgroup)?,
         _ if force => {
             cgroup.kill_all()?;
-            kill_and_wait(&state)?;
+            kill_and_wait(&state, &cgroup)?;
         }
         _ => {
             let paused = matches!(cgroup.freezer_state(), Ok(rt_cgroups::FreezerState::Frozen));
@@ -55,9 +55,12 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
     Ok(())
 }
 
-fn kill_and_wait(state: &State) -> Result<(), Error> {
+fn kill_and_wait(state: &State, cgroup: &Cgroup) -> Result<(), Error> {
     let Some(init) = state.init()? else { return Ok(()) };
     let _ = pidfd_send_signal(&init, Signal::KILL);
+    tracing::debug!("killed init, process {}", state.pid);
+    // An engine may have frozen it, created or running.
+    cgroup.thaw_killed()?;
     match ends(&init, PATIENCE) {
         Ok(false) => Err(Error::InitStillRunning),
         _ => Ok(()),
@@ -79,6 +82,9 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
             systemd::stop(&location)?;
             cgroup.remove()?;
         }
+        for (_, path) in &location.paths {
+            tracing::debug!("removed the cgroup {}", path.display());
+        }
     }
     if state.is_none_or(|s| s.resctrl) {
         leave_resctrl(container)?;
@@ -94,20 +100,17 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
         if !hooks.is_empty() {
             let document = hook_state_of(state, "stopped");
             // The container is gone whatever they say (config.md "Poststop": log a warning, go on).
-            for hook in hooks {
-                let run = HookRun {
-                    kind: "poststop",
-                    hooks: std::slice::from_ref(hook),
-                    state: &document,
-                    directory: &state.bundle,
-                };
-                if let Err(e) = run_hooks(&run) {
+            let run = HookRun { kind: "poststop", hooks, state: &document, directory: &state.bundle };
+            for i in 0..hooks.len() {
+                if let Err(e) = run_one(&run, i) {
                     tracing::warn!("{e}");
                 }
             }
         }
     }
-    container.remove(state)
+    container.remove(state)?;
+    tracing::debug!("removed {}", container.path.display());
+    Ok(())
 }
 
 /// Removes what the container has of its own in resctrl; most have nothing.

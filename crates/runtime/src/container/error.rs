@@ -45,17 +45,21 @@ pub enum Error {
     TerminalWithoutSocket,
     #[error("cannot use console socket if rt will not detach or allocate tty")]
     SocketWithoutTerminal,
+    #[error("/process/terminal: open /dev/tty: {}", text(*.0))]
+    NoTerminal(Errno),
     #[error("unknown signal {0:?}")]
     UnknownSignal(String),
     #[error("{0}")]
     Spec(#[from] SpecError),
     #[error("{0}")]
     Launch(#[from] LaunchError),
-    #[error("/linux/resources{}: {source}", source.pointer().unwrap_or_default())]
+    #[error("{}{source}", before(&field_of(source)))]
     Cgroup {
         #[from]
         source: rt_cgroups::Error,
     },
+    #[error("--cgroup {path:?}: bad sub cgroup path: {source}")]
+    SubCgroup { path: String, source: rt_cgroups::Error },
     #[error("container init was OOM-killed (memory limit too low?){0}")]
     OomKilled(Reached),
     #[error("unable to stat preserved-fd {fd}: {}", text(*errno))]
@@ -76,6 +80,24 @@ pub enum Error {
     Damaged { id: String, path: PathBuf, message: String },
     #[error("--root must not be /")]
     RootIsSlash,
+}
+
+/// The field of the config that an error of a cgroup is about: a limit, or where the cgroup is; None if neither is to blame.
+fn field_of(e: &rt_cgroups::Error) -> Option<String> {
+    use rt_cgroups::Error as E;
+    match e {
+        E::InvalidPath { .. } | E::NotEmpty { .. } | E::Frozen { .. } | E::Threaded { .. } => {
+            Some("/linux/cgroupsPath".to_owned())
+        }
+        E::Call { action: "mkdir", .. } => Some("/linux/cgroupsPath".to_owned()),
+        E::Call { errno: Errno::NOTDIR | Errno::NAMETOOLONG, .. } => Some("/linux/cgroupsPath".to_owned()),
+        E::Annotation { key, .. } => Some(format!("/annotations/{}", key.replace('~', "~0").replace('/', "~1"))),
+        other => other.pointer().map(|pointer| format!("/linux/resources{pointer}")),
+    }
+}
+
+fn before(field: &Option<String>) -> String {
+    field.as_ref().map_or_else(String::new, |field| format!("{field}: "))
 }
 
 /// The kernel's words, where it had any.
@@ -116,9 +138,10 @@ impl Error {
     pub fn field(&self) -> Option<String> {
         match self {
             Error::Spec(e) => e.pointer().map(str::to_owned),
-            Error::Launch(e) => e.pointer().map(str::to_owned),
-            Error::Cgroup { source } => source.pointer().map(|p| format!("/linux/resources{p}")),
+            Error::Launch(e) => e.pointer().map(std::borrow::Cow::into_owned),
+            Error::Cgroup { source } => field_of(source),
             Error::NoResctrl => Some("/linux/intelRdt".to_owned()),
+            Error::NoTerminal(_) => Some("/process/terminal".to_owned()),
             Error::Resctrl { pointer, .. } => Some((*pointer).to_owned()),
             _ => None,
         }
@@ -129,9 +152,10 @@ impl Error {
         match self {
             Error::Spec(e) => e.errno(),
             Error::Launch(e) => e.errno(),
-            Error::Cgroup { source } => source.errno(),
+            Error::Cgroup { source } | Error::SubCgroup { source, .. } => source.errno(),
             Error::Resctrl { errno, .. } => Some(*errno),
             Error::PreservedFd { errno, .. } | Error::File { errno, .. } | Error::System { errno, .. } => Some(*errno),
+            Error::NoTerminal(errno) => Some(*errno),
             _ => None,
         }
     }
@@ -151,6 +175,9 @@ impl Error {
             ),
             Error::OomKilled(_) => Some("raise /linux/resources/memory/limit"),
             Error::TerminalWithoutSocket => Some("give --console-socket, or set /process/terminal to false"),
+            Error::NoTerminal(_) => Some(
+                "none of the standard streams is a terminal: set /process/terminal to false, or detach with --console-socket",
+            ),
             Error::SocketWithoutTerminal => Some("leave out --console-socket, or set /process/terminal to true"),
             _ => None,
         }
@@ -169,11 +196,13 @@ impl Error {
             Error::ExecWithoutArgs
             | Error::TerminalWithoutSocket
             | Error::SocketWithoutTerminal
+            | Error::NoTerminal(_)
             | Error::UnknownSignal(_)
             | Error::PreservedFd { .. }
             | Error::RootIsSlash => "invalid-argument",
             Error::Spec(_) => "invalid-config",
             Error::Launch(_) => "launch-failed",
+            Error::SubCgroup { .. } => "invalid-argument",
             Error::Cgroup { .. } | Error::NoCgroup(_) => "cgroup",
             Error::NoResctrl | Error::OutsideResctrl | Error::Resctrl { .. } => "resctrl",
             Error::OomKilled(_) => "oom-killed",

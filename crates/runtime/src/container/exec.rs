@@ -9,15 +9,17 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use serde::Deserialize;
 
-use super::create::warn_of;
+use super::create::{console, warn_of};
 use super::error::{Context, Error};
-use super::foreground::{self, Ending, explain};
+use super::foreground::{self, Awaited, Ending, explain};
 use super::inherited::{check_preserved, set_oom_score, write_oom_score};
-use super::pid_file::write_pid_file;
+use super::later::Later;
+use super::pid_file::PidFile;
 use super::process::{DYING, ends};
-use super::sockets::{connect_to, console_pair};
-use super::state::{State, Status};
+use super::sockets::connect_to;
+use super::state::{State, Status, Surroundings};
 use super::store::{Container, SECCOMP_FILE, Store};
+use super::terminal::Terminal;
 use super::until_exit;
 use crate::host;
 use crate::launch::{Descriptors, Entering, Event, LaunchError, Launched, Place, launch, timeline};
@@ -126,17 +128,13 @@ fn launch_in(
     options: &ExecOptions,
 ) -> Result<Ending, Error> {
     let terminal = process.terminal.unwrap_or(false);
-    let (console, ours) = match &options.console_socket {
-        Some(path) => (Some(connect_to("connect to the console socket", path)?), None),
-        None if terminal => console_pair().map(|(theirs, ours)| (Some(theirs), Some(ours)))?,
-        None => (None, None),
-    };
+    let (console, ours) = console(options.console_socket.as_deref(), terminal)?;
     check_preserved(options.preserve_fds)?;
     let request = Request {
         id: &container.id,
         bundle: &state.bundle,
         cgroup: &state.cgroup,
-        console: if console.is_some() { Console::Socket } else { Console::Absent },
+        console: console.as_ref().map_or(Console::Absent, |(_, how)| *how),
         no_pivot: false,
         no_new_keyring: false,
         preserve_fds: options.preserve_fds,
@@ -145,30 +143,32 @@ fn launch_in(
         notify_dir: None,
         pidfd_socket: options.pidfd_socket.is_some(),
         barrier: false,
+        environment: &[],
     };
     let program = if state.seccomp { Some(container.read(SECCOMP_FILE)?) } else { None };
     let exec = ExecRequest { request, namespaces: state.namespaces, seccomp: program.as_deref() };
     let agent = state.seccomp_agent.as_ref();
-    let linux = agent.map(|(path, metadata)| Linux {
-        seccomp: Some(Profile {
-            listener_path: Some(path.to_string_lossy().into_owned()),
-            listener_metadata: Some(metadata.clone()),
-            ..Profile::default()
-        }),
-        ..Linux::default()
+    let seccomp = agent.map(|(path, metadata)| Profile {
+        listener_path: Some(path.to_string_lossy().into_owned()),
+        listener_metadata: Some(metadata.clone()),
+        ..Profile::default()
     });
+    let surroundings = state.surroundings.as_ref().map(Later::read).transpose().map_err(|e| container.damaged(&e))?;
+    let Surroundings { personality, memory_policy } = surroundings.unwrap_or_default();
+    let linux = Some(Linux { seccomp, personality, memory_policy, ..Linux::default() });
     let annotations = state.annotations.iter().map(|(k, v)| (Text::from(k.as_str()), Text::from(v.as_str()))).collect();
     let spec = Spec { process: Some(process), linux, annotations: Some(annotations), ..Spec::default() };
     let host = host::probe_for_exec();
     let plan = tracing::trace_span!("lower").in_scope(|| lower_exec(&spec, &host, &exec))?;
     warn_of(&plan);
     let descriptors = Descriptors {
-        console,
+        console: console.map(|(socket, _)| socket),
         start: None,
-        agent: agent.map(|(p, _)| connect_to("connect to the seccomp agent", p)).transpose()?,
+        agent: agent.map(|(p, _)| connect_to("failed to connect with seccomp agent", p)).transpose()?,
         pidfd: options.pidfd_socket.as_deref().map(|p| connect_to("connect to the pidfd socket", p)).transpose()?,
         timeline: timeline::is_wanted().then(timeline::in_memory).transpose().doing("make a file for the timeline")?,
     };
+    let pid_file = options.pid_file.as_deref().map(PidFile::prepare).transpose()?;
     let subreaper = !options.no_subreaper && state.namespaces & rt_sys::clone::flags::NEWPID == 0;
     let signals = (!options.detach).then(|| foreground::Signals::take(subreaper)).transpose()?;
     // A user may move no processes between cgroups that only share a parent of root's: systemd does it for its units.
@@ -178,8 +178,9 @@ fn launch_in(
         _ if by_systemd => Entry { unified: None, tasks: Vec::new() },
         Some(below) => {
             let (controller, path) = below.split_once(':').map_or((None, below.as_str()), |(c, p)| (Some(c), p));
-            asked_for = cgroup.descend(controller, path)?;
-            asked_for.entry()?
+            let bad = |source| Error::SubCgroup { path: below.clone(), source };
+            asked_for = cgroup.descend(controller, path).map_err(bad)?;
+            asked_for.entry().map_err(bad)?
         }
         None => cgroup.entry()?,
     };
@@ -204,6 +205,7 @@ fn launch_in(
         other => other?,
     };
     drop(descriptors);
+    tracing::debug!("the process is {}", launched.pid);
     if by_systemd && let Err(e) = attach(&mut launched, state, options, beside_init) {
         launched.abort();
         return Err(e);
@@ -228,15 +230,21 @@ fn launch_in(
         }
     }
     launched.tell_timeline(false);
+    tracing::debug!("the program is executed");
     // Only now: to conmon this file is the sign of success.
-    if let Some(path) = &options.pid_file
-        && let Err(e) = write_pid_file(path, launched.pid)
+    if let Some(file) = pid_file
+        && let Err(e) = file.publish(launched.pid)
     {
         launched.abort();
         return Err(e);
     }
     let ending = match signals {
-        Some(signals) => foreground::wait((&launched.pidfd, launched.pid), signals, ours, None)?,
+        Some(signals) => {
+            let terminal = ours.map(|(socket, host)| Terminal::attach(&socket, host)).transpose()?;
+            let force = format!("`kill -KILL {}` ends it", launched.pid);
+            let awaited = Awaited { pidfd: &launched.pidfd, pid: launched.pid, force: &force };
+            foreground::wait(&awaited, signals, terminal, None)?
+        }
         None => Ending::Detached,
     };
     explain(ending, || cgroup.reached());
@@ -304,6 +312,12 @@ fn with_options<'a>(
     process.rlimits = process.rlimits.take().or(defaults.rlimits);
     process.no_new_privileges = process.no_new_privileges.or(defaults.no_new_privileges);
     process.oom_score_adj = process.oom_score_adj.or(defaults.oom_score_adj);
+    process.scheduler = process.scheduler.take().or(defaults.scheduler);
+    process.io_priority = process.io_priority.take().or(defaults.io_priority);
+    process.exec_cpu_affinity = process.exec_cpu_affinity.take().or(defaults.exec_cpu_affinity);
+    if let Some(umask) = defaults.user.and_then(|user| user.umask) {
+        process.user.get_or_insert_default().umask.get_or_insert(umask);
+    }
     let unset = |t: &Option<Text<'_>>| t.as_deref().is_none_or(str::is_empty);
     if unset(&process.apparmor_profile) && unset(&process.selinux_label) {
         process.apparmor_profile = defaults.apparmor_profile;

@@ -1,19 +1,18 @@
 //! Waiting for a process in the foreground: its end, the signals on the way to it, and its terminal.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use rt_cgroups::Reached;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::{Errno, read, write};
+use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 use super::error::{Context, Error};
 use super::notify::Proxy;
-use super::sockets::receive_master;
+use super::terminal::Terminal;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,15 +73,25 @@ impl Drop for Signals {
     }
 }
 
-/// Waits for the child behind `pidfd`, whose number is `pid` as long as nobody waits for it but us. `console` is the socket on which its terminal's master comes; readiness that
-/// the container notifies is passed on by `proxy`, as that of this process.
+/// A child to wait for.
+pub struct Awaited<'a> {
+    pub pidfd: &'a OwnedFd,
+    /// Its number, which is its own as long as nobody else waits for it.
+    pub pid: i32,
+    /// How to end it by force, for a person whose signals have no effect.
+    pub force: &'a str,
+}
+
+/// Waits for the child. `terminal` is relayed to it meanwhile; readiness that the container notifies is passed on by `proxy`, as that of
+/// this process.
 pub fn wait(
-    (pidfd, pid): (&OwnedFd, i32),
+    awaited: &Awaited<'_>,
     signals: Signals,
-    console: Option<OwnedFd>,
+    mut terminal: Option<Terminal>,
     proxy: Option<&Proxy>,
 ) -> Result<Ending, Error> {
-    let mut terminal = console.map(|socket| Terminal::attach(&socket)).transpose()?;
+    let Awaited { pidfd, pid, .. } = *awaited;
+    let mut passed_on = 0;
     loop {
         let mut fds = vec![PollFd::new(&signals.fd, PollFlags::IN), PollFd::new(pidfd, PollFlags::IN)];
         fds.extend(proxy.map(|p| PollFd::from_borrowed_fd(p.socket(), PollFlags::IN)));
@@ -90,13 +99,14 @@ pub fn wait(
         if let Some(terminal) = &terminal {
             terminal.interests(&mut fds);
         }
-        match poll(&mut fds, None) {
+        let pause = terminal.as_ref().and_then(Terminal::next_end_of_input);
+        match poll(&mut fds, pause.as_ref()) {
             Err(Errno::INTR) => continue,
             other => other.doing("wait for the container")?,
         };
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(fds);
-        let children = ready[0] && forward(&signals, pidfd, terminal.as_ref());
+        let children = ready[0] && forward(&signals, awaited, terminal.as_ref(), &mut passed_on);
         if let Some(proxy) = proxy.filter(|_| ready[2])
             && let Err(e) = proxy.relay(std::process::id() as i32)
         {
@@ -145,9 +155,9 @@ fn reap(pidfd: &OwnedFd) -> Result<Option<Ending>, Error> {
     Ok(None)
 }
 
-/// Passes signals on. SIGCHLD and SIGWINCH are about us; SIGURG is what Go's scheduler sends to everybody. Returns whether children
-/// have ended.
-fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> bool {
+/// Passes signals on; `passed_on` has those that were, bit n-1 for signal n. SIGCHLD and SIGWINCH are about us; SIGURG is what Go's
+/// scheduler sends to everybody. Returns whether children have ended.
+fn forward(signals: &Signals, awaited: &Awaited<'_>, terminal: Option<&Terminal>, passed_on: &mut u64) -> bool {
     let mut children = false;
     while let Ok(Some(info)) = signals.fd.read_signal() {
         match Signal::try_from(info.ssi_signo as i32) {
@@ -158,10 +168,18 @@ fn forward(signals: &Signals, pidfd: &OwnedFd, terminal: Option<&Terminal>) -> b
                     terminal.resize();
                 }
             }
-            _ => {
+            known => {
                 // SAFETY: any number that a signalfd delivers is one of a signal.
                 let signal = unsafe { rustix::process::Signal::from_raw_unchecked(info.ssi_signo as i32) };
-                let _ = rustix::process::pidfd_send_signal(pidfd, signal);
+                let _ = rustix::process::pidfd_send_signal(awaited.pidfd, signal);
+                let bit = 1_u64 << ((info.ssi_signo - 1) & 63);
+                if let Ok(asks_to_end @ (Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT | Signal::SIGHUP)) = known
+                    && *passed_on & bit != 0
+                {
+                    let text = format!("rt: {asks_to_end} was passed on and has not ended it: {}\r\n", awaited.force);
+                    let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
+                }
+                *passed_on |= bit;
             }
         }
     }
@@ -180,102 +198,4 @@ fn reap_others(awaited: i32) {
             return;
         }
     }
-}
-
-/// Our terminal in raw mode, relayed to the container's.
-struct Terminal {
-    master: OwnedFd,
-    saved: Option<Termios>,
-    input_open: bool,
-    master_open: bool,
-}
-
-fn stdin() -> BorrowedFd<'static> {
-    rustix::stdio::stdin()
-}
-
-impl Terminal {
-    fn attach(socket: &OwnedFd) -> Result<Terminal, Error> {
-        let master = receive_master(socket)?;
-        let saved = tcgetattr(stdin()).ok();
-        if let Some(saved) = &saved {
-            let mut raw = saved.clone();
-            raw.make_raw();
-            tcsetattr(stdin(), OptionalActions::Now, &raw).doing("make the terminal raw")?;
-        }
-        let terminal = Terminal { master, saved, input_open: true, master_open: true };
-        terminal.resize();
-        Ok(terminal)
-    }
-
-    fn resize(&self) {
-        if let Ok(size) = tcgetwinsize(stdin()) {
-            let _ = tcsetwinsize(&self.master, size);
-        }
-    }
-
-    fn interests<'f>(&'f self, fds: &mut Vec<PollFd<'f>>) {
-        let wanted = |open| if open { PollFlags::IN } else { PollFlags::empty() };
-        fds.push(PollFd::from_borrowed_fd(self.master.as_fd(), wanted(self.master_open)));
-        if self.input_open {
-            fds.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
-        }
-    }
-
-    fn relay(&mut self, ready: &[bool]) {
-        if ready.first() == Some(&true) && self.master_open {
-            // EIO: nobody has the other side open.
-            self.master_open = copy(self.master.as_fd(), rustix::stdio::stdout());
-        }
-        if ready.get(1) == Some(&true) && !copy(stdin(), self.master.as_fd()) {
-            self.input_open = false;
-            // A pipe's end is an end of file typed into the terminal.
-            let _ = write(&self.master, b"\x04");
-        }
-    }
-
-    /// What the program wrote last.
-    fn drain(&mut self) {
-        loop {
-            let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
-            let now = rustix::event::Timespec::default();
-            let ready =
-                matches!(poll(&mut fds, Some(&now)), Ok(n) if n > 0) && fds[0].revents().contains(PollFlags::IN);
-            if !ready || !copy(self.master.as_fd(), rustix::stdio::stdout()) {
-                return;
-            }
-        }
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        if let Some(saved) = &self.saved {
-            let _ = tcsetattr(stdin(), OptionalActions::Now, saved);
-        }
-    }
-}
-
-/// Copies what is there; false at the end.
-fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
-    let mut space = [0_u8; 8192];
-    let n = match read(from, &mut space) {
-        Ok(0) => return false,
-        Ok(n) => n,
-        Err(Errno::INTR | Errno::AGAIN) => return true,
-        Err(_) => return false,
-    };
-    let mut rest = &space[..n];
-    while !rest.is_empty() {
-        match write(to, rest) {
-            Ok(n) => rest = &rest[n..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let mut fds = [PollFd::from_borrowed_fd(to, PollFlags::OUT)];
-                let _ = poll(&mut fds, None);
-            }
-            Err(_) => return false,
-        }
-    }
-    true
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::spec::{Hooks, Process, Spec, Text};
+use super::state::Surroundings;
+use crate::spec::{
+    CpuAffinity, Hooks, IoPriority, Linux, List, MemoryPolicy, Personality, Process, Scheduler, Spec, Text, User,
+};
 
 /// The annotations, for `state` and hooks.
 pub fn owned_annotations(spec: &Spec<'_>) -> BTreeMap<String, String> {
@@ -12,8 +15,6 @@ pub fn owned_annotations(spec: &Spec<'_>) -> BTreeMap<String, String> {
 /// What an exec'd process takes from the container's where it says nothing itself.
 pub fn defaults_for_exec(process: Option<&Process<'_>>) -> Process<'static> {
     let Some(p) = process else { return Process::default() };
-    let own = |t: &Option<Text<'_>>| t.clone().map(Text::into_owned);
-    let texts = |l: &Option<Vec<Text<'_>>>| l.as_ref().map(|l| l.iter().cloned().map(Text::into_owned).collect());
     Process {
         capabilities: p.capabilities.as_ref().map(|c| crate::spec::Capabilities {
             bounding: texts(&c.bounding),
@@ -31,18 +32,52 @@ pub fn defaults_for_exec(process: Option<&Process<'_>>) -> Process<'static> {
         apparmor_profile: own(&p.apparmor_profile),
         selinux_label: own(&p.selinux_label),
         oom_score_adj: p.oom_score_adj,
+        user: p.user.as_ref().and_then(|user| user.umask).map(|umask| User { umask: Some(umask), ..User::default() }),
+        scheduler: p.scheduler.as_ref().map(|s| Scheduler {
+            policy: own(&s.policy),
+            nice: s.nice,
+            priority: s.priority,
+            flags: texts(&s.flags),
+            runtime: s.runtime,
+            deadline: s.deadline,
+            period: s.period,
+        }),
+        io_priority: p.io_priority.as_ref().map(|io| IoPriority { class: own(&io.class), priority: io.priority }),
+        exec_cpu_affinity: p
+            .exec_cpu_affinity
+            .as_ref()
+            .map(|cpus| CpuAffinity { initial: own(&cpus.initial), last: own(&cpus.last) }),
         ..Process::default()
     }
 }
 
+/// What of /linux an exec'd process gets; None if the config has nothing of it.
+pub fn surroundings_for_exec(linux: Option<&Linux<'_>>) -> Option<Surroundings> {
+    let linux = linux.filter(|linux| linux.personality.is_some() || linux.memory_policy.is_some())?;
+    Some(Surroundings {
+        personality: linux.personality.as_ref().map(|p| Personality { domain: own(&p.domain), flags: texts(&p.flags) }),
+        memory_policy: linux.memory_policy.as_ref().map(|p| MemoryPolicy {
+            mode: own(&p.mode),
+            nodes: own(&p.nodes),
+            flags: texts(&p.flags),
+        }),
+    })
+}
+
+fn own(text: &Option<Text<'_>>) -> Option<Text<'static>> {
+    text.clone().map(Text::into_owned)
+}
+
+fn texts(list: &List<Text<'_>>) -> List<Text<'static>> {
+    list.as_ref().map(|list| list.iter().cloned().map(Text::into_owned).collect())
+}
+
 /// poststart and poststop, which outlive this command.
 pub fn later_hooks(hooks: Option<&Hooks<'_>>) -> Hooks<'static> {
-    let own = |list: &Option<Vec<crate::spec::Hook<'_>>>| {
+    let own_list = |list: &List<crate::spec::Hook<'_>>| {
         list.as_ref().map(|hooks| {
-            let texts =
-                |l: &Option<Vec<Text<'_>>>| l.as_ref().map(|l| l.iter().cloned().map(Text::into_owned).collect());
             let own_hook = |h: &crate::spec::Hook<'_>| crate::spec::Hook {
-                path: h.path.clone().map(Text::into_owned),
+                path: own(&h.path),
                 args: texts(&h.args),
                 env: texts(&h.env),
                 timeout: h.timeout,
@@ -51,8 +86,8 @@ pub fn later_hooks(hooks: Option<&Hooks<'_>>) -> Hooks<'static> {
         })
     };
     Hooks {
-        poststart: hooks.and_then(|h| own(&h.poststart)),
-        poststop: hooks.and_then(|h| own(&h.poststop)),
+        poststart: hooks.and_then(|h| own_list(&h.poststart)),
+        poststop: hooks.and_then(|h| own_list(&h.poststop)),
         ..Hooks::default()
     }
 }

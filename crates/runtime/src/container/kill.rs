@@ -63,6 +63,7 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<(), Error
         }
     }
     send(&init, signal)?;
+    tracing::debug!("sent signal {signal} to init, process {}", state.pid);
     if signal == SIGKILL {
         cgroup()?.thaw_killed()?;
     }

@@ -26,6 +26,7 @@ mod sockets;
 mod start;
 mod state;
 mod store;
+mod terminal;
 mod time;
 
 /// Leaves what a command still has in the end to the end of the process, which closes descriptors, gives up locks and takes back

@@ -22,7 +22,11 @@ pub fn pause(store: &Store, id: &str) -> Result<(), Error> {
                 cgroup.thaw_killed()?;
                 Err(Error::NotRunning)
             }
-            other => Ok(other?),
+            other => {
+                other?;
+                tracing::debug!("froze the container");
+                Ok(())
+            }
         },
         Status::Paused => Err(Error::Paused),
         Status::Stopped => Err(Error::NotRunning),
@@ -40,7 +44,11 @@ pub fn resume(store: &Store, id: &str) -> Result<(), Error> {
     let state = container.state()?;
     let cgroup = Cgroup::open(&state.cgroup)?;
     match container.status(&state, || matches!(cgroup.freezer_state(), Ok(FreezerState::Frozen)))? {
-        Status::Paused => Ok(cgroup.thaw()?),
+        Status::Paused => {
+            cgroup.thaw()?;
+            tracing::debug!("thawed the container");
+            Ok(())
+        }
         // In runc's words, for a stopped container, too.
         Status::Stopped | Status::Running | Status::Created => Err(Error::NotPaused),
     }

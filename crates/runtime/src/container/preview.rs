@@ -84,6 +84,7 @@ fn lower_for_show(spec: &Spec<'_>, store: &StoreOptions, options: &CreateOptions
         notify_dir: None,
         pidfd_socket: false,
         barrier: true,
+        environment: &[],
     };
     let plan = lower(spec, &host, &request)?;
     Ok((plan, location))

@@ -46,6 +46,7 @@ pub fn start(store: &Store, id: &str) -> Result<(), Error> {
     // A container that cannot run its program is over; what is left of it is for `delete`.
     container.forget(START_SOCKET)?;
     opened?;
+    tracing::debug!("the program of init, process {}, is executed", state.pid);
     // A hook may use the runtime itself.
     container.unlock()?;
     if let Err(e) = poststart(&state) {
@@ -86,7 +87,7 @@ fn open_barrier(socket: &OwnedFd, state: &State) -> Result<(), Error> {
         if report.kind == Kind::Failed {
             let late = state.late_ops.iter().find(|op| op.index == report.op);
             return Err(match late {
-                Some(op) => from_late_report(op, &report, detail).into(),
+                Some(op) => from_late_report(op, &report, detail, socket).into(),
                 None => {
                     Error::System { what: "start the container", errno: Errno::from_raw_os_error(report.errno as i32) }
                 }

@@ -11,7 +11,7 @@ use super::error::{Context, Error};
 use super::later::Later;
 use super::process::{Stat, open};
 use crate::launch::LateOp;
-use crate::spec::{Hooks, IdMapping, Process};
+use crate::spec::{Hooks, IdMapping, MemoryPolicy, Personality, Process};
 
 /// The state of a container.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub struct State {
     pub uid_mappings: Vec<IdMapping>,
     /// Defaults for processes executed in it.
     pub process: Later<Process<'static>>,
+    /// What else of the config every process of the container has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surroundings: Option<Later<Surroundings>>,
     /// poststart and poststop.
     #[serde(default)]
     pub hooks: Hooks<'static>,
@@ -58,6 +61,18 @@ pub struct State {
     /// What may still fail at start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late_ops: Vec<LateOp>,
+}
+
+/// Fields of /linux that belong to a process and not to a namespace or a cgroup: an executed process gets them, too.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Surroundings {
+    /// /linux/personality.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub personality: Option<Personality<'static>>,
+    /// /linux/memoryPolicy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_policy: Option<MemoryPolicy<'static>>,
 }
 
 /// The status of a container (runtime-spec, runtime.md "State"; `paused` is every runtime's extension).

@@ -5,7 +5,7 @@ mod check;
 use std::sync::OnceLock;
 
 use rt_cgroups::Layout;
-use rustix::fs::readlink;
+use rustix::fs::{Access, access, readlink};
 
 use crate::plan::Host;
 
@@ -13,13 +13,14 @@ pub use check::{Finding, check};
 
 /// Looks at the host. Only reads.
 pub fn probe() -> Result<Host, rt_cgroups::Error> {
-    Ok(Host { layout: Layout::detect()?, first_user_namespace: in_first_user_namespace(), ..probe_for_exec() })
+    let kcore = access(c"/proc/kcore", Access::EXISTS).is_ok();
+    Ok(Host { layout: Layout::detect()?, first_user_namespace: in_first_user_namespace(), kcore, ..probe_for_exec() })
 }
 
 /// The same for a process in a container that exists, to which neither how cgroups are mounted nor the user
 /// namespace matters.
 pub fn probe_for_exec() -> Host {
-    Host { layout: Layout::None, root: rustix::process::geteuid().is_root(), first_user_namespace: false }
+    Host { layout: Layout::None, root: rustix::process::geteuid().is_root(), first_user_namespace: false, kcore: false }
 }
 
 /// Whether no right to manage cgroups is to be assumed: for another user than root, and in a user namespace (runc's rule).

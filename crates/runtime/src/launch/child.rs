@@ -8,15 +8,20 @@ use rt_sys::clone::{flags, spawn};
 use rt_sys::exec::{exit, fexecve};
 use rt_sys::process::set_namespace;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{Errno, write};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{
-    CapabilitySet, capabilities, set_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, UnshareFlags, capabilities, set_capabilities, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid, unshare_unsafe,
 };
 
 /// The report's op index for failures before the stub runs; `Step` and the number below tell which.
 pub const BEFORE_STUB: u32 = u32::MAX;
+
+/// The report's op index for the first namespace to be joined; the others follow.
+pub const FIRST_JOIN: u32 = 1 << 31;
 
 /// Everything the child needs, made by the parent beforehand.
 pub struct Child<'a> {
@@ -30,6 +35,8 @@ pub struct Child<'a> {
     pub await_maps: bool,
     /// Become user and group 0 of the user namespace.
     pub become_root: bool,
+    /// Lines for /proc/self/timens_offsets, to be written while the process is still the caller's to /proc.
+    pub time_offsets: Option<&'a [u8]>,
     /// The child's end of the report socket.
     pub socket: BorrowedFd<'a>,
     /// The stub and its arguments.
@@ -57,9 +64,20 @@ pub struct Second<'a> {
 pub unsafe extern "C" fn first(arg: *mut c_void) -> ! {
     // SAFETY: the contract above.
     let child = unsafe { &mut *arg.cast::<Child<'_>>() };
-    for (fd, kinds) in child.joins {
-        if let Err(errno) = join(*fd, *kinds) {
-            fail(child, Step::Source, errno);
+    // What the user namespace does not own takes the caller's rights; what it owns may take its rights, which come with it, last.
+    let mut refused = 0_u32;
+    for (i, (fd, kinds)) in child.joins.iter().enumerate() {
+        match join(*fd, *kinds) {
+            Ok(()) => {}
+            Err(Errno::PERM) if i < 32 && i + 1 < child.joins.len() => refused |= 1 << i,
+            Err(errno) => fail_join(child, i, errno),
+        }
+    }
+    for (i, (fd, kinds)) in child.joins.iter().enumerate().filter(|(i, _)| *i < 32) {
+        if refused >> i & 1 == 1
+            && let Err(errno) = join(*fd, *kinds)
+        {
+            fail_join(child, i, errno);
         }
     }
     let Some(second) = &mut child.second else { run_stub(child) };
@@ -94,6 +112,14 @@ fn become_root() -> Result<(), Errno> {
     set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
 }
 
+/// Leaves for a new time namespace, into which the process will go later, and sets its clocks (time_namespaces(7)).
+fn set_time_offsets(text: &[u8]) -> Result<(), Errno> {
+    // SAFETY: this decides about children alone; memory, descriptors and the file system context are not unshared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWTIME) }?;
+    let file = openat(CWD, c"/proc/self/timens_offsets", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    write(&file, text).map(drop)
+}
+
 fn run_stub(child: &Child<'_>) -> ! {
     if child.await_maps {
         let mut go = [0_u8; 1];
@@ -109,6 +135,11 @@ fn run_stub(child: &Child<'_>) -> ! {
         && let Err(errno) = set_namespace(fd, flags::NEWCGROUP)
     {
         fail(child, Step::Source, errno);
+    }
+    if let Some(text) = child.time_offsets
+        && let Err(errno) = set_time_offsets(text)
+    {
+        fail(child, Step::Write, errno);
     }
     if child.become_root
         && let Err(errno) = become_root()
@@ -127,8 +158,17 @@ fn run_stub(child: &Child<'_>) -> ! {
     fail(child, Step::LoadPlan, errno)
 }
 
+/// Reports which of the namespaces could not be joined, in place of an op.
+fn fail_join(child: &Child<'_>, index: usize, errno: Errno) -> ! {
+    fail_at(child, FIRST_JOIN.saturating_add(index as u32), Step::Source, errno)
+}
+
 fn fail(child: &Child<'_>, step: Step, errno: Errno) -> ! {
-    let report = Report { kind: Kind::Failed, op: BEFORE_STUB, step, errno: errno.raw_os_error() as u32 };
+    fail_at(child, BEFORE_STUB, step, errno)
+}
+
+fn fail_at(child: &Child<'_>, op: u32, step: Step, errno: Errno) -> ! {
+    let report = Report { kind: Kind::Failed, op, step, errno: errno.raw_os_error() as u32 };
     let _ = send(child.socket.as_fd(), &report.encode(), SendFlags::NOSIGNAL);
     exit(255)
 }

@@ -1,10 +1,15 @@
 //! What can go wrong while a process is launched, in the words of the field that caused it.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use rt_init::report::{Report, Step};
+use rt_init::op::flag;
+use rt_init::report::{HEAD, MAX_DETAIL, Report, Step};
+use rt_init::wire::strings;
 use rt_sys::errno::text;
-use rustix::io::Errno;
+use rustix::fd::OwnedFd;
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvFlags, recv};
 
 use crate::plan::{Op, limit_name};
 use crate::spec::Pointer;
@@ -32,6 +37,18 @@ pub enum LaunchError {
         /// Why it failed.
         errno: Errno,
     },
+    /// A namespace that cannot be joined.
+    #[error("{pointer}/path: join the {kind} namespace {path:?}: {}", text(*errno))]
+    Join {
+        /// Its entry in the config.
+        pointer: String,
+        /// Its kind, as in the config.
+        kind: &'static str,
+        /// Its file.
+        path: String,
+        /// Why it cannot be joined.
+        errno: Errno,
+    },
     /// An op of init.
     #[error("{message}")]
     Op {
@@ -43,12 +60,24 @@ pub enum LaunchError {
         errno: Option<Errno>,
     },
     /// A hook that the parent ran.
-    #[error("{pointer}: hook {path:?}: {how}")]
+    #[error("/hooks/{kind}/{index}: error running {kind} hook #{index}: {path:?}: {how}")]
     Hook {
-        /// The hook's place in the config.
-        pointer: String,
+        /// The kind, as in config.json.
+        kind: &'static str,
+        /// Its place among those of its kind.
+        index: usize,
         /// Its program.
         path: String,
+        /// What became of it.
+        how: String,
+    },
+    /// A program that maps ids for an ordinary user.
+    #[error("{pointer}: {program:?}: {how}")]
+    Helper {
+        /// The field.
+        pointer: &'static str,
+        /// The program.
+        program: &'static str,
         /// What became of it.
         how: String,
     },
@@ -67,11 +96,12 @@ impl LaunchError {
     }
 
     /// The field the error is about.
-    pub fn pointer(&self) -> Option<&str> {
+    pub fn pointer(&self) -> Option<Cow<'_, str>> {
         match self {
-            LaunchError::Named { pointer, .. }
-            | LaunchError::Op { pointer, .. }
-            | LaunchError::Hook { pointer, .. } => Some(pointer),
+            LaunchError::Named { pointer, .. } | LaunchError::Op { pointer, .. } => Some(pointer.into()),
+            LaunchError::Hook { kind, index, .. } => Some(format!("/hooks/{kind}/{index}").into()),
+            LaunchError::Join { pointer, .. } => Some(format!("{pointer}/path").into()),
+            LaunchError::Helper { pointer, .. } => Some((*pointer).into()),
             _ => None,
         }
     }
@@ -79,7 +109,9 @@ impl LaunchError {
     /// The errno behind it.
     pub fn errno(&self) -> Option<Errno> {
         match self {
-            LaunchError::Parent { errno, .. } | LaunchError::Named { errno, .. } => Some(*errno),
+            LaunchError::Parent { errno, .. } | LaunchError::Named { errno, .. } | LaunchError::Join { errno, .. } => {
+                Some(*errno)
+            }
             LaunchError::Op { errno, .. } => *errno,
             _ => None,
         }
@@ -87,13 +119,15 @@ impl LaunchError {
 
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<&'static str> {
-        match (self.pointer()?, self.errno()?) {
+        match (&*self.pointer()?, self.errno()?) {
             (p, Errno::NOENT) if p.starts_with("/mounts/") => {
                 Some("the source is looked up on the host; create it, or drop the mount")
             }
             (p, Errno::NOTDIR) if p.starts_with("/mounts/") => {
                 Some("a directory can be mounted on a directory only, and a file on a file")
             }
+            // Its own sentence says which file is missing.
+            ("/process/args", Errno::NOENT | Errno::NOEXEC) => None,
             (p, Errno::NOENT) if p.starts_with("/process/args") => {
                 Some("the program is looked up inside the rootfs, in the PATH of /process/env")
             }
@@ -103,7 +137,13 @@ impl LaunchError {
             (p, Errno::NOEXEC) if p.starts_with("/process/args") => {
                 Some("the file is no program for this machine: a wrong architecture, or a script without #!")
             }
+            (p, Errno::INVAL) if p.starts_with("/linux/namespaces/") => {
+                Some("the file is a namespace of another kind; /proc/PID/ns has one for each")
+            }
             (p, Errno::NOENT) if p.starts_with("/root/path") => Some("the path is relative to the bundle"),
+            ("/process/selinuxLabel" | "/process/apparmorProfile", Errno::NOENT | Errno::INVAL) => {
+                Some("leave the field out, or turn the security module on; `rt check` says whether this host has it")
+            }
             (p, Errno::PERM) if p.starts_with("/process/rlimits") => {
                 Some("raising a hard limit takes CAP_SYS_RESOURCE, and no RLIMIT_NOFILE is above /proc/sys/fs/nr_open")
             }
@@ -128,19 +168,79 @@ pub struct LateOp {
 
 /// The error of a report about `op`.
 pub fn from_report(op: &Op, at: Pointer, report: &Report, detail: &[u8]) -> LaunchError {
+    if let Op::Sysctl { path, .. } = op {
+        let key = path.0.to_string_lossy().trim_start_matches("sys/").replace('/', ".");
+        return explain(&what(op), format!("{at}/{key}"), report, detail);
+    }
+    if let Op::Mount { fstype, flags, .. } = op
+        && flags & flag::REAL_DIRECTORY != 0
+        && report.step == Step::Target
+    {
+        // Users know this sentence.
+        let what = format!("{}: filesystem {:?} must be mounted on ordinary directory", what(op), fstype.0);
+        return explain(&what, at.to_string(), report, detail);
+    }
+    if let Some(module) = missing_module(&at.to_string()) {
+        return explain(&format!("{module}: {}", what(op)), at.to_string(), report, detail);
+    }
+    if matches!(op, Op::MemoryPolicy { .. }) {
+        return explain("invalid memory policy", at.to_string(), report, detail);
+    }
     if let Op::FindProgram { file, search } = op {
         return not_found(&file.0.to_string_lossy(), search.0.is_empty(), at, report);
     }
     explain(&what(op), at.to_string(), report, detail)
 }
 
-/// The error of a report about an op after the start barrier.
-pub fn from_late_report(op: &LateOp, report: &Report, detail: &[u8]) -> LaunchError {
+/// The error of a report about an op after the start barrier, which came over `peer`.
+pub fn from_late_report(op: &LateOp, report: &Report, detail: &[u8], peer: &OwnedFd) -> LaunchError {
+    if op.what.starts_with(EXEC) {
+        let errno = Errno::from_raw_os_error(report.errno as i32);
+        return of_program(&op.what, op.pointer.clone(), errno, &next_report(peer));
+    }
     explain(&op.what, op.pointer.clone(), report, detail)
+}
+
+/// How [`what`] begins for the op that executes the program.
+const EXEC: &str = "exec ";
+
+/// The detail of the next report; empty if there is none.
+pub fn next_report(peer: &OwnedFd) -> Vec<u8> {
+    let mut message = [0_u8; HEAD + MAX_DETAIL];
+    let received = retry_on_intr(|| recv(peer, &mut message[..], RecvFlags::empty()));
+    let detail = received.ok().and_then(|(n, _)| Report::decode(message.get(..n)?)).map(|(_, detail)| detail.to_vec());
+    detail.unwrap_or_default()
+}
+
+/// The error of a program that was found and could not be executed; `read` is what init knows of the file.
+pub fn of_program(what: &str, pointer: String, errno: Errno, read: &[u8]) -> LaunchError {
+    // The kernel has these for what is wrong with the file, and others for what is wrong with the process.
+    let by_file = matches!(errno, Errno::NOENT | Errno::NOEXEC | Errno::LIBBAD | Errno::INVAL);
+    let why = if by_file { crate::program::explain(read) } else { None };
+    let message = format!("{pointer}: {}: {}", why.as_deref().unwrap_or(what), text(errno));
+    LaunchError::Op { pointer, message, errno: Some(errno) }
+}
+
+/// Of a field for a security module that this host does not have: how that is said.
+fn missing_module(pointer: &str) -> Option<&'static str> {
+    let lacks = |path: &str| !std::path::Path::new(path).exists();
+    match pointer {
+        "/process/selinuxLabel" if lacks("/sys/fs/selinux/enforce") => {
+            Some("selinux label is specified in config, but selinux is disabled or not supported")
+        }
+        "/process/apparmorProfile" if lacks("/sys/kernel/security/apparmor") => {
+            Some("apparmor profile is specified in config, but apparmor is disabled or not supported")
+        }
+        _ => None,
+    }
 }
 
 fn explain(what: &str, pointer: String, report: &Report, detail: &[u8]) -> LaunchError {
     let mut message = format!("{pointer}: {what}");
+    // Engines and their users look for these words.
+    if let Some((kind, index)) = pointer.strip_prefix("/hooks/").and_then(|rest| rest.split_once('/')) {
+        message = format!("{pointer}: error running {kind} hook #{index}: {what}");
+    }
     let detail = String::from_utf8_lossy(detail);
     let errno = match report.step {
         Step::HookExit => {
@@ -199,9 +299,18 @@ pub fn what(op: &Op) -> String {
         Op::Mask { path } => format!("mask {:?}", path.0),
         Op::ReadOnly { path } => format!("make {:?} read-only", path.0),
         Op::Attributes { path, .. } => format!("set the mount attributes of {:?}", path.0),
-        Op::Sysctl { path, .. } => format!("write {:?} below /proc", path.0),
+        Op::Sysctl { path, value } => {
+            let value = String::from_utf8_lossy(&value.0);
+            format!("write {value:?} to /proc/{}", path.0.to_string_lossy())
+        }
+        Op::SessionKeyring { label, .. } if !label.0.is_empty() => {
+            format!("label the session keyring {:?}", label.0)
+        }
+        Op::SessionKeyring { .. } => "join a new session keyring".to_owned(),
         Op::Hook { path, .. } => format!("hook {:?}", path.0),
-        Op::Exec { .. } => "exec".to_owned(),
+        Op::Exec { argv, .. } => {
+            format!("{EXEC}{}", strings(&argv.0).next().unwrap_or_default().to_string_lossy())
+        }
         Op::WorkingDirectory { path, .. } => format!("chdir to {:?}", path.0),
         Op::PivotRoot { .. } => "pivot_root".to_owned(),
         Op::MoveRoot {} => "move the rootfs over /".to_owned(),

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,6 +11,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::LaunchError;
+use crate::caller::command;
 use crate::spec::Hook;
 
 /// Hooks of one kind, and what they get.
@@ -27,30 +28,42 @@ pub struct HookRun<'a> {
 
 /// Runs the hooks one after another; the first failure ends it.
 pub fn run_hooks(run: &HookRun<'_>) -> Result<(), LaunchError> {
-    for (i, hook) in run.hooks.iter().enumerate() {
-        run_hook(hook, run).map_err(|how| LaunchError::Hook {
-            pointer: format!("/hooks/{}/{i}", run.kind),
-            path: hook.path.as_deref().unwrap_or_default().to_owned(),
-            how,
-        })?;
+    for i in 0..run.hooks.len() {
+        run_one(run, i)?;
     }
     Ok(())
 }
 
+/// Runs hook number `i` alone.
+pub fn run_one(run: &HookRun<'_>, i: usize) -> Result<(), LaunchError> {
+    let Some(hook) = run.hooks.get(i) else { return Ok(()) };
+    let path = hook.path.as_deref().unwrap_or_default();
+    tracing::debug!("running {} hook #{i}: {path}", run.kind);
+    let began = Instant::now();
+    let ended = run_hook(hook, run);
+    tracing::debug!("{} hook #{i} has ended after {} ms", run.kind, began.elapsed().as_millis());
+    ended.map_err(|how| {
+        let path = path.to_owned();
+        LaunchError::Hook { kind: run.kind, index: i, path, how }
+    })
+}
+
 fn run_hook(hook: &Hook<'_>, run: &HookRun<'_>) -> Result<(), String> {
-    let mut command = Command::new(hook.path.as_deref().unwrap_or_default());
+    let mut command = command(hook.path.as_deref().unwrap_or_default());
     if let Some((name, rest)) = hook.args.as_deref().and_then(<[_]>::split_first) {
         command.arg0(&**name).args(rest.iter().map(|a| &**a));
     }
-    command.env_clear();
-    for entry in hook.env.as_deref().unwrap_or_default() {
-        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-        command.env(name, value);
+    // Without `env` a hook of the host has the runtime's environment, as with runc and crun: hooks that are shell scripts rely on PATH.
+    if let Some(env) = hook.env.as_deref().filter(|env| !env.is_empty()) {
+        command.env_clear();
+        command.envs(env.iter().map(|entry| entry.split_once('=').unwrap_or((entry, ""))));
     }
     let text = |e: std::io::Error| {
         rustix::io::Errno::from_io_error(&e).map_or_else(|| e.to_string(), |e| rt_sys::errno::text(e).to_owned())
     };
     let stdin = state_file(run.state).map_err(text)?;
+    // A hook has its standard streams, and nothing that the caller left open or meant for the container.
+    rt_sys::process::close_range(3, u32::MAX, true).map_err(|e| rt_sys::errno::text(e).to_owned())?;
     command.current_dir(run.directory).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().map_err(text)?;
     let timeout = hook.timeout.and_then(|t| u64::try_from(t).ok()).map(Duration::from_secs);
@@ -76,7 +89,8 @@ fn state_file(state: &[u8]) -> std::io::Result<Stdio> {
 
 /// Reads both outputs while the hook runs, so that it cannot block on them, and kills it at the time-out.
 fn finish(mut child: Child, timeout: Option<Duration>) -> Result<(ExitStatus, String), String> {
-    let deadline = timeout.map(|t| Instant::now() + t);
+    // A time-out beyond what the clock can count is none.
+    let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
     let pid = Pid::from_child(&child);
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| rt_sys::errno::text(e).to_owned())?;
     let mut pipes = (child.stdout.take(), child.stderr.take());
@@ -86,7 +100,10 @@ fn finish(mut child: Child, timeout: Option<Duration>) -> Result<(ExitStatus, St
         fds.extend(pipes.0.as_ref().map(|p| PollFd::new(p, PollFlags::IN)));
         fds.extend(pipes.1.as_ref().map(|p| PollFd::new(p, PollFlags::IN)));
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-        let left = left.map(|l| Timespec { tv_sec: l.as_secs() as i64, tv_nsec: l.subsec_nanos().into() });
+        let left = left.map(|l| Timespec {
+            tv_sec: i64::try_from(l.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: l.subsec_nanos().into(),
+        });
         match poll(&mut fds, left.as_ref()) {
             Err(rustix::io::Errno::INTR) => continue,
             Err(e) => return Err(rt_sys::errno::text(e).to_owned()),
@@ -102,9 +119,7 @@ fn finish(mut child: Child, timeout: Option<Duration>) -> Result<(ExitStatus, St
         let mut ready = ready.into_iter();
         drop(fds);
         let had_out = pipes.0.is_some();
-        if had_out
-            && ready.next() == Some(true)
-            && drain(&mut pipes.0.as_mut().map(|p| p as &mut dyn Read), &mut Vec::new())
+        if had_out && ready.next() == Some(true) && drain(&mut pipes.0.as_mut().map(|p| p as &mut dyn Read), &mut said)
         {
             pipes.0 = None;
         }

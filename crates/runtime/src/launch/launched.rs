@@ -1,9 +1,10 @@
 //! A process that executes the stub: what it says, and what it is told.
 
-use rt_init::report::{HEAD, Kind, MAX_DETAIL, Report, Step};
+use rt_init::op::flag;
+use rt_init::report::{HEAD, Kind, Lent, MAX_DETAIL, Report, Step};
 use rt_init::wire::CHUNK;
 use rt_sys::clone::flags;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{Pid, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, prlimit, waitid};
@@ -11,6 +12,8 @@ use tracing::trace_span;
 
 use super::child::BEFORE_STUB;
 use super::error::{self, LateOp, LaunchError, what};
+use super::process::time_offsets_refused;
+use super::trees::{self, Wanted};
 use super::{network, timeline};
 use crate::host::in_first_user_namespace;
 use crate::plan::{Op, Plan, limit_name};
@@ -25,6 +28,8 @@ pub struct Launched {
     pub pidfd: OwnedFd,
     pub(super) socket: OwnedFd,
     pub(super) ops: Vec<(Op, Pointer)>,
+    /// The user namespaces of id-mapped mounts, by the numbers in `ops`.
+    pub(super) idmaps: Vec<OwnedFd>,
     /// The encoded plan, while the process is held.
     pub(super) plan: Vec<u8>,
     pub(super) timeline: Option<OwnedFd>,
@@ -74,29 +79,74 @@ impl Launched {
                 Kind::Hooks => return Ok(Event::Hooks),
                 Kind::Ready => return Ok(Event::Ready),
                 Kind::Warning => self.warned(&report, detail),
+                Kind::Tree => self.lend_tree(&report)?,
                 Kind::Failed => return Err(self.failed(&report, detail)),
+                Kind::Program => {}
             }
         }
     }
 
-    /// The one thing that is a warning so far: capabilities that were asked for and are not ours to give.
+    /// Answers init with the source of a bind mount, or with the reason why there is none; init then fails with that.
+    fn lend_tree(&self, report: &Report) -> Result<(), LaunchError> {
+        let rootfs = self.ops.iter().find_map(|(op, _)| match op {
+            Op::Root { path, .. } => Some(path.0.as_c_str()),
+            _ => None,
+        });
+        let opened = match self.ops.get(report.op as usize) {
+            Some((Op::Bind { source, flags, idmap, .. }, _)) if flags & flag::BY_PARENT != 0 => {
+                let idmap = self.idmaps.iter().find(|fd| fd.as_raw_fd() == *idmap).map(AsFd::as_fd);
+                let rootfs = rootfs.unwrap_or(c"/");
+                trees::open(self.pidfd.as_fd(), &Wanted { source: &source.0, rootfs, flags: *flags, idmap })
+            }
+            _ => Err(Lent { step: Step::LoadPlan, errno: Errno::PROTO.raw_os_error() as u32 }),
+        };
+        let sent = match opened {
+            Ok(tree) => rt_sys::socket::send_fd(self.socket.as_fd(), tree.as_fd(), b"t"),
+            Err(lent) => send(&self.socket, &lent.encode(), SendFlags::NOSIGNAL).map(drop),
+        };
+        unless_gone(sent).map_err(LaunchError::parent("send init the source of a mount"))
+    }
+
+    /// What a warning is enough for.
     fn warned(&self, report: &Report, detail: &[u8]) {
-        let at = self.ops.get(report.op as usize).map(|(_, at)| at.to_string()).unwrap_or_default();
-        let missing = detail.first_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b));
-        let names = crate::plan::capability_names_of(missing).join(", ");
-        tracing::warn!("{at}: the caller of rt does not have {names}; left out");
+        let Some((op, at)) = self.ops.get(report.op as usize) else { return };
+        match op {
+            Op::Capabilities { .. } => {
+                let masks = detail.as_chunks::<8>().0.iter().map(|mask| u64::from_le_bytes(*mask));
+                let names = |mask| crate::plan::capability_names_of(mask).join(", ");
+                let mut masks = masks.chain([0, 0]);
+                if let Some(missing) = masks.next().filter(|mask| *mask != 0) {
+                    tracing::warn!("{at}: the caller of rt does not have {}; left out", names(missing));
+                }
+                if let Some(not_raised) = masks.next().filter(|mask| *mask != 0) {
+                    tracing::warn!(
+                        "{at}/ambient: cannot raise {}: a capability must be permitted and inheritable to be ambient; left out",
+                        names(not_raised)
+                    );
+                }
+            }
+            op => {
+                let errno = Errno::from_raw_os_error(report.errno as i32);
+                tracing::warn!("{at}: {}: {}; the container goes without", what(op), rt_sys::errno::text(errno));
+            }
+        }
     }
 
     fn failed(&self, report: &Report, detail: &[u8]) -> LaunchError {
         let errno = Errno::from_raw_os_error(report.errno as i32);
+        self.tell_timeline(false);
         match self.ops.get(report.op as usize) {
+            Some((op @ Op::Exec { .. }, at)) => {
+                error::of_program(&what(op), at.to_string(), errno, &error::next_report(&self.socket))
+            }
             Some((op, at)) => error::from_report(op, *at, report, detail),
             None if report.op == BEFORE_STUB && report.step == Step::Source => {
-                LaunchError::Parent { what: "join namespaces", errno }
+                LaunchError::Parent { what: "join the container's cgroup namespace", errno }
             }
             None if report.op == BEFORE_STUB && report.step == Step::Idmap => {
                 LaunchError::Parent { what: "become root of the new user namespace", errno }
             }
+            None if report.op == BEFORE_STUB && report.step == Step::Write => time_offsets_refused(errno),
             None if report.op == BEFORE_STUB => LaunchError::Parent { what: "execute the init stub", errno },
             None => LaunchError::Parent { what: "execute the plan", errno },
         }

@@ -1,7 +1,6 @@
 //! Id maps of user namespaces (user_namespaces(7)), written by the parent.
 
 use std::path::Path;
-use std::process::Command;
 
 use rt_sys::clone::{flags, spawn};
 use rt_sys::exec::exit;
@@ -12,7 +11,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, WaitId, WaitIdOptions, geteuid, pidfd_send_signal, waitid};
 
 use super::LaunchError;
-use crate::plan::IdMaps;
+use super::process::open_namespace;
+use crate::caller::command;
+use crate::plan::{IdMaps, Idmap, Plan};
 use crate::spec::IdMapping;
 
 /// Writes both maps of the process `pid`.
@@ -50,13 +51,13 @@ fn put(pid: i32, file: &str, text: &str) -> Result<(), Errno> {
     write(&file, text.as_bytes()).map(drop)
 }
 
-fn run_helper(program: &'static str, pid: i32, maps: &[IdMapping], pointer: &str) -> Result<(), LaunchError> {
-    let mut command = Command::new(program);
+fn run_helper(program: &'static str, pid: i32, maps: &[IdMapping], pointer: &'static str) -> Result<(), LaunchError> {
+    let mut command = command(program);
     command.arg(pid.to_string());
     for m in maps {
         command.args([m.container_id.to_string(), m.host_id.to_string(), m.size.to_string()]);
     }
-    let failed = |how: String| LaunchError::Hook { pointer: pointer.to_owned(), path: program.to_owned(), how };
+    let failed = |how: String| LaunchError::Helper { pointer, program, how };
     let output = command.output().map_err(|e| {
         let errno = Errno::from_io_error(&e).unwrap_or(Errno::IO);
         failed(format!(
@@ -71,8 +72,19 @@ fn run_helper(program: &'static str, pid: i32, maps: &[IdMapping], pointer: &str
     Err(failed(format!("{}: {}", output.status, said.trim())))
 }
 
+/// The user namespace whose maps an id-mapped mount gets.
+pub fn of_mount(plan: &Plan, idmap: &Idmap) -> Result<OwnedFd, LaunchError> {
+    match idmap {
+        Idmap::Maps(maps) => user_namespace(maps),
+        Idmap::Joined => match plan.namespaces.join.iter().find(|join| join.kind.flag == flags::NEWUSER) {
+            Some(join) => open_namespace(join),
+            None => Err(LaunchError::Parent { what: "find the user namespace to join", errno: Errno::NOENT }),
+        },
+    }
+}
+
 /// A user namespace with these maps, for an id-mapped mount. The process in it lives only as long as this call.
-pub fn user_namespace(maps: &IdMaps) -> Result<OwnedFd, LaunchError> {
+fn user_namespace(maps: &IdMaps) -> Result<OwnedFd, LaunchError> {
     let parent = LaunchError::parent;
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(parent("make a pipe"))?;
     let mut stack = Box::new_uninit_slice(8192);

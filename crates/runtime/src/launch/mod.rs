@@ -11,6 +11,7 @@ mod ops;
 mod process;
 mod stub;
 pub mod timeline;
+mod trees;
 
 use std::ffi::{CString, c_char};
 use std::mem::ManuallyDrop;
@@ -20,12 +21,13 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tracing::trace_span;
 
+use crate::caller::start_with_default_signals;
 use crate::plan::Plan;
-use ops::{bind_sources, encoded, final_ops, inherit, time_namespace};
+use ops::{encoded, final_ops, inherit, time_namespace};
 use process::{Wiring, clone_process};
 
 pub use error::{LateOp, LaunchError, from_late_report, what};
-pub use hooks::{HookRun, run_hooks};
+pub use hooks::{HookRun, run_hooks, run_one};
 pub use launched::{Event, Launched};
 pub use stub::size as stub_size;
 
@@ -75,13 +77,13 @@ pub fn launch(
     entering: Entering,
 ) -> Result<Launched, LaunchError> {
     let parent = LaunchError::parent;
+    start_with_default_signals();
     // Init may wait long at its barrier: what the caller left open and did not ask for must end at the stub, not with it.
     rt_sys::process::close_range(3 + preserve, u32::MAX, true).map_err(parent("mark descriptors close-on-exec"))?;
     let span = trace_span!("prepare init").entered();
-    let idmaps = plan.idmaps.iter().map(maps::user_namespace).collect::<Result<Vec<_>, _>>()?;
-    let trees = bind_sources(plan, place, &idmaps);
+    let idmaps = plan.idmaps.iter().map(|idmap| maps::of_mount(plan, idmap)).collect::<Result<Vec<_>, _>>()?;
     let time = time_namespace(plan, place)?;
-    let ops = final_ops(plan, descriptors, entry, (&idmaps, &trees, &time), preserve)?;
+    let ops = final_ops(plan, descriptors, entry, (&idmaps, &time), preserve)?;
     let stub_fd = stub::executable().map_err(parent("make a memfd for init"))?;
     let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(parent("make a socket pair"))?;
@@ -99,7 +101,7 @@ pub fn launch(
     let timeline = descriptors.timeline.as_ref().and_then(|file| file.try_clone().ok());
     // While the process executes the stub.
     let plan = trace_span!("encode the plan").in_scope(|| encoded(&ops));
-    let mut launched = Launched { pid, pidfd, socket, ops, plan, timeline };
+    let mut launched = Launched { pid, pidfd, socket, ops, idmaps, plan, timeline };
     if entering == Entering::ByEntry {
         launched.send_plan()?;
     }

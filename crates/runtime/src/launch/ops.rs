@@ -1,16 +1,12 @@
 //! The plan's ops as the stub gets them: with numbers of descriptors that are open in it.
 
-use std::ffi::CString;
-
 use rt_cgroups::Entry;
-use rt_init::op::{encode, flag};
+use rt_init::op::encode;
 use rt_init::wire::{CHUNK, LENGTH, Sink};
 use rt_sys::clone::flags;
-use rt_sys::mount::{Attributes, attr, set_attributes};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
-use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::error::LaunchError;
 use super::process::open_namespace;
@@ -36,15 +32,6 @@ pub(super) fn encoded(ops: &[(Op, Pointer)]) -> Vec<u8> {
     bytes.0
 }
 
-/// The source of a bind mount, opened by the parent.
-pub(super) struct Source {
-    /// Which op of the plan it is for.
-    op: usize,
-    tree: OwnedFd,
-    /// Whether its ids are mapped already.
-    mapped: bool,
-}
-
 pub(super) fn inherit(fd: BorrowedFd<'_>) -> Result<(), LaunchError> {
     fcntl_setfd(fd, FdFlags::empty()).map_err(LaunchError::parent("pass a descriptor to init"))
 }
@@ -54,7 +41,7 @@ pub(super) fn final_ops(
     plan: &Plan,
     descriptors: &Descriptors,
     entry: &Entry,
-    (idmaps, trees, time): (&[OwnedFd], &[Source], &Option<OwnedFd>),
+    (idmaps, time): (&[OwnedFd], &Option<OwnedFd>),
     preserve: u32,
 ) -> Result<Vec<(Op, Pointer)>, LaunchError> {
     let mut ops = Vec::with_capacity(plan.ops.len() + entry.tasks.len() + 2);
@@ -84,17 +71,8 @@ pub(super) fn final_ops(
         inherit(fd.as_fd())?;
         Ok(fd.as_raw_fd())
     };
-    for (index, (op, at)) in plan.ops.iter().enumerate() {
+    for (op, at) in &plan.ops {
         let mut op = op.clone();
-        if let Op::Bind { tree, idmap, .. } = &mut op
-            && let Some(source) = trees.iter().find(|source| source.op == index)
-        {
-            inherit(source.tree.as_fd())?;
-            *tree = source.tree.as_raw_fd();
-            if source.mapped {
-                *idmap = slot::NONE;
-            }
-        }
         match &mut op {
             Op::Terminal { socket: fd, .. }
             | Op::AwaitStart { socket: fd }
@@ -136,33 +114,4 @@ fn pid_of(pidfd: BorrowedFd<'_>) -> Result<i32, Errno> {
     let info = info.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
     let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
     pid.filter(|pid| *pid > 0).ok_or(Errno::SRCH)
-}
-
-/// The sources of bind mounts that root of a user namespace might not reach: opened with our rights, as detached copies,
-/// and their ids mapped, which takes rights over the file system.
-/// What cannot be opened or mapped is left to init, which has the words for it.
-pub(super) fn bind_sources(plan: &Plan, place: &Place<'_>, idmaps: &[OwnedFd]) -> Vec<Source> {
-    if !plan.namespaces.has(flags::NEWUSER) || matches!(place, Place::Inside(..)) {
-        return Vec::new();
-    }
-    let open = |source: &CString, own: u32| {
-        let mut how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        how.set(OpenTreeFlags::AT_RECURSIVE, own & flag::RECURSIVE != 0);
-        how.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, own & flag::SOURCE_NOFOLLOW != 0);
-        open_tree(CWD, source.as_c_str(), how).ok()
-    };
-    let mapped = |tree: &OwnedFd, idmap: i32, own: u32| {
-        let userns_fd = idmaps.get((slot::IDMAP_BASE - idmap) as usize)?.as_raw_fd() as u64;
-        let map = Attributes { set: attr::IDMAP, userns_fd, ..Attributes::default() };
-        set_attributes(tree.as_fd(), c"", own & flag::IDMAP_RECURSIVE != 0, &map).ok()
-    };
-    let binds = plan.ops.iter().enumerate().filter_map(|(op, (kind, _))| match kind {
-        Op::Bind { source, flags, idmap, .. } if flags & flag::COPY_SYMLINK == 0 => {
-            let tree = open(&source.0, *flags)?;
-            let mapped = *idmap <= slot::IDMAP_BASE && mapped(&tree, *idmap, *flags).is_some();
-            Some(Source { op, tree, mapped })
-        }
-        _ => None,
-    });
-    binds.collect()
 }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
-use super::child::{self, Child, Second};
+use super::child::{self, Child, FIRST_JOIN, Second};
 use super::error::LaunchError;
 use super::launched::proceed;
 use super::{Place, maps};
@@ -60,6 +60,7 @@ pub(super) fn clone_process(
     };
     let first_joins = joins.iter().map(|(fd, k)| (*fd, if last.is_some() { k & !flags::NEWCGROUP } else { *k }));
     let joins = ManuallyDrop::new(first_joins.filter(|(_, k)| *k != 0).collect::<Vec<_>>());
+    let offsets = ManuallyDrop::new(plan.namespaces.time_offsets.clone().into_bytes());
     let mut stack = ManuallyDrop::new(Box::new_uninit_slice(STACK));
     let mut second_stack = ManuallyDrop::new(Box::new_uninit_slice(if two { STACK } else { 0 }));
     // What enters a cgroup that is too small gets a copy of this memory, so that it dies alone and we tell of it.
@@ -76,6 +77,7 @@ pub(super) fn clone_process(
         }),
         await_maps: new_user || held,
         become_root: new_user,
+        time_offsets: plan.namespaces.offsets_before_stub().then_some(offsets.as_slice()),
         socket: wiring.socket,
         stub: wiring.stub,
         argv: wiring.argv,
@@ -124,6 +126,12 @@ pub(super) fn open_namespace(join: &Join) -> Result<OwnedFd, LaunchError> {
     openat(CWD, &join.path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(named)
 }
 
+/// The clocks' offsets were refused.
+pub(super) fn time_offsets_refused(errno: Errno) -> LaunchError {
+    let name = "/proc/self/timens_offsets".to_owned();
+    LaunchError::Named { pointer: "/linux/timeOffsets".into(), what: "write", name, errno }
+}
+
 /// The failure that the child reported before it had a plan.
 fn before_stub(socket: &OwnedFd, joins: &[crate::plan::Join]) -> LaunchError {
     let mut message = [0_u8; HEAD];
@@ -132,18 +140,22 @@ fn before_stub(socket: &OwnedFd, joins: &[crate::plan::Join]) -> LaunchError {
         Err(_) => None,
     };
     let errno = report.map_or(Errno::CHILD, |r| Errno::from_raw_os_error(r.errno as i32));
+    let which = report.and_then(|r| r.op.checked_sub(FIRST_JOIN)).and_then(|i| {
+        // Of time the child joins none.
+        joins.iter().filter(|join| join.kind.flag != flags::NEWTIME).nth(i as usize)
+    });
+    if let Some(join) = which {
+        return LaunchError::Join {
+            pointer: join.at.to_string(),
+            kind: join.kind.name,
+            path: join.path.display().to_string(),
+            errno,
+        };
+    }
     match report.map(|r| r.step) {
-        Some(Step::Source) if !joins.is_empty() => {
-            let paths: Vec<String> = joins.iter().map(|j| j.path.display().to_string()).collect();
-            LaunchError::Named {
-                pointer: "/linux/namespaces".into(),
-                what: "join namespaces",
-                name: paths.join(", "),
-                errno,
-            }
-        }
         Some(Step::Source) => LaunchError::Parent { what: "join the container's namespaces", errno },
         Some(Step::Idmap) => LaunchError::Parent { what: "become root of the user namespace", errno },
+        Some(Step::Write) => time_offsets_refused(errno),
         Some(_) => LaunchError::Parent { what: "execute the init stub", errno },
         None => LaunchError::Parent { what: "start init", errno },
     }

@@ -15,9 +15,9 @@ pub const TARGET: &str = "timeline";
 /// More ops than plans have; what is beyond is not noted.
 const OPS: usize = 4096;
 
-/// Whether anybody listens.
+/// Whether anybody listens: a trace, or a log of every step.
 pub fn is_wanted() -> bool {
-    tracing::span_enabled!(tracing::Level::TRACE)
+    tracing::span_enabled!(tracing::Level::TRACE) || tracing::enabled!(tracing::Level::DEBUG)
 }
 
 /// Room for all ops in `file`. Written out: to init a full disk would be a SIGBUS.
@@ -50,5 +50,6 @@ pub fn tell(file: &OwnedFd, pid: i32, labels: impl Iterator<Item = Label>, waits
         let next = begins.iter().skip(index + 1).copied().find(|begin| *begin != 0);
         let Some(end) = next.or((!waits).then_some(now)) else { continue };
         tracing::trace!(target: TARGET, pid, what, field, begin, end);
+        tracing::debug!("init {pid}: {what} ({field}) in {} us", end.saturating_sub(begin) / 1000);
     }
 }

@@ -39,19 +39,24 @@ pub struct Sets {
     pub ambient: u64,
 }
 
-/// The number of a capability by its name, with or without `CAP_`, in any case.
+/// The number of a capability by its name in the specification, `CAP_` and capitals. Nothing else may grant anything: runc ignores
+/// other spellings with a warning, and so an engine's filter may have let them pass.
 pub(super) fn number(name: &str) -> Option<u32> {
-    let mut upper = name.to_ascii_uppercase();
-    if !upper.starts_with("CAP_") {
-        upper.insert_str(0, "CAP_");
+    let spelled = name.strip_prefix("CAP_")?;
+    if spelled.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return None;
     }
-    upper.parse::<Capability>().ok().map(|c| u32::from(c.index()))
+    name.parse::<Capability>().ok().map(|c| u32::from(c.index()))
 }
 
 impl Lowering<'_> {
     /// Unknown names are warned of and left out, as runc does: a newer engine may know more than this kernel.
     pub(super) fn capability_sets(&mut self, capabilities: Option<&Capabilities<'_>>) -> Sets {
-        let Some(capabilities) = capabilities else { return Sets::default() };
+        let Some(capabilities) = capabilities else {
+            let why = "is missing, so the process gets no capabilities (runc leaves it the caller's)";
+            self.warn(Pointer::new("/process/capabilities"), Fault::Rule(why));
+            return Sets::default();
+        };
         let mut told: Vec<String> = Vec::new();
         let mut mask = |list: &crate::spec::List<crate::spec::Text<'_>>, template: &'static str| {
             let mut mask = 0;
@@ -64,7 +69,7 @@ impl Lowering<'_> {
                         told.push(name.to_string());
                         let fault = Fault::Value {
                             value: name.to_string(),
-                            why: "is no capability of this kernel and is ignored",
+                            why: "is no capability of this kernel and is ignored; names begin with CAP_, in capitals",
                         };
                         self.warn(Pointer::index(template, i), fault);
                     }
@@ -91,14 +96,23 @@ mod tests {
     fn numbers_are_the_kernels() {
         for (name, n) in [
             ("CAP_CHOWN", 0),
-            ("cap_sys_admin", 21),
-            ("MKNOD", 27),
+            ("CAP_SYS_ADMIN", 21),
+            ("CAP_MKNOD", 27),
             ("CAP_SETFCAP", 31),
             ("CAP_CHECKPOINT_RESTORE", 40),
         ] {
             assert_eq!(number(name), Some(n), "{name}");
         }
-        assert_eq!(number("CAP_NOPE"), None);
-        assert_eq!(SYS_ADMIN, 1 << number("SYS_ADMIN").unwrap());
+        assert_eq!(SYS_ADMIN, 1 << number("CAP_SYS_ADMIN").unwrap());
+    }
+
+    /// A spelling that an engine does not know as a capability must not grant one.
+    #[test]
+    fn only_the_specifications_names_count() {
+        for name in
+            ["CAP_NOPE", "NET_ADMIN", "kill", "cap_kill", "Cap_Kill", "CAP_kill", "CAP_", "", " CAP_KILL", "CAP_KILL "]
+        {
+            assert_eq!(number(name), None, "{name}");
+        }
     }
 }

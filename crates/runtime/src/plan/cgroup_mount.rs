@@ -38,7 +38,7 @@ impl Lowering<'_> {
             source: self.text("cgroup", at),
             target: self.text(destination, at),
             options: Blob(option_blob(&options.data)),
-            attributes: options.set | options.below_set,
+            attributes: options.attributes() | options.below_set,
             propagation: options.propagation,
             propagation_recursive: u32::from(options.propagation_recursive),
             flags: flag::CGROUP_FALLBACK,
@@ -51,7 +51,7 @@ impl Lowering<'_> {
     fn hierarchies(&mut self, i: usize, destination: &str, options: &Options, hierarchies: &[Hierarchy]) {
         let at = Pointer::index("/mounts/{}", i);
         let own = self.namespaces.has(flags::NEWCGROUP);
-        let attributes = options.set | options.below_set;
+        let attributes = options.attributes() | options.below_set;
         let tmpfs = op::Op::Mount {
             fstype: self.text("tmpfs", at),
             source: self.text("cgroup", at),
@@ -126,7 +126,6 @@ impl Lowering<'_> {
             propagation_recursive: 0,
             flags: 0,
             idmap: slot::NONE,
-            tree: slot::NONE,
         }
     }
 }

@@ -18,6 +18,11 @@ const LINKS: [(&str, &str); 5] = [
     ("/dev/ptmx", "pts/ptmx"),
 ];
 
+/// mknod(2) takes a 32-bit number, 12 bits of which are the major one; what is beyond would become another device.
+const MOST_MAJOR: u32 = (1 << 12) - 1;
+const MOST_MINOR: u32 = (1 << 20) - 1;
+
+const S_IFMT: u32 = 0o170_000;
 const S_IFCHR: u32 = 0o020_000;
 const S_IFBLK: u32 = 0o060_000;
 const S_IFIFO: u32 = 0o010_000;
@@ -62,15 +67,16 @@ impl Lowering<'_> {
             let (path, target) = (self.text(path, at), self.text(target, at));
             self.push(op::Op::Symlink { path, target, flags: 0 }, at);
         }
-        // /proc/kcore may be absent (a container in a container); a dangling link harms nobody.
-        let (path, target) = (self.text("/dev/core", at), self.text("/proc/kcore", at));
-        self.push(op::Op::Symlink { path, target, flags: flag::OPTIONAL }, at);
+        if self.host.kcore {
+            let (path, target) = (self.text("/dev/core", at), self.text("/proc/kcore", at));
+            self.push(op::Op::Symlink { path, target, flags: flag::OPTIONAL }, at);
+        }
     }
 
     fn dev_is_bound(&self) -> bool {
         self.spec.mounts.as_deref().unwrap_or_default().iter().any(|mount| {
             let binds = mount.options.as_deref().unwrap_or_default().iter().any(|o| matches!(&**o, "bind" | "rbind"));
-            binds && mount.destination.as_deref().is_some_and(|d| paths::clean(d) == "/dev")
+            binds && self.destination(mount) == "/dev"
         })
     }
 
@@ -89,25 +95,46 @@ impl Lowering<'_> {
                 return self.wrong(at, fault);
             }
         };
-        let mut number = |value: Option<i64>, at: Pointer| match value {
-            Some(n) => u32::try_from(n).unwrap_or_else(|_| {
-                self.wrong(at, Fault::Value { value: n.to_string(), why: "is no device number" });
+        let mut number = |value: Option<i64>, most: u32, why: &'static str, at: Pointer| match value {
+            // A FIFO has no numbers.
+            _ if kind == S_IFIFO => 0,
+            Some(n) => u32::try_from(n).ok().filter(|n| *n <= most).unwrap_or_else(|| {
+                self.wrong(at, Fault::Value { value: n.to_string(), why });
                 0
             }),
-            None if kind == S_IFIFO => 0,
             None => {
                 self.wrong(at, Fault::Missing);
                 0
             }
         };
-        let major = number(device.major, Pointer::index("/linux/devices/{}/major", i));
-        let minor = number(device.minor, Pointer::index("/linux/devices/{}/minor", i));
+        let (major_at, minor_at) =
+            (Pointer::index("/linux/devices/{}/major", i), Pointer::index("/linux/devices/{}/minor", i));
+        let major = number(device.major, MOST_MAJOR, "is no device number: major numbers end at 4095", major_at);
+        let minor = number(device.minor, MOST_MINOR, "is no device number: minor numbers end at 1048575", minor_at);
+        // It may have an owner and a mode of its own, but programs count on it being the null device. The other default nodes may be
+        // other devices, as with runc.
+        if path == "/dev/null" && (kind, major, minor) != (S_IFCHR, 1, 3) {
+            self.wrong(
+                at,
+                Fault::Value { value: path.to_owned(), why: "must be the null device, character device 1:3" },
+            );
+        }
         if make {
-            let mode = kind | (device.file_mode.unwrap_or(0o666) & 0o7777);
+            let mode = kind | self.file_mode(device.file_mode.unwrap_or(0o666), i);
             let path = self.text(path, at);
-            let (uid, gid) = (device.uid.unwrap_or(0), device.gid.unwrap_or(0));
+            let uid = self.id(device.uid.unwrap_or(0), Pointer::index("/linux/devices/{}/uid", i));
+            let gid = self.id(device.gid.unwrap_or(0), Pointer::index("/linux/devices/{}/gid", i));
             self.push(op::Op::Node { path, mode, major, minor, uid, gid }, at);
         }
+    }
+
+    /// The permission bits. The type of file may stand beside them, as stat(2) gives it; `type` decides.
+    fn file_mode(&mut self, mode: u32, i: usize) -> u32 {
+        if mode & !(S_IFMT | 0o7777) != 0 {
+            let fault = Fault::Value { value: mode.to_string(), why: "is no file mode (a decimal number in JSON)" };
+            self.wrong(Pointer::index("/linux/devices/{}/fileMode", i), fault);
+        }
+        mode & 0o7777
     }
 
     /// The rules of the cgroup: the config's, then what every container may use.

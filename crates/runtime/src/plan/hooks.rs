@@ -1,10 +1,19 @@
 //! `hooks` that init runs or waits for (config.md "POSIX-platform Hooks"). The others run in `crate::container`.
 
-use rt_init::op;
+use rt_init::op::{self, flag};
 use rt_init::wire::Blob;
 
 use super::Lowering;
 use crate::spec::{Fault, Hook, Pointer};
+
+/// When init runs a hook.
+#[derive(Clone, Copy)]
+enum Stage {
+    /// createContainer: before the root is changed. The program is one of the host's.
+    Creating,
+    /// startContainer: in the container, right before its program. The program is one of the container's.
+    Created,
+}
 
 impl Lowering<'_> {
     /// Every hook must name a program, whoever runs it.
@@ -53,7 +62,7 @@ impl Lowering<'_> {
         let spec = self.spec;
         let hooks = spec.hooks.as_ref().and_then(|h| h.create_container.as_deref()).unwrap_or_default();
         for (i, hook) in hooks.iter().enumerate() {
-            self.hook(hook, "creating", Pointer::index("/hooks/createContainer/{}", i));
+            self.hook(hook, Stage::Creating, Pointer::index("/hooks/createContainer/{}", i));
         }
     }
 
@@ -62,11 +71,11 @@ impl Lowering<'_> {
         let spec = self.spec;
         let hooks = spec.hooks.as_ref().and_then(|h| h.start_container.as_deref()).unwrap_or_default();
         for (i, hook) in hooks.iter().enumerate() {
-            self.hook(hook, "created", Pointer::index("/hooks/startContainer/{}", i));
+            self.hook(hook, Stage::Created, Pointer::index("/hooks/startContainer/{}", i));
         }
     }
 
-    fn hook(&mut self, hook: &Hook<'_>, status: &str, at: Pointer) {
+    fn hook(&mut self, hook: &Hook<'_>, stage: Stage, at: Pointer) {
         let Some(path) = hook.path.as_deref() else { return };
         let args = hook.args.as_deref().unwrap_or_default();
         // Without args the path is argv[0], as for every program.
@@ -75,14 +84,21 @@ impl Lowering<'_> {
         } else {
             self.texts(args.iter().map(|a| &**a), "/hooks")
         };
-        let env = match &hook.env {
-            Some(env) => self.texts(env.iter().map(|e| &**e), "/hooks"),
-            // runc gives startContainer hooks the process's environment.
-            None if status == "created" => {
-                let env = self.spec.process.as_ref().and_then(|p| p.env.as_deref()).unwrap_or_default();
-                self.texts(env.iter().map(|e| &**e), "/process/env/{}")
+        let process = self.spec.process.as_ref();
+        let (status, env, flags) = match (stage, &hook.env) {
+            (Stage::Creating, None) => ("creating", Blob(self.request.environment.to_vec()), flag::HOOK_IN_ROOTFS),
+            (Stage::Creating, Some(env)) => {
+                ("creating", self.texts(env.iter().map(|e| &**e), "/hooks"), flag::HOOK_IN_ROOTFS)
             }
-            None => Blob(Vec::new()),
+            (Stage::Created, Some(env)) if !env.is_empty() => {
+                ("created", self.texts(env.iter().map(|e| &**e), "/hooks"), flag::HOOK_FILTERED)
+            }
+            // As with runc: the process's own environment.
+            (Stage::Created, _) => {
+                let env = process.and_then(|p| p.env.as_deref()).unwrap_or_default();
+                let (env, home) = self.environment(env);
+                ("created", env, flag::HOOK_FILTERED | if home { flag::HOOK_HOME } else { 0 })
+            }
         };
         let (head, tail) =
             crate::container::hook_state_around_pid(self.spec, self.request.id, self.request.bundle, status);
@@ -93,6 +109,8 @@ impl Lowering<'_> {
             state_head: Blob(head),
             state_tail: Blob(tail),
             timeout: hook.timeout.and_then(|t| u64::try_from(t).ok()).unwrap_or(0).saturating_mul(1000),
+            flags,
+            uid: process.and_then(|p| p.user.as_ref()?.uid).unwrap_or(0),
         };
         self.push(op, at);
     }

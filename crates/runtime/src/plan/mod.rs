@@ -61,13 +61,17 @@ pub struct Host {
     pub root: bool,
     /// The caller is in the host's user namespace, not in one that was made.
     pub first_user_namespace: bool,
+    /// The kernel has /proc/kcore.
+    pub kcore: bool,
 }
 
 /// How the container gets its terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Console {
-    /// The master goes over a socket that the caller or `rt run` made.
+    /// The master goes over a socket of the caller.
     Socket,
+    /// The master goes to this process, which relays it to the caller's terminal.
+    Relayed,
     /// None was offered.
     Absent,
 }
@@ -99,6 +103,8 @@ pub struct Request<'a> {
     pub pidfd_socket: bool,
     /// Wait for `rt start` after everything is prepared.
     pub barrier: bool,
+    /// The caller's environment, for hooks that have none of their own: `NAME=VALUE`, each with its NUL.
+    pub environment: &'a [u8],
 }
 
 /// Two id maps of one user namespace.
@@ -110,6 +116,15 @@ pub struct IdMaps {
     pub gid: Vec<IdMapping>,
 }
 
+/// Where the id map of a mount comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Idmap {
+    /// A user namespace is made for these maps.
+    Maps(IdMaps),
+    /// The user namespace that the container joins has them.
+    Joined,
+}
+
 /// Everything that will be done for a container.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -118,7 +133,7 @@ pub struct Plan {
     /// What init does, each op with the field it comes from.
     pub ops: Vec<(Op, Pointer)>,
     /// Id maps of mounts, for [`slot::IDMAP_BASE`].
-    pub idmaps: Vec<IdMaps>,
+    pub idmaps: Vec<Idmap>,
     /// Init needs nothing of the parent when it is ready, so that the parent may let it go at any time before.
     pub unattended: bool,
     /// Resource limits to be set by the parent, where init will not have the right to.
@@ -155,7 +170,11 @@ struct Lowering<'a> {
     ops: Vec<(Op, Pointer)>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
-    idmaps: Vec<IdMaps>,
+    idmaps: Vec<Idmap>,
+    /// The rootfs, absolute.
+    rootfs: PathBuf,
+    /// `linux.rootfsPropagation`, once it was read.
+    propagation: Option<(u64, bool)>,
 }
 
 /// Lowers a config. All violations are reported at once, in the order of the specification.
@@ -169,11 +188,13 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
         problems: Vec::new(),
         warnings: Vec::new(),
         idmaps: Vec::new(),
+        rootfs: PathBuf::new(),
+        propagation: None,
     };
     low.namespaces();
-    let rootfs = low.rootfs();
+    low.rootfs = low.rootfs();
     low.enter_namespaces();
-    low.root_mount(&rootfs);
+    low.root_mount();
     low.mounts();
     low.devices();
     low.working_directory_exists();
@@ -213,7 +234,7 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
         devices,
         seccomp_agent: prepared.seccomp_agent,
         seccomp: prepared.seccomp,
-        rootfs,
+        rootfs: low.rootfs,
         warnings: low.warnings,
     })
 }
@@ -229,6 +250,15 @@ impl<'a> Lowering<'a> {
 
     fn warn(&mut self, at: Pointer, fault: Fault) {
         self.warnings.push(Problem { pointer: at.to_string(), fault });
+    }
+
+    /// A user or group id for the kernel, to which 4294967295 is -1: "leave it as it is" (setresuid(2), chown(2)).
+    fn id(&mut self, id: u32, at: Pointer) -> u32 {
+        if id == u32::MAX {
+            let why = "is no id: the kernel takes it for -1, which stands for \"unchanged\"";
+            self.wrong(at, Fault::Value { value: id.to_string(), why });
+        }
+        id
     }
 
     /// A string for the kernel; one with a NUL inside is reported and becomes empty.

@@ -6,7 +6,7 @@ use rt_sys::clone::flags;
 use rt_sys::mount::{attr, propagation};
 
 use super::options::Options;
-use super::{IdMaps, Lowering, Op, paths, slot};
+use super::{IdMaps, Idmap, Lowering, Op, paths, slot};
 use crate::spec::{Fault, IdMapping, Mount, Pointer};
 
 /// fsconfig(2) takes strings of at most 255 bytes; a longer option goes through mount(2).
@@ -16,7 +16,17 @@ const LONGEST_OPTION: usize = 255;
 const VIRTUAL: &[&str] = &["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "bpf", "binder"];
 
 impl Lowering<'_> {
+    /// The propagation asked for, and whether it goes to all mounts below. An unknown one is reported by the first who asks.
     fn propagation(&mut self) -> (u64, bool) {
+        if let Some(known) = self.propagation {
+            return known;
+        }
+        let known = self.read_propagation();
+        self.propagation = Some(known);
+        known
+    }
+
+    fn read_propagation(&mut self) -> (u64, bool) {
         let at = Pointer::new("/linux/rootfsPropagation");
         match self.linux().and_then(|l| l.rootfs_propagation.as_deref()).unwrap_or_default() {
             "" | "rslave" => (propagation::SLAVE, true),
@@ -36,8 +46,9 @@ impl Lowering<'_> {
     }
 
     /// The mount namespace's own propagation, and the rootfs as a mount.
-    pub(super) fn root_mount(&mut self, rootfs: &std::path::Path) {
-        let path = self.text(&rootfs.to_string_lossy(), Pointer::new("/root/path"));
+    pub(super) fn root_mount(&mut self) {
+        let path = self.rootfs.to_string_lossy().into_owned();
+        let path = self.text(&path, Pointer::new("/root/path"));
         let at = Pointer::new("/root/path");
         if !self.namespaces.has(flags::NEWNS) {
             // All mounts go below this one, which `delete` takes away from the host with all that is on it.
@@ -71,12 +82,12 @@ impl Lowering<'_> {
     fn mount(&mut self, i: usize, mount: &Mount<'_>) {
         let at = Pointer::index("/mounts/{}", i);
         let destination_at = Pointer::index("/mounts/{}/destination", i);
-        let destination = match mount.destination.as_deref() {
+        match mount.destination.as_deref() {
             None => return self.wrong(destination_at, Fault::Missing),
             Some("") => return self.wrong(destination_at, Fault::Empty),
-            // Relative destinations are taken from the root, as all peers do and older specifications allowed.
-            Some(path) => paths::clean(path),
-        };
+            Some(_) => {}
+        }
+        let destination = self.destination(mount);
         if destination == "/" {
             let fault = Fault::Value { value: "/".into(), why: "is the rootfs itself; set /root/path instead" };
             return self.wrong(destination_at, fault);
@@ -87,6 +98,11 @@ impl Lowering<'_> {
         if kind == "bind" && options.bind.is_none() {
             let why = "needs \"bind\" or \"rbind\" in the options";
             return self.wrong(Pointer::index("/mounts/{}/type", i), Fault::Value { value: kind.into(), why });
+        }
+        if (!kind.is_empty() || options.bind.is_some())
+            && let Err(why) = may_be_on_proc(&destination, kind, options.bind.is_some())
+        {
+            return self.wrong(destination_at, Fault::Value { value: destination, why });
         }
         if let Some(recursive) = options.bind {
             return self.bind_mount(i, mount, &destination, &options, recursive);
@@ -105,9 +121,16 @@ impl Lowering<'_> {
         }
     }
 
+    /// Where in the container a mount goes. Relative destinations are taken from the root, as all peers do and older specifications
+    /// allowed; one that begins with the rootfs's own path is below it.
+    pub(super) fn destination(&self, mount: &Mount<'_>) -> String {
+        let path = paths::clean(mount.destination.as_deref().unwrap_or_default());
+        paths::below(&self.rootfs, &path).unwrap_or(path)
+    }
+
     fn filesystem(&mut self, i: usize, mount: &Mount<'_>, destination: &str, kind: &str, options: &Options) -> Op {
         let at = Pointer::index("/mounts/{}", i);
-        let mut attributes = options.set | options.below_set;
+        let mut attributes = options.attributes() | options.below_set;
         let mut data = options.data.clone();
         if attributes & attr::RDONLY != 0 {
             if !VIRTUAL.contains(&kind) {
@@ -202,9 +225,15 @@ impl Lowering<'_> {
             let why = "is an option of a filesystem, and is ignored on a bind mount";
             self.warn(Pointer::index("/mounts/{}/options", i), Fault::Value { value: word.clone(), why });
         }
-        let source = paths::absolute(self.request.bundle, source);
-        let mut flags = 0;
+        let source = paths::absolute(self.request.bundle, source).to_string_lossy().into_owned();
+        // A path of the image must not lead out of it, and what was mounted below it before is part of it.
+        let inside = paths::below(&self.rootfs, &source);
+        let mut how = 0;
         for (on, bit) in [
+            (inside.is_some(), flag::SOURCE_IN_ROOT),
+            (options.exact, flag::EXACT),
+            (within_proc(destination), flag::ON_PROC),
+            (self.host.root && self.namespaces.has(flags::NEWUSER), flag::BY_PARENT),
             (recursive, flag::RECURSIVE),
             (options.source_nofollow, flag::SOURCE_NOFOLLOW),
             (options.target_nofollow, flag::TARGET_NOFOLLOW),
@@ -212,22 +241,21 @@ impl Lowering<'_> {
             (options.idmap == Some(true), flag::IDMAP_RECURSIVE),
         ] {
             if on {
-                flags |= bit;
+                how |= bit;
             }
         }
         let idmap = self.mount_maps(i, mount, options);
         let op = op::Op::Bind {
-            source: self.text(&source.to_string_lossy(), source_at),
+            source: self.text(inside.as_deref().unwrap_or(&source), source_at),
             target: self.text(destination, at),
-            set: options.set,
-            clear: options.clear,
+            set: options.attributes(),
+            clear: options.cleared(),
             below_set: options.below_set,
             below_clear: options.below_clear,
             propagation: options.propagation,
             propagation_recursive: u32::from(options.propagation_recursive),
-            flags,
+            flags: how,
             idmap,
-            tree: slot::NONE,
         };
         self.push(op, at);
     }
@@ -238,6 +266,10 @@ impl Lowering<'_> {
             return slot::NONE;
         }
         let at = Pointer::index("/mounts/{}/uidMappings", i);
+        // Maps of its own come first; those of the container are in the namespace that it joins.
+        if !has_maps(mount) && options.idmap_text.is_none() && self.namespaces.joins(flags::NEWUSER) {
+            return self.idmap_slot(Idmap::Joined);
+        }
         let maps = if let Some(text) = &options.idmap_text {
             let container = self.linux().map(|l| IdMaps {
                 uid: l.uid_mappings.clone().unwrap_or_default(),
@@ -269,8 +301,14 @@ impl Lowering<'_> {
         if !self.host.root {
             self.wrong(at, Fault::Rule("id-mapped mounts need root"));
         }
-        let place = self.idmaps.iter().position(|m| *m == maps).unwrap_or_else(|| {
-            self.idmaps.push(maps);
+        self.check_map(&maps.uid, "/mounts/uidMappings/{}");
+        self.check_map(&maps.gid, "/mounts/gidMappings/{}");
+        self.idmap_slot(Idmap::Maps(maps))
+    }
+
+    fn idmap_slot(&mut self, idmap: Idmap) -> i32 {
+        let place = self.idmaps.iter().position(|known| *known == idmap).unwrap_or_else(|| {
+            self.idmaps.push(idmap);
             self.idmaps.len() - 1
         });
         slot::IDMAP_BASE - place as i32
@@ -308,7 +346,6 @@ impl Lowering<'_> {
             propagation_recursive: 0,
             flags: 0,
             idmap: slot::NONE,
-            tree: slot::NONE,
         };
         self.push(op, at);
     }
@@ -351,7 +388,7 @@ impl Lowering<'_> {
             let options = Options::parse(words.iter().map(|w| &**w));
             if options.propagation != 0 {
                 let at = Pointer::index("/mounts/{}/options", i);
-                let path = self.text(&paths::clean(mount.destination.as_deref().unwrap_or_default()), at);
+                let path = self.text(&self.destination(mount), at);
                 let (propagation, recursive) = (options.propagation, u32::from(options.propagation_recursive));
                 self.push(op::Op::Attributes { path, set: 0, clear: 0, propagation, recursive }, at);
             }
@@ -363,13 +400,47 @@ impl Lowering<'_> {
         for (i, mount) in self.spec.mounts.as_deref().unwrap_or_default().iter().enumerate() {
             let words = mount.options.as_deref().unwrap_or_default();
             let options = Options::parse(words.iter().map(|w| &**w));
-            let dev = mount.destination.as_deref().is_some_and(|d| paths::clean(d) == "/dev");
-            if dev && options.bind.is_none() && (options.set | options.below_set) & attr::RDONLY != 0 {
+            let dev = self.destination(mount) == "/dev";
+            if dev && options.bind.is_none() && (options.attributes() | options.below_set) & attr::RDONLY != 0 {
                 let at = Pointer::index("/mounts/{}/options", i);
                 let path = self.text("/dev", at);
                 self.push(op::Op::Attributes { path, set: attr::RDONLY, clear: 0, propagation: 0, recursive: 0 }, at);
             }
         }
+    }
+}
+
+/// Files of /proc that may be covered: what lxcfs and its like show a container instead, and two harmless parameters. The list is
+/// runc's, so that what works there works here.
+const COVERABLE: &[&str] = &[
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/net/dev",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+];
+
+fn within_proc(destination: &str) -> bool {
+    destination.strip_prefix("/proc").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// A file put over one of /proc would take what init writes there, such as the security label, or feign what the program reads
+/// (CVE-2019-16884). Of a bind mount on /proc itself init checks that it is a procfs.
+fn may_be_on_proc(destination: &str, kind: &str, bind: bool) -> Result<(), &'static str> {
+    if !within_proc(destination) || COVERABLE.contains(&destination) {
+        Ok(())
+    } else if destination != "/proc" {
+        Err("cannot be mounted because it is inside /proc")
+    } else if kind == "proc" || bind {
+        Ok(())
+    } else {
+        Err("cannot be mounted because it is not of type proc")
     }
 }
 

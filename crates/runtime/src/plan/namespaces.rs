@@ -22,9 +22,9 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// All kinds, in the order in which they are joined: the user namespace first, because it gives the rights for the others.
+    /// All kinds, in the order of the specification but for the user namespace, which is joined last: what it does not own takes the
+    /// caller's rights to join. Those that take its rights are tried again behind it (`launch/child.rs`).
     pub const ALL: [Kind; 8] = [
-        Kind { name: "user", flag: flags::NEWUSER, file: "user" },
         Kind { name: "pid", flag: flags::NEWPID, file: "pid" },
         Kind { name: "network", flag: flags::NEWNET, file: "net" },
         Kind { name: "ipc", flag: flags::NEWIPC, file: "ipc" },
@@ -32,6 +32,7 @@ impl Kind {
         Kind { name: "cgroup", flag: flags::NEWCGROUP, file: "cgroup" },
         Kind { name: "time", flag: flags::NEWTIME, file: "time" },
         Kind { name: "mount", flag: flags::NEWNS, file: "mnt" },
+        Kind { name: "user", flag: flags::NEWUSER, file: "user" },
     ];
 }
 
@@ -74,6 +75,12 @@ impl Namespaces {
     /// else that is new; one of a user namespace has to be made in there.
     pub fn made_meanwhile(&self) -> u64 {
         if self.has(flags::NEWUSER) { 0 } else { self.new & flags::NEWNET }
+    }
+
+    /// Whether the clocks' offsets are set before the stub is executed: root of a new user namespace may not open the files of a
+    /// process that cannot be traced, as the stub is, not even its own.
+    pub fn offsets_before_stub(&self) -> bool {
+        self.new & flags::NEWUSER != 0 && self.new & flags::NEWTIME != 0 && !self.time_offsets.is_empty()
     }
 
     /// CLONE_NEW* of all kinds that the container does not share with the runtime.
@@ -141,12 +148,28 @@ impl Lowering<'_> {
                     Fault::Rule("must map group 0 of the container, which sets it up"),
                 );
             }
+            self.check_map(&uid, "/linux/uidMappings/{}");
+            self.check_map(&gid, "/linux/gidMappings/{}");
             self.namespaces.maps = IdMaps { uid, gid };
         } else if !self.namespaces.joins(flags::NEWUSER) {
+            // As with runc and crun, which go on, too.
             for (maps, at) in [(uid, "/linux/uidMappings"), (gid, "/linux/gidMappings")] {
                 if !maps.is_empty() {
-                    self.wrong(Pointer::new(at), Fault::Rule("needs a user namespace in /linux/namespaces"));
+                    let why = "has no effect without a user namespace in /linux/namespaces";
+                    self.warn(Pointer::new(at), Fault::Rule(why));
                 }
+            }
+        }
+    }
+
+    /// Ranges end before 4294967295, which is no id, and hold something (user_namespaces(7)).
+    pub(super) fn check_map(&mut self, map: &[crate::spec::IdMapping], template: &'static str) {
+        for (i, entry) in map.iter().enumerate() {
+            let fits = |first: u32| first.checked_add(entry.size).is_some();
+            if entry.size == 0 || !fits(entry.container_id) || !fits(entry.host_id) {
+                let value = format!("{} {} {}", entry.container_id, entry.host_id, entry.size);
+                let why = "is no range of ids: its size must be above 0, and it must end below 4294967295";
+                self.wrong(Pointer::index(template, i), Fault::Value { value, why });
             }
         }
     }
@@ -187,8 +210,11 @@ impl Lowering<'_> {
         // Offsets can be set only before a process is in the namespace. Unsharing moves nobody but children into it, and
         // before Linux 6.2 not even the exec of the program did: init enters it itself.
         if new & flags::NEWTIME != 0 {
-            self.push(op::Op::Unshare { flags: flags::NEWTIME }, at);
-            if !self.namespaces.time_offsets.is_empty() {
+            let by_child = self.namespaces.offsets_before_stub();
+            if !by_child {
+                self.push(op::Op::Unshare { flags: flags::NEWTIME }, at);
+            }
+            if !self.namespaces.time_offsets.is_empty() && !by_child {
                 let text = Blob(self.namespaces.time_offsets.clone().into_bytes());
                 self.push(op::Op::TimeOffsets { text }, Pointer::new("/linux/timeOffsets"));
             }

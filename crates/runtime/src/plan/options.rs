@@ -5,10 +5,14 @@ use rt_sys::mount::{attr, propagation};
 /// What the options of one mount come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Attribute bits to set and clear on the mount.
-    pub set: u64,
-    /// See `set`.
-    pub clear: u64,
+    /// Attribute bits to set and clear on the mount, those of access times excepted.
+    set: u64,
+    clear: u64,
+    /// The words about access times that are in force ([`Time`]).
+    times: u8,
+    /// A word that is a mount flag to mount(8) was given: a bind mount then gets the flags asked for, and none of its source's. Access
+    /// times stay as they are at the source, unless one of their words sets them.
+    pub exact: bool,
     /// The same for the mount and all below it.
     pub below_set: u64,
     /// See `below_set`.
@@ -35,11 +39,23 @@ pub struct Options {
     pub data: Vec<(String, Option<String>)>,
 }
 
+/// Bits of access times, as mount(2) has them: each is a word of its own, and together they name one behaviour.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Time {
+    None = 1,
+    NoneOfDirectories = 2,
+    Relative = 4,
+    Strict = 8,
+}
+
 /// What one word does.
 #[derive(Clone, Copy)]
 enum Word {
     /// Sets these bits and clears those.
     Attribute(u64, u64),
+    /// Sets or clears one of the access times.
+    Access(Time, bool),
     /// The same, for all mounts below as well.
     Below(u64, u64),
     Propagation(u64, bool),
@@ -51,39 +67,41 @@ enum Word {
     TargetNofollow,
     /// A superblock flag that fsconfig knows by this name (fs/fs_context.c).
     Superblock,
+    /// A mount flag without effect on a new mount.
+    Flag,
     /// Has no effect on a new mount.
     Nothing,
 }
 
 const WORDS: &[(&str, Word)] = {
-    use Word::{Attribute as A, Below as B, Bind, CopySymlink, CopyUp, Idmap, Nothing, Propagation as P};
-    use Word::{SourceNofollow, Superblock as S, TargetNofollow};
+    use Word::{Access as T, Attribute as A, Below as B, Bind, CopySymlink, CopyUp, Flag, Idmap, Nothing};
+    use Word::{Propagation as P, SourceNofollow, Superblock as S, TargetNofollow};
     const TIMES: u64 = attr::ATIME;
     &[
         ("async", S),
-        ("atime", A(0, TIMES)),
+        ("atime", T(Time::None, false)),
         ("bind", Bind(false)),
         ("copy-symlink", CopySymlink),
         ("defaults", Nothing),
         ("dest-nofollow", TargetNofollow),
         ("dev", A(0, attr::NODEV)),
-        ("diratime", A(0, attr::NODIRATIME)),
+        ("diratime", T(Time::NoneOfDirectories, false)),
         ("dirsync", S),
         ("exec", A(0, attr::NOEXEC)),
         ("idmap", Idmap(false)),
-        ("iversion", Nothing),
+        ("iversion", Flag),
         ("lazytime", S),
-        ("loud", Nothing),
+        ("loud", Flag),
         ("mand", S),
-        ("noatime", A(attr::NOATIME, TIMES)),
+        ("noatime", T(Time::None, true)),
         ("nodev", A(attr::NODEV, 0)),
-        ("nodiratime", A(attr::NODIRATIME, 0)),
+        ("nodiratime", T(Time::NoneOfDirectories, true)),
         ("noexec", A(attr::NOEXEC, 0)),
-        ("noiversion", Nothing),
+        ("noiversion", Flag),
         ("nolazytime", S),
         ("nomand", S),
-        ("norelatime", A(0, 0)),
-        ("nostrictatime", A(0, TIMES)),
+        ("norelatime", T(Time::Relative, false)),
+        ("nostrictatime", T(Time::Strict, false)),
         ("nosuid", A(attr::NOSUID, 0)),
         ("nosymfollow", A(attr::NOSYMFOLLOW, 0)),
         ("private", P(propagation::PRIVATE, false)),
@@ -91,7 +109,7 @@ const WORDS: &[(&str, Word)] = {
         ("rbind", Bind(true)),
         ("rdev", B(0, attr::NODEV)),
         ("rdiratime", B(0, attr::NODIRATIME)),
-        ("relatime", A(attr::RELATIME, TIMES)),
+        ("relatime", T(Time::Relative, true)),
         ("remount", Nothing),
         ("rexec", B(0, attr::NOEXEC)),
         ("ridmap", Idmap(true)),
@@ -116,10 +134,10 @@ const WORDS: &[(&str, Word)] = {
         ("runbindable", P(propagation::UNBINDABLE, true)),
         ("rw", A(0, attr::RDONLY)),
         ("shared", P(propagation::SHARED, false)),
-        ("silent", Nothing),
+        ("silent", Flag),
         ("slave", P(propagation::SLAVE, false)),
         ("src-nofollow", SourceNofollow),
-        ("strictatime", A(attr::STRICTATIME, TIMES)),
+        ("strictatime", T(Time::Strict, true)),
         ("suid", A(0, attr::NOSUID)),
         ("symfollow", A(0, attr::NOSYMFOLLOW)),
         ("sync", S),
@@ -151,8 +169,32 @@ impl Options {
         options
     }
 
+    /// Attribute bits to set on the mount.
+    pub fn attributes(&self) -> u64 {
+        let has = |time: Time| self.times & time as u8 != 0;
+        // The kernel's order of precedence (path_mount in fs/namespace.c).
+        let access = match () {
+            () if has(Time::Strict) => attr::STRICTATIME,
+            () if has(Time::None) => attr::NOATIME,
+            () => attr::RELATIME,
+        };
+        self.set | access | if has(Time::NoneOfDirectories) { attr::NODIRATIME } else { 0 }
+    }
+
+    /// Attribute bits to clear on the mount.
+    pub fn cleared(&self) -> u64 {
+        if self.times == 0 {
+            return self.clear;
+        }
+        // An access time can only be changed together with all the others.
+        self.clear | attr::ATIME | (attr::NODIRATIME & !self.attributes())
+    }
+
     fn apply(&mut self, name: &str, word: Word) {
+        self.exact |= matches!(word, Word::Attribute(..) | Word::Access(..) | Word::Superblock | Word::Flag);
         match word {
+            Word::Access(time, true) => self.times |= time as u8,
+            Word::Access(time, false) => self.times &= !(time as u8),
             Word::Attribute(set, clear) => {
                 self.set = (self.set & !clear) | set;
                 self.clear = (self.clear & !set) | clear;
@@ -172,7 +214,7 @@ impl Options {
             Word::SourceNofollow => self.source_nofollow = true,
             Word::TargetNofollow => self.target_nofollow = true,
             Word::Superblock => self.data.push((name.to_owned(), None)),
-            Word::Nothing => {}
+            Word::Flag | Word::Nothing => {}
         }
     }
 }
@@ -222,7 +264,7 @@ mod tests {
     fn later_words_win_and_data_is_split() {
         let words = ["ro", "rw", "nosuid", "mode=755,size=64k", "context=\"a,b\"", "newinstance", "rslave"];
         let options = Options::parse(words.into_iter());
-        assert_eq!((options.set, options.clear), (attr::NOSUID, attr::RDONLY));
+        assert_eq!((options.attributes(), options.cleared()), (attr::NOSUID, attr::RDONLY));
         let data: Vec<_> = options.data.iter().map(|(k, v)| (k.as_str(), v.as_deref())).collect();
         let expected = [("mode", Some("755")), ("size", Some("64k")), ("context", Some("a,b")), ("newinstance", None)];
         assert_eq!(data, expected);
@@ -232,8 +274,28 @@ mod tests {
     /// mount_setattr refuses a change of access time that does not clear the old one.
     #[test]
     fn access_time_words_clear_the_mask() {
-        for word in ["noatime", "relatime", "strictatime"] {
-            assert_eq!(Options::parse([word].into_iter()).clear, attr::ATIME, "{word}");
+        for word in ["noatime", "relatime", "strictatime", "nodiratime"] {
+            assert_eq!(Options::parse([word].into_iter()).cleared() & attr::ATIME, attr::ATIME, "{word}");
+        }
+        // A word that only takes another back leaves the source's.
+        for words in [&["atime"][..], &["noatime", "atime"], &["norelatime", "diratime"]] {
+            let options = Options::parse(words.iter().copied());
+            assert_eq!((options.attributes(), options.cleared()), (0, 0), "{words:?}");
+        }
+    }
+
+    /// What mount(8) takes for a flag makes the flags of a bind mount exact; propagation, data and what is below do not.
+    #[test]
+    fn flags_make_a_bind_mount_exact() {
+        for (words, exact) in [
+            (&["rbind", "rprivate"][..], false),
+            (&["bind", "rro", "mode=755", "defaults", "remount"], false),
+            (&["bind", "rw"], true),
+            (&["bind", "sync"], true),
+            (&["bind", "noiversion"], true),
+            (&["bind", "atime"], true),
+        ] {
+            assert_eq!(Options::parse(words.iter().copied()).exact, exact, "{words:?}");
         }
     }
 }

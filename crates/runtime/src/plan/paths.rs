@@ -34,6 +34,15 @@ pub fn absolute(base: &Path, path: &str) -> PathBuf {
     }
 }
 
+/// What `path`, a clean one, is below `root`; None if it is not below.
+pub fn below(root: &Path, path: &str) -> Option<String> {
+    let root = root.to_str().filter(|root| *root != "/" && !root.is_empty())?;
+    match path.strip_prefix(root)? {
+        "" => Some("/".to_owned()),
+        rest => rest.starts_with('/').then(|| rest.to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +55,9 @@ mod tests {
         assert_eq!(clean("/../.."), "/");
         assert_eq!(absolute(Path::new("/bundle"), "rootfs"), Path::new("/bundle/rootfs"));
         assert_eq!(absolute(Path::new("/bundle"), "/r/../x"), Path::new("/x"));
+        assert_eq!(below(Path::new("/b/rootfs"), "/b/rootfs/etc"), Some("/etc".to_owned()));
+        assert_eq!(below(Path::new("/b/rootfs"), "/b/rootfs"), Some("/".to_owned()));
+        assert_eq!(below(Path::new("/b/rootfs"), "/b/rootfs2"), None);
+        assert_eq!(below(Path::new("/"), "/etc"), None);
     }
 }

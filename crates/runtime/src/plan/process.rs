@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use rt_init::op;
+use rt_init::op::{self, flag};
 use rt_init::wire::Blob;
 use rt_sys::clone::flags;
 
 use super::{Console, Host, Lowering, Namespaces, Plan, Request, capabilities, slot};
 use crate::seccomp;
-use crate::spec::{Fault, Pointer, Process, Spec, SpecError};
+use crate::spec::{Fault, Pointer, Process, Spec, SpecError, Text};
 
 /// rlimits by number (asm-generic/resource.h).
 const LIMITS: [&str; 16] = [
@@ -79,10 +79,14 @@ pub fn lower_exec(spec: &Spec<'_>, host: &Host, exec: &ExecRequest<'_>) -> Resul
         problems: Vec::new(),
         warnings: Vec::new(),
         idmaps: Vec::new(),
+        rootfs: PathBuf::new(),
+        propagation: None,
     };
     let mut prepared = Prepared::default();
     if let Some(process) = &spec.process {
         low.exec_affinity(process);
+        low.personality();
+        low.memory_policy();
         if !exec.request.no_new_keyring {
             let at = Pointer::new("/process");
             let name = low.text(&format!("_ses.{}", exec.request.id), at);
@@ -168,14 +172,15 @@ impl Lowering<'_> {
             let fault = Fault::Rule("width and height must be below 65536");
             self.wrong(Pointer::new("/process/consoleSize"), fault);
         }
-        let uid = process.user.as_ref().and_then(|u| u.uid).unwrap_or(0);
         let console = u32::from(console);
-        self.push(op::Op::Terminal { socket: slot::CONSOLE, columns, rows, console, uid }, at);
+        let relayed = u32::from(self.request.console == Console::Relayed);
+        self.push(op::Op::Terminal { socket: slot::CONSOLE, columns, rows, console, relayed }, at);
     }
 
     /// All of `process` for a container's init.
     pub(super) fn process(&mut self) -> Prepared {
         let spec = self.spec;
+        self.all_cpus();
         self.personality();
         self.memory_policy();
         let Some(process) = &spec.process else {
@@ -225,13 +230,10 @@ impl Lowering<'_> {
         self.limits(process, &mut prepared);
         self.prepare_label(process);
         let user = process.user.clone().unwrap_or_default();
-        let (uid, gid) = (user.uid.unwrap_or(0), user.gid.unwrap_or(0));
-        // The specification's default is the runtime's choice; all peers choose 0022.
-        let mask = user.umask.unwrap_or(0o022);
-        if mask > 0o777 {
-            let fault = Fault::Value { value: format!("{mask:o}"), why: "is no file mode mask" };
-            self.wrong(Pointer::new("/process/user/umask"), fault);
-        }
+        let uid = self.id(user.uid.unwrap_or(0), Pointer::new("/process/user/uid"));
+        let gid = self.id(user.gid.unwrap_or(0), Pointer::new("/process/user/gid"));
+        // The specification's default is the runtime's choice; all peers choose 0022. The kernel drops what is beyond 0777.
+        let mask = user.umask.unwrap_or(0o022) & 0o777;
         self.push(op::Op::Umask { mask }, Pointer::new("/process/user/umask"));
         let sets = self.capability_sets(process.capabilities.as_ref());
         let no_new_privileges = process.no_new_privileges.unwrap_or(false);
@@ -243,6 +245,9 @@ impl Lowering<'_> {
             Pointer::new("/process/capabilities/bounding"),
         );
         let gids = user.additional_gids.as_deref().unwrap_or_default();
+        for (i, gid) in gids.iter().enumerate() {
+            self.id(*gid, Pointer::index("/process/user/additionalGids/{}", i));
+        }
         let keep = self.keep_groups(gids);
         let groups = Blob(gids.iter().flat_map(|g| g.to_le_bytes()).collect());
         self.push(op::Op::User { uid, gid, groups, keep_groups: u32::from(keep) }, Pointer::new("/process/user"));
@@ -268,20 +273,24 @@ impl Lowering<'_> {
         }
         if init.is_some() {
             let meets_before = self.ops.iter().any(|(op, _)| matches!(op, op::Op::AwaitHooks {}));
-            prepared.unattended = !self.request.barrier && !meets_before && prepared.limits.is_empty();
+            let asks =
+                self.ops.iter().any(|(op, _)| matches!(op, op::Op::Bind { flags, .. } if flags & flag::BY_PARENT != 0));
+            prepared.unattended = !self.request.barrier && !meets_before && !asks && prepared.limits.is_empty();
             self.push(op::Op::Ready { quiet: u32::from(prepared.unattended) }, at);
             if self.request.barrier {
                 self.push(op::Op::AwaitStart { socket: slot::START }, at);
             }
-            self.start_container_hooks();
         } else if matches!(filter, Filter::Program { notify: true, .. }) {
             // The agent is told the pid, which only the parent knows.
             self.push(op::Op::Ready { quiet: 0 }, at);
         }
-        self.write_label(process);
         if let Filter::Program { bytes, flags, notify } = filter {
             self.attach_filter(bytes, flags, notify);
         }
+        if init.is_some() {
+            self.start_container_hooks();
+        }
+        self.write_label(process);
         self.exec(process, uid);
         prepared
     }
@@ -434,6 +443,14 @@ impl Lowering<'_> {
                 self.warn(Pointer::index("/process/env/{}", i), fault);
             }
         }
+        let (env, home) = self.environment(env);
+        let args = process.args.as_deref().unwrap_or_default();
+        let argv = self.texts(args.iter().map(|a| &**a), "/process/args/{}");
+        self.push(op::Op::Exec { argv, env, home: u32::from(home), uid }, Pointer::new("/process/args"));
+    }
+
+    /// The environment of the container's program, and whether HOME is left to init, which can read the container's passwd(5).
+    pub(super) fn environment(&mut self, env: &[Text<'_>]) -> (Blob<Vec<u8>>, bool) {
         let mut extra = Vec::new();
         if self.request.listen_fds > 0 {
             extra.push(format!("LISTEN_FDS={}", self.request.listen_fds));
@@ -450,9 +467,6 @@ impl Lowering<'_> {
         // An empty HOME is as good as none.
         texts.retain(|e| *e != "HOME=");
         let home = !texts.iter().any(|e| e.starts_with("HOME="));
-        let env = self.texts(texts.into_iter(), "/process/env/{}");
-        let args = process.args.as_deref().unwrap_or_default();
-        let argv = self.texts(args.iter().map(|a| &**a), "/process/args/{}");
-        self.push(op::Op::Exec { argv, env, home: u32::from(home), uid }, Pointer::new("/process/args"));
+        (self.texts(texts.into_iter(), "/process/env/{}"), home)
     }
 }

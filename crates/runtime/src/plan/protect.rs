@@ -1,11 +1,13 @@
 //! `linux.sysctl`, `linux.readonlyPaths` and `linux.maskedPaths` (config-linux.md).
 
+use std::ffi::CString;
+
 use rt_init::op;
-use rt_init::wire::Blob;
+use rt_init::wire::{Blob, Str};
 use rt_sys::clone::flags;
 
 use super::{Lowering, paths};
-use crate::spec::{Fault, Pointer};
+use crate::spec::{Fault, Pointer, Text};
 
 /// Parameters of the ipc namespace (ipc/ipc_sysctl.c).
 const IPC: &[&str] = &[
@@ -75,26 +77,29 @@ impl Lowering<'_> {
             }
             return;
         }
-        for (i, path) in read_only.iter().enumerate() {
-            let at = Pointer::index("/linux/readonlyPaths/{}", i);
-            if let Some(path) = self.protected(path, at) {
-                self.push(op::Op::ReadOnly { path }, at);
-            }
+        for (path, at) in self.protected(read_only, "/linux/readonlyPaths/{}") {
+            self.push(op::Op::ReadOnly { path }, at);
         }
-        for (i, path) in masked.iter().enumerate() {
-            let at = Pointer::index("/linux/maskedPaths/{}", i);
-            if let Some(path) = self.protected(path, at) {
-                self.push(op::Op::Mask { path }, at);
-            }
+        for (path, at) in self.protected(masked, "/linux/maskedPaths/{}") {
+            self.push(op::Op::Mask { path }, at);
         }
     }
 
-    fn protected(&mut self, path: &str, at: Pointer) -> Option<rt_init::wire::Str<std::ffi::CString>> {
-        if !path.starts_with('/') {
-            self.wrong(at, Fault::Value { value: path.to_owned(), why: "must be an absolute path" });
-            return None;
+    /// The paths of a list, each of them once: a second mount on the same place would protect nothing more.
+    fn protected(&mut self, list: &[Text<'_>], template: &'static str) -> Vec<(Str<CString>, Pointer)> {
+        let mut kept: Vec<(Str<CString>, Pointer)> = Vec::with_capacity(list.len());
+        for (i, path) in list.iter().enumerate() {
+            let at = Pointer::index(template, i);
+            if !path.starts_with('/') {
+                self.wrong(at, Fault::Value { value: path.to_string(), why: "must be an absolute path" });
+                continue;
+            }
+            let path = self.text(&paths::clean(path), at);
+            if !kept.iter().any(|(known, _)| *known == path) {
+                kept.push((path, at));
+            }
         }
-        Some(self.text(&paths::clean(path), at))
+        kept
     }
 }
 

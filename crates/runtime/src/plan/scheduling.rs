@@ -159,9 +159,15 @@ impl Lowering<'_> {
         self.push(op::Op::MemoryPolicy { mode, nodes }, Pointer::new("/linux/memoryPolicy"));
     }
 
-    /// The CPUs of an exec'd process: `initial` until it is in the container's cgroup, then `final`.
+    /// All CPUs that the container's cgroup allows: those to which the caller was bound mean nothing in the container.
+    pub(super) fn all_cpus(&mut self) {
+        self.push(op::Op::Affinity { mask: Blob(Vec::new()) }, Pointer::new("/linux/resources/cpu/cpus"));
+    }
+
+    /// The CPUs of an exec'd process: `initial` until it is in the container's cgroup, then `final`; without either, all that the
+    /// cgroup allows.
     pub(super) fn exec_affinity(&mut self, process: &Process<'_>) {
-        let Some(affinity) = &process.exec_cpu_affinity else { return };
+        let Some(affinity) = &process.exec_cpu_affinity else { return self.all_cpus() };
         let lists = [
             (&affinity.initial, "/process/execCPUAffinity/initial"),
             (&affinity.last, "/process/execCPUAffinity/final"),

@@ -2,9 +2,11 @@
 
 mod error;
 mod model;
+mod null;
 mod order;
 mod text;
 
+use std::cell::OnceCell;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -18,23 +20,29 @@ pub use text::Text;
 pub struct Document {
     path: std::path::PathBuf,
     bytes: Vec<u8>,
+    /// The same without nulls, made when it is needed.
+    filled: OnceCell<Option<Vec<u8>>>,
 }
 
 impl Document {
     /// Reads `path` whole.
     pub fn read(path: &Path) -> Result<Document, SpecError> {
         let bytes = rt_sys::file::read(path).map_err(|errno| SpecError::Read { path: path.to_owned(), errno })?;
-        Ok(Document { path: path.to_owned(), bytes })
+        Ok(Document { path: path.to_owned(), bytes, filled: OnceCell::new() })
     }
 
     /// A document that is not a file; `name` stands for it in errors.
     pub fn new(name: &str, bytes: Vec<u8>) -> Document {
-        Document { path: name.into(), bytes }
+        Document { path: name.into(), bytes, filled: OnceCell::new() }
     }
 
-    /// Parses the document. Only after a failure is it parsed again, to learn which field it was.
+    /// Parses the document. Only after a failure is it parsed again: with zero values for nulls, and then to learn which field it was.
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, SpecError> {
-        serde_json::from_slice(&self.bytes).map_err(|_| self.explain::<T>())
+        serde_json::from_slice(&self.bytes).or_else(|_| {
+            let filled = self.filled.get_or_init(|| null::without_nulls(&self.bytes));
+            let parsed = filled.as_ref().and_then(|bytes| serde_json::from_slice(bytes).ok());
+            parsed.ok_or_else(|| self.explain::<T>())
+        })
     }
 
     fn explain<'a, T: Deserialize<'a>>(&'a self) -> SpecError {

@@ -235,7 +235,7 @@ pub struct IntelRdt<'a> {
     pub enable_monitoring: Option<bool>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct MemoryPolicy<'a> {
     #[serde(borrow)]
     pub mode: Option<Text<'a>>,
@@ -243,7 +243,7 @@ pub struct MemoryPolicy<'a> {
     pub flags: List<Text<'a>>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Personality<'a> {
     #[serde(borrow)]
     pub domain: Option<Text<'a>>,

@@ -1,0 +1,72 @@
+//! Sources of bind mounts that root of a user namespace has no right to open, or whose ids it has no right to map. Init asks for
+//! them one by one when it is at their ops, so that each has the mounts made before it.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rt_init::op::flag;
+use rt_init::report::{Lent, Step};
+use rt_sys::clone::flags;
+use rt_sys::mount::{Attributes, attr, set_attributes};
+use rt_sys::process::set_namespace;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+fn failed_in(step: Step) -> impl Fn(Errno) -> (Step, Errno) + Copy {
+    move |errno| (step, errno)
+}
+
+/// The source of one bind mount, as in `Op::Bind`.
+pub(super) struct Wanted<'a> {
+    pub source: &'a CStr,
+    /// The rootfs, for a source in it.
+    pub rootfs: &'a CStr,
+    pub flags: u32,
+    /// The user namespace whose maps the tree gets.
+    pub idmap: Option<BorrowedFd<'a>>,
+}
+
+/// Opens a detached copy of the source as `init` sees it, with the rights of this process. The copy keeps the attributes that are
+/// locked in init's mount namespace.
+pub(super) fn open(init: BorrowedFd<'_>, wanted: &Wanted<'_>) -> Result<OwnedFd, Lent> {
+    // This process stays where it is: a thread goes, and ends there.
+    let opened = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, || open_there(init, wanted));
+        match thread {
+            Ok(thread) => thread.join().unwrap_or(Err((Step::Source, Errno::AGAIN))),
+            Err(e) => Err((Step::Source, Errno::from_io_error(&e).unwrap_or(Errno::AGAIN))),
+        }
+    });
+    opened.map_err(|(step, errno)| Lent { step, errno: errno.raw_os_error() as u32 })
+}
+
+fn open_there(init: BorrowedFd<'_>, wanted: &Wanted<'_>) -> Result<OwnedFd, (Step, Errno)> {
+    let at_source = failed_in(Step::Source);
+    // SAFETY: only this thread's root and working directory part from those of the others; memory and descriptors do not.
+    unsafe { unshare_unsafe(UnshareFlags::FS) }.map_err(at_source)?;
+    set_namespace(init, flags::NEWNS).map_err(at_source)?;
+    let mut how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    how.set(OpenTreeFlags::AT_RECURSIVE, wanted.flags & flag::RECURSIVE != 0);
+    let nofollow = wanted.flags & flag::SOURCE_NOFOLLOW != 0;
+    let tree = if wanted.flags & flag::SOURCE_IN_ROOT != 0 {
+        let path = OFlags::PATH | OFlags::CLOEXEC;
+        let root = openat(CWD, wanted.rootfs, path | OFlags::DIRECTORY, Mode::empty()).map_err(at_source)?;
+        let path = if nofollow { path | OFlags::NOFOLLOW } else { path };
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let place = openat2(&root, wanted.source, path, Mode::empty(), resolve).map_err(at_source)?;
+        open_tree(&place, c"", how | OpenTreeFlags::AT_EMPTY_PATH)
+    } else {
+        how.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, nofollow);
+        open_tree(CWD, wanted.source, how)
+    };
+    let tree = tree.map_err(at_source)?;
+    if let Some(userns) = wanted.idmap {
+        let userns_fd = userns.as_raw_fd() as u64;
+        let map = Attributes { set: attr::IDMAP, userns_fd, ..Attributes::default() };
+        let recursive = wanted.flags & flag::IDMAP_RECURSIVE != 0;
+        set_attributes(tree.as_fd(), c"", recursive, &map).map_err(failed_in(Step::Idmap))?;
+    }
+    Ok(tree)
+}
