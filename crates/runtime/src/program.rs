@@ -59,10 +59,24 @@ impl Format {
         elf(head).unwrap_or(Format::Unknown { empty: head.is_empty() })
     }
 
+    /// The sentence for a program of another processor.
+    pub fn foreign(&self, path: &str) -> Option<String> {
+        match self {
+            Format::Elf { machine, .. } if !OWN.contains(machine) => {
+                let own = OWN.first().copied().map(machine_name).unwrap_or_default();
+                Some(format!("{path} is a program for {}, and this machine is {own}", machine_name(*machine)))
+            }
+            _ => None,
+        }
+    }
+
     /// Why the kernel refuses to execute the file at `path`, as far as the file says; `loader` is the path of its loader. Of scripts
     /// and programs with a loader this is about files that are missing, which the kernel reports as if the program were.
     pub fn complaint(&self, path: &str, loader: Option<&str>) -> Option<String> {
         let missing = |what: &str, file: &str| format!("{what} {file:?} of {path} does not exist in the container");
+        if let Some(sentence) = self.foreign(path) {
+            return Some(sentence);
+        }
         Some(match self {
             Format::Script { interpreter } if interpreter.ends_with('\r') => {
                 let line = "the first line ends in a carriage return: save the file with Unix line ends";
@@ -72,10 +86,6 @@ impl Format {
                 format!("{path} has no interpreter behind its #!")
             }
             Format::Script { interpreter } => missing("the interpreter", interpreter),
-            Format::Elf { machine, .. } if !OWN.contains(machine) => {
-                let (its, own) = (machine_name(*machine), OWN.first().copied().map(machine_name).unwrap_or_default());
-                format!("{path} is a program for {its}, and this machine is {own}")
-            }
             Format::Elf { .. } => missing("the loader", loader?),
             Format::Unknown { empty: true } => format!("{path} is empty"),
             Format::Unknown { .. } => {

@@ -1,6 +1,7 @@
 //! Bad input: one error that names the field, runc's exit code, nothing left behind.
 
 use std::fs;
+use std::path::Path;
 
 use rt_tests::{Bundle, Container, need_host};
 use serde_json::{Value, json};
@@ -374,4 +375,166 @@ fn the_documented_plan_is_the_plan() {
         }
     }
     assert_eq!(blocks, 2);
+}
+
+/// The kernel says "no such file" of a script whose interpreter is missing and of a program whose loader is, as if they were missing
+/// themselves. rt names the program and what it lacks, and `check` says so before.
+#[test]
+fn a_program_that_cannot_be_executed_says_what_it_lacks() {
+    need_host!();
+    // The head of an ELF program of 64 bits with one program header, PT_INTERP, whose text is the loader's path.
+    let elf = |machine: u8, loader: &str| {
+        let mut bytes = vec![0_u8; 0x78];
+        bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        (bytes[16], bytes[18], bytes[20], bytes[32], bytes[52], bytes[54], bytes[56]) = (2, machine, 1, 64, 64, 56, 1);
+        (bytes[64], bytes[72], bytes[96], bytes[104]) = (3, 0x78, loader.len() as u8 + 1, loader.len() as u8 + 1);
+        bytes.extend_from_slice(loader.as_bytes());
+        bytes.push(0);
+        bytes
+    };
+    let own = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
+    let cases: [(&str, Vec<u8>, &str, &str); 6] = [
+        (
+            "script",
+            b"#!/bin/nosuch -x\necho\n".to_vec(),
+            "the interpreter \"/bin/nosuch\" of /run-me does not exist in the container",
+            "exec /run-me: no such file or directory",
+        ),
+        (
+            "Windows line ends",
+            b"#!/bin/sh\r\necho\r\n".to_vec(),
+            "the first line ends in a carriage return: save the file with Unix line ends",
+            "exec /run-me: no such file or directory",
+        ),
+        (
+            "loader",
+            elf(own, "/lib/ld-nosuch.so"),
+            "the loader \"/lib/ld-nosuch.so\" of /run-me does not exist in the container",
+            "exec /run-me: no such file or directory",
+        ),
+        (
+            "other processor",
+            elf(22, "/lib/ld.so"),
+            "/run-me is a program for s390x, and this machine is",
+            "exec /run-me: exec format error",
+        ),
+        (
+            "text",
+            b"echo hi\n".to_vec(),
+            "/run-me is neither an ELF program nor a script",
+            "exec /run-me: exec format error",
+        ),
+        ("nothing", Vec::new(), "/run-me is empty", "exec /run-me: exec format error"),
+    ];
+    let sleeper = Bundle::new(&["sleep", "1000"]);
+    let c = sleeper.start();
+    for (name, bytes, why, end) in &cases {
+        let put = |rootfs: std::path::PathBuf| {
+            use std::os::unix::fs::PermissionsExt;
+            fs::write(rootfs.join("run-me"), bytes).unwrap();
+            fs::set_permissions(rootfs.join("run-me"), fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        let bundle = Bundle::new(&["/run-me"]);
+        put(bundle.rootfs());
+        let ran = bundle.run();
+        ran.fails(1, why);
+        assert!(ran.err.trim_end().ends_with(end), "{name}: {ran:?}");
+        assert!(ran.err.starts_with("rt run failed: /process/args: "), "{name}: {ran:?}");
+        let created = bundle.create();
+        let started = created.rt(&["start", &created.id]);
+        started.fails(1, why);
+        put(sleeper.rootfs());
+        c.exec(&["/run-me"]).fails(255, why);
+        let checked = c.rt(&["check", bundle.path().to_str().unwrap()]);
+        assert!(checked.code == 1 && checked.out.contains(why), "{name}: {checked:?}");
+    }
+}
+
+/// Each of these led to another place, to none, or said it three times.
+#[test]
+fn errors_name_the_field_that_is_wrong() {
+    need_host!();
+    let once = |done: &rt_tests::Done, text: &str| {
+        done.fails(1, text);
+        assert_eq!(done.err.matches(text).count(), 1, "{done:?}");
+    };
+    let with = |change: fn(&mut Value)| Bundle::new(&["true"]).with(change).run();
+    once(
+        &with(|c| c["linux"]["rootfsPropagation"] = json!("bogus")),
+        "/linux/rootfsPropagation: unknown value \"bogus\"",
+    );
+    once(
+        &with(|c| {
+            c["linux"]["namespaces"][2] = json!({"type": "ipc", "path": "/proc/self/ns/uts"});
+        }),
+        "/linux/namespaces/2/path: join the ipc namespace \"/proc/self/ns/uts\": invalid argument",
+    );
+    once(
+        &with(|c| c["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "no number"})),
+        "/linux/sysctl/net.ipv4.ip_forward: write \"no number\" to /proc/sys/net/ipv4/ip_forward: write: invalid argument",
+    );
+    once(&with(|c| c["linux"]["cgroupsPath"] = json!("/")), "/linux/cgroupsPath: cgroups path \"/\": ");
+    once(&with(|c| c["linux"]["cgroupsPath"] = json!("/cgroup.procs/x")), "/linux/cgroupsPath: ");
+    if !Path::new("/sys/fs/selinux/enforce").exists() {
+        once(
+            &with(|c| c["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0")),
+            "/process/selinuxLabel: selinux label is specified in config, but selinux is disabled or not supported",
+        );
+    }
+    if !Path::new("/sys/kernel/security/apparmor").exists() {
+        once(
+            &with(|c| c["process"]["apparmorProfile"] = json!("docker-default")),
+            "/process/apparmorProfile: apparmor profile is specified in config, but apparmor is disabled or not supported",
+        );
+    }
+    once(
+        &with(|c| c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "900"})),
+        "/linux/memoryPolicy: invalid memory policy: invalid argument",
+    );
+    // /proc and /sys of an image that are symlinks.
+    let bundle = Bundle::new(&["true"]);
+    fs::remove_dir(bundle.rootfs().join("proc")).unwrap();
+    std::os::unix::fs::symlink("tmp", bundle.rootfs().join("proc")).unwrap();
+    once(&bundle.run(), "filesystem \"proc\" must be mounted on ordinary directory");
+    let c = Container::new();
+    c.rt(&["state", &c.id]).fails(1, &format!("container does not exist: {}", c.id));
+    let c = Bundle::new(&["true"]).create();
+    Bundle::new(&["true"]).try_create(&c, &[]).fails(1, &format!("container with given ID already exists: {}", c.id));
+}
+
+/// What has no effect, or cannot have it, is a warning by name, and the container runs.
+#[test]
+fn warnings_name_what_has_no_effect() {
+    need_host!();
+    let ambient = Bundle::new(&["true"]).with(|c| {
+        c["process"]["capabilities"]["ambient"] = json!(["CAP_KILL"]);
+    });
+    let done = ambient.run();
+    done.ok();
+    assert!(done.err.contains("/process/capabilities/ambient: cannot raise CAP_KILL"), "{done:?}");
+    let maps = Bundle::new(&["true"]).with(|c| {
+        c["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    });
+    let done = maps.run();
+    done.ok();
+    assert!(done.err.contains("/linux/uidMappings: has no effect without a user namespace"), "{done:?}");
+}
+
+/// A log that cannot be written is an error before anything is done, and a pid file that cannot be written before the program runs.
+#[test]
+fn files_that_cannot_be_written_are_errors_in_time() {
+    need_host!();
+    let bundle = Bundle::shell("touch /tmp/ran");
+    bundle.write();
+    let c = Container::new();
+    let path = bundle.path().to_str().unwrap();
+    c.rt(&["--log", "/nosuch/log", "run", "--bundle", path, &c.id])
+        .fails(1, "open /nosuch/log: no such file or directory");
+    let done = bundle.run_with(&["--pid-file", "/nosuch/pid"]);
+    done.fails(1, "write the pid file /nosuch/pid: no such file or directory");
+    assert!(!bundle.rootfs().join("tmp/ran").exists(), "the program has run");
+    c.rt(&["list"]).ok();
+    let mut listed = std::process::Command::new(rt_tests::rt());
+    listed.args(["--root", "/nosuch/root", "list"]);
+    rt_tests::done(listed).fails(1, "open /nosuch/root: no such file or directory");
 }

@@ -140,3 +140,46 @@ fn fifty_at_once() {
     });
     assert_eq!(c.status(), "running");
 }
+
+/// What belongs to every process of a container and not to a namespace: an executed process has it, too, with the process of the
+/// config as with one of its own (the table in docs/spec-coverage.md).
+#[test]
+fn an_executed_process_lives_in_the_same_surroundings() {
+    need_host!();
+    let bundle = Bundle::new(&["sleep", "1000"]).with(|c| {
+        c["linux"]["personality"] = json!({"domain": "LINUX32"});
+        c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "0"});
+        c["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 4});
+        c["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0});
+        c["process"]["user"]["umask"] = json!(0o27);
+        c["process"]["oomScoreAdj"] = json!(300);
+        c["process"]["execCPUAffinity"] = json!({"final": "0"});
+    });
+    let c = bundle.start();
+    let script = "uname -m; cut -d' ' -f3 /proc/self/numa_maps | head -1; head -1 /proc/self/numa_maps | cut -d' ' -f2; \
+                  cut -d' ' -f19,41 /proc/self/stat; ionice; umask; cat /proc/self/oom_score_adj; \
+                  grep Cpus_allowed_list /proc/self/status | cut -f2";
+    let file = c.root().join("process.json");
+    let process = json!({"args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"]});
+    fs::write(&file, process.to_string()).unwrap();
+    let own = c.rt(&["exec", "--process", file.to_str().unwrap(), &c.id]);
+    let of_the_config = c.exec(&["sh", "-c", script]);
+    let lines: Vec<&str> = own.ok().lines().collect();
+    assert_eq!((lines[0], &lines[3..]), ("i686", &["4 3", "idle", "0027", "300", "0"][..]), "{own:?}");
+    assert!(lines[2].starts_with("bind"), "{own:?}");
+    assert_eq!(own.out.lines().skip(2).collect::<Vec<_>>(), of_the_config.ok().lines().skip(2).collect::<Vec<_>>());
+}
+
+/// A cgroup below the container's that is none is the option's fault, not that of a limit.
+#[test]
+fn a_wrong_cgroup_is_named() {
+    need_host!();
+    let c = Bundle::new(&["sleep", "1000"]).start();
+    for (path, text) in [
+        ("../x", "--cgroup \"../x\": bad sub cgroup path: "),
+        ("nosuch", "--cgroup \"nosuch\": bad sub cgroup path: "),
+        ("nosuch:x", "--cgroup \"nosuch:x\": bad sub cgroup path: "),
+    ] {
+        c.exec_with(&["--cgroup", path], &["true"]).fails(255, text);
+    }
+}

@@ -86,3 +86,150 @@ fn a_hook_may_ignore_the_state() {
         bundle.run().ok();
     }
 }
+
+/// What a hook without `env`, with an empty one and with its own finds in its environment and as its working directory. Hooks that are
+/// shell scripts rely on PATH, and get the runtime's; a program of the container never sees anything of the runtime's.
+#[test]
+fn environment_and_directory_of_each_kind() {
+    need_host!();
+    let kinds = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+    for kind in kinds {
+        let bundle = Bundle::new(&["true"]);
+        let inside = kind == "startContainer";
+        let out = if inside { bundle.rootfs().join("tmp/out") } else { bundle.path().join("out") };
+        fs::write(&out, "").unwrap();
+        let file = if inside { "/tmp/out".to_owned() } else { out.display().to_string() };
+        let script = format!("echo $(pwd) MARK=$MARK OWN=$OWN ENV=$ENVIRON HOME=$HOME $(command -v ls) >> {file}");
+        let hook = |env: Option<Value>| {
+            let mut hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+            if let Some(env) = env {
+                hook["env"] = env;
+            }
+            hook
+        };
+        let hooks = [hook(None), hook(Some(json!([]))), hook(Some(json!(["OWN=yes", "PATH=/bin"])))];
+        let bundle = bundle.with(|c| {
+            c["hooks"] = json!({kind: hooks});
+            c["process"]["env"] = json!(["PATH=/bin", "ENVIRON=process"]);
+            c["process"]["cwd"] = json!("/tmp");
+        });
+        bundle.write();
+        let container = rt_tests::Container::new();
+        let mut command = container.command();
+        command.arg("run").arg("--bundle").arg(bundle.path()).arg(&container.id);
+        command.env_clear().envs([("MARK", "caller"), ("PATH", "/usr/bin:/bin"), ("HOME", "/caller")]);
+        rt_tests::done(command).ok();
+        let text = fs::read_to_string(&out).unwrap();
+        let directory = match kind {
+            "startContainer" => "/tmp".to_owned(),
+            "createContainer" => bundle.rootfs().display().to_string(),
+            _ => bundle.path().display().to_string(),
+        };
+        let expected = if inside {
+            let process = format!("{directory} MARK= OWN= ENV=process HOME=/root ");
+            [process.clone(), process, format!("{directory} MARK= OWN=yes ENV= HOME= ")]
+        } else {
+            let ls = |path: &str| {
+                if std::path::Path::new("/usr/bin/ls").exists() && path != "/bin" { "/usr/bin/ls" } else { "/bin/ls" }
+            };
+            [
+                format!("{directory} MARK=caller OWN= ENV= HOME=/caller {}", ls("/usr/bin")),
+                // A shell without PATH has one of its own.
+                format!("{directory} MARK= OWN= ENV= HOME= "),
+                format!("{directory} MARK= OWN=yes ENV= HOME= /bin/ls"),
+            ]
+        };
+        for (line, expected) in text.lines().zip(&expected) {
+            assert!(line.starts_with(expected.as_str()), "{kind}: {line:?}, expected {expected:?}");
+        }
+        assert_eq!(text.lines().count(), 3, "{kind}: {text}");
+    }
+}
+
+/// A program of the container runs under the container's filter, the hook as well as the program itself.
+#[test]
+fn a_hook_of_the_container_runs_under_the_filter() {
+    need_host!();
+    let filter = |action: &str| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": action}]});
+    let hook = json!([{"path": "/bin/mkdir", "args": ["mkdir", "/tmp/made"]}]);
+    for no_new_privileges in [true, false] {
+        let bundle = |action: &str| {
+            Bundle::new(&["true"]).with(|c| {
+                c["process"]["noNewPrivileges"] = json!(no_new_privileges);
+                c["hooks"] = json!({"startContainer": hook});
+                c["linux"]["seccomp"] = filter(action);
+            })
+        };
+        let killed = bundle("SCMP_ACT_KILL_PROCESS");
+        let done = killed.run();
+        done.fails(1, "error running startContainer hook #0: hook \"/bin/mkdir\": killed by signal 31");
+        assert!(!killed.rootfs().join("tmp/made").exists());
+        let refused = bundle("SCMP_ACT_ERRNO");
+        refused.run().fails(1, "error running startContainer hook #0: hook \"/bin/mkdir\": exit status 1");
+        let allowed = bundle("SCMP_ACT_ALLOW");
+        allowed.run().ok();
+        assert!(allowed.rootfs().join("tmp/made").is_dir());
+    }
+    // As the container's user, with its capabilities, and unable to gain any.
+    let script = "grep -E 'Uid|CapEff|NoNewPrivs|^Seccomp:' /proc/self/status | cut -f2 | tr '\\n' ' ' > /tmp/out";
+    let bundle = Bundle::new(&["cat", "/tmp/out"]).with(|c| {
+        c["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+        c["linux"]["seccomp"] = filter("SCMP_ACT_ERRNO");
+        c["hooks"] = json!({"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]});
+    });
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(bundle.rootfs().join("tmp"), fs::Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(bundle.run().ok(), "1000 0000000000000000 1 2 ");
+}
+
+/// What vendors' hooks do: a createRuntime hook enters the container's mount namespace and binds files of the host into the rootfs; a
+/// createContainer hook has the rootfs as its working directory, and brings the linker's cache up to date.
+#[test]
+fn hooks_bring_libraries_into_the_rootfs() {
+    need_host!();
+    let bundle = Bundle::shell("cat /opt/from-host; grep -c libexample /etc/ld.so.cache; ls /usr/lib");
+    let (rootfs, library) = (bundle.rootfs(), bundle.path().join("libexample.so.1"));
+    // Any shared library will do; its name in the cache is the one of its file's symbols table, or of the file.
+    let some = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib/aarch64-linux-gnu/libc.so.6"].map(std::path::Path::new);
+    let Some(libc) = some.into_iter().find(|path| path.exists()) else {
+        eprintln!("skipped: needs glibc's library");
+        return;
+    };
+    fs::copy(libc, &library).unwrap();
+    fs::create_dir_all(rootfs.join("usr/lib")).unwrap();
+    fs::create_dir_all(rootfs.join("opt")).unwrap();
+    fs::write(rootfs.join("opt/from-host"), "").unwrap();
+    fs::write(rootfs.join("usr/lib/libexample.so.1"), "").unwrap();
+    fs::write(bundle.path().join("from-host"), "a file of the host\n").unwrap();
+    let bind = |from: &std::path::Path, to: &str| {
+        format!("nsenter -m -t $pid mount --bind {} {}", from.display(), rootfs.join(to).display())
+    };
+    let script = format!(
+        "pid=$(sed -E 's/.*\"pid\":([0-9]+).*/\\1/'); {} && {}",
+        bind(&bundle.path().join("from-host"), "opt/from-host"),
+        bind(&library, "usr/lib/libexample.so.1"),
+    );
+    // -n where the library's own name differs from its file's: the file is then known by its own.
+    let cache = "cp usr/lib/libexample.so.1 usr/lib/libc.so.6 && /sbin/ldconfig -r . -C /etc/ld.so.cache && \
+                 strings=$(grep -c libc.so.6 etc/ld.so.cache) && test $strings -gt 0 && echo libexample >> etc/ld.so.cache";
+    let bundle = bundle.with(|c| {
+        c["hooks"] = json!({
+            "createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}],
+            "createContainer": [{"path": "/bin/sh", "args": ["sh", "-ec", cache]}],
+        });
+    });
+    assert_eq!(bundle.run().ok(), "a file of the host\n1\nlibc.so.6\nlibexample.so.1\n");
+}
+
+/// Engines, and people, look for these words.
+#[test]
+fn a_failing_hook_is_named_by_kind_and_number() {
+    need_host!();
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"] {
+        let (good, bad) = (json!({"path": "/bin/true"}), json!({"path": "/bin/sh", "args": ["sh", "-c", "exit 9"]}));
+        let bundle = Bundle::new(&["sleep", "1000"]).with(|c| c["hooks"] = json!({kind: [good, bad]}));
+        let done = bundle.run();
+        done.fails(1, &format!("/hooks/{kind}/1: error running {kind} hook #1: "));
+        assert!(done.err.contains("exit status 9"), "{kind}: {done:?}");
+    }
+}

@@ -273,3 +273,107 @@ fn gc_takes_what_killed_commands_left() {
     eventually("the orphan's end", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
     assert_eq!(living.status(), "running");
 }
+
+/// A container that was frozen, by `pause` or by an engine, before it was started or after: a kill ends it at once, and a forced delete
+/// leaves nothing. On cgroup v1 a frozen process does not die of SIGKILL.
+#[test]
+fn frozen_containers_end() {
+    need_host!();
+    for started in [false, true] {
+        let made =
+            || if started { Bundle::new(&["sleep", "1000"]).start() } else { Bundle::new(&["sleep", "1000"]).create() };
+        let freeze = |c: &Container| {
+            let v1 = rt_tests::cgroup_dir(c.pid(), "freezer").join("freezer.state");
+            if v1.exists() {
+                fs::write(v1, "FROZEN").unwrap();
+            } else {
+                fs::write(rt_tests::cgroup_dir(c.pid(), "").join("cgroup.freeze"), "1").unwrap();
+            }
+        };
+        let begin = std::time::Instant::now();
+        for by_engine in [false, true] {
+            let halt =
+                |c: &Container| if by_engine { freeze(c) } else { drop(c.rt(&["pause", &c.id]).ok().to_owned()) };
+            let c = made();
+            halt(&c);
+            c.rt(&["delete", "--force", &c.id]).ok();
+            assert!(c.leftovers().is_empty(), "{:?}", c.leftovers());
+            let c = made();
+            halt(&c);
+            c.rt(&["kill", &c.id, "KILL"]).ok();
+            c.await_status("stopped");
+            c.rt(&["delete", &c.id]).ok();
+        }
+        assert!(begin.elapsed().as_secs() < 30, "it took {:?}", begin.elapsed());
+    }
+}
+
+/// `--debug` writes a line for each step, with its object and the time; the log is there after every command, whatever it had to say.
+#[test]
+fn debug_tells_each_step() {
+    need_host!();
+    let bundle = Bundle::new(&["sleep", "1000"]).with(|c| {
+        c["hooks"] = serde_json::json!({"createRuntime": [{"path": "/bin/true"}]});
+    });
+    bundle.write();
+    let c = Container::new();
+    let log = bundle.path().join("log");
+    let told = |args: &[&str]| -> Vec<serde_json::Value> {
+        let _ = fs::remove_file(&log);
+        let global = ["--debug", "--log-format", "json", "--log", log.to_str().unwrap()];
+        c.rt(&[&global[..], args].concat()).ok();
+        let text = fs::read_to_string(&log).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let say = |lines: &[serde_json::Value], words: &[&str]| {
+        for word in words {
+            let found = lines.iter().any(|line| line["msg"].as_str().unwrap().contains(word));
+            assert!(found, "{word:?} is not in {lines:#?}");
+        }
+        assert!(lines.iter().all(|line| line["level"] == "debug" && line["time"].as_str().unwrap().ends_with('Z')));
+    };
+    let created = told(&["create", "--bundle", bundle.path().to_str().unwrap(), &c.id]);
+    let init = format!("init is process {}", c.pid());
+    let steps = [
+        "made the cgroup /",
+        &init,
+        "running createRuntime hook #0: /bin/true",
+        "mount of proc",
+        "init is ready",
+        "state.json",
+    ];
+    say(&created, &steps);
+    say(&told(&["start", &c.id]), &["the program of init", "exec sleep"]);
+    say(&told(&["exec", &c.id, "true"]), &["the process is ", "the program is executed"]);
+    say(&told(&["kill", &c.id, "KILL"]), &["sent signal 9 to init"]);
+    c.await_status("stopped");
+    say(&told(&["delete", &c.id]), &["removed the cgroup /", "removed /"]);
+    // Off, nothing is written, but the file is there.
+    let _ = fs::remove_file(&log);
+    c.rt(&["--log", log.to_str().unwrap(), "list"]).ok();
+    assert_eq!(fs::read_to_string(&log).unwrap(), "");
+}
+
+/// The commands of README, "By hand", as they stand there.
+#[test]
+fn by_hand_as_the_readme_says() {
+    need_host!();
+    let readme = fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md")).unwrap();
+    let section = readme.split_once("**By hand**").unwrap().1;
+    let block = section.split("```").nth(1).unwrap();
+    assert!(block.lines().filter(|line| line.starts_with("rt ")).count() >= 6, "{block}");
+    let bundle = Bundle::new(&["true"]);
+    let _ = fs::remove_file(bundle.path().join("config.json"));
+    let c = Container::new();
+    let bin = tempfile::tempdir().unwrap();
+    let wrapper = format!("#!/bin/sh\nexec {} --root {} \"$@\"\n", rt_tests::rt().display(), c.root().display());
+    fs::write(bin.path().join("rt"), wrapper).unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(bin.path().join("rt"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new("sh");
+    let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", bin.path().display());
+    command.args(["-exc", &block.replace("c1", &c.id)]).current_dir(bundle.path()).env("PATH", path);
+    let done = done(command);
+    assert!(done.ok().contains("sleep"), "{done:?}");
+    assert!(c.leftovers().is_empty(), "{:?}", c.leftovers());
+}

@@ -327,3 +327,235 @@ fn id_maps_in_a_user_namespace() {
         fs::remove_file(volume.path().join("made")).unwrap();
     }
 }
+
+/// A bind mount of a source with `nosuid,nodev,noexec,noatime`, of one that is read-only, and of one with two kinds of access times:
+/// with any flag among the options it has the flags asked for and none of the source's; the access time stays unless one is asked for.
+/// The values are runc's (1.3.6, 1.5.1), word for word.
+#[test]
+fn flags_of_a_bind_mount_are_those_asked_for() {
+    need_host!();
+    let dir = tempfile::tempdir().unwrap();
+    let sources = ["nosuid,nodev,noexec,noatime", "ro", "strictatime,nodiratime,nosuid"];
+    let mut mounted = Vec::new();
+    for (i, flags) in sources.iter().enumerate() {
+        let source = dir.path().join(i.to_string());
+        fs::create_dir(&source).unwrap();
+        let status = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", flags, "x"]).arg(&source).status();
+        assert!(status.unwrap().success());
+        mounted.push(Unmounted(source));
+    }
+    let cases: [(&[&str], [&str; 3]); 17] = [
+        (&["rbind", "rprivate"], ["rw,nosuid,nodev,noexec,noatime", "ro,relatime", "rw,nosuid,nodiratime"]),
+        (&["bind", "rw"], ["rw,noatime", "rw,relatime", "rw,nodiratime"]),
+        (&["bind", "ro"], ["ro,noatime", "ro,relatime", "ro,nodiratime"]),
+        (&["bind", "nosuid"], ["rw,nosuid,noatime", "rw,nosuid,relatime", "rw,nosuid,nodiratime"]),
+        (&["bind", "exec"], ["rw,noatime", "rw,relatime", "rw,nodiratime"]),
+        (&["bind", "atime"], ["rw,noatime", "rw,relatime", "rw,nodiratime"]),
+        (&["bind", "relatime"], ["rw,relatime", "rw,relatime", "rw,relatime"]),
+        (&["bind", "noatime"], ["rw,noatime", "rw,noatime", "rw,noatime"]),
+        (&["bind", "strictatime"], ["rw", "rw", "rw"]),
+        (&["bind", "nodiratime"], ["rw,nodiratime,relatime", "rw,nodiratime,relatime", "rw,nodiratime,relatime"]),
+        (&["bind", "nosymfollow"], ["rw,noatime,nosymfollow", "rw,relatime,nosymfollow", "rw,nodiratime,nosymfollow"]),
+        (&["bind", "sync"], ["rw,noatime", "rw,relatime", "rw,nodiratime"]),
+        (&["rbind", "rro"], ["ro,nosuid,nodev,noexec,noatime", "ro,relatime", "ro,nosuid,nodiratime"]),
+        (&["bind", "rro", "noexec"], ["ro,noexec,noatime", "ro,noexec,relatime", "ro,noexec,nodiratime"]),
+        (&["bind", "rexec", "nodev"], ["rw,nodev,noatime", "rw,nodev,relatime", "rw,nodev,nodiratime"]),
+        (&["bind", "ratime", "nodev"], ["rw,nodev,relatime", "rw,nodev,relatime", "rw,nodev,nodiratime,relatime"]),
+        (
+            &["rw", "rprivate", "nosuid", "nodev", "rbind"],
+            ["rw,nosuid,nodev,noatime", "rw,nosuid,nodev,relatime", "rw,nosuid,nodev,nodiratime"],
+        ),
+    ];
+    let mut bundle = Bundle::shell("cut -d' ' -f5,6 /proc/self/mountinfo");
+    for (c, (options, _)) in cases.iter().enumerate() {
+        for (s, source) in mounted.iter().enumerate() {
+            bundle = bundle.mount(&format!("/m{c}-{s}"), "bind", &source.0, options);
+        }
+    }
+    let done = bundle.run();
+    for (c, (options, wanted)) in cases.iter().enumerate() {
+        for (s, wanted) in wanted.iter().enumerate() {
+            let place = format!("/m{c}-{s} ");
+            let got = done.ok().lines().find_map(|line| line.strip_prefix(&place)).unwrap_or_default();
+            assert_eq!(got, *wanted, "{options:?} of a source with {}", sources[s]);
+        }
+    }
+}
+
+/// A mount of the host, taken away when a test is over.
+struct Unmounted(std::path::PathBuf);
+
+impl Drop for Unmounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+fn mapped(bundle: Bundle) -> Bundle {
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    open_to_all(bundle.path());
+    bundle.with(|c| {
+        c["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        c["linux"]["uidMappings"] = map.clone();
+        c["linux"]["gidMappings"] = map;
+    })
+}
+
+fn open_to_all(directory: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// In a user namespace the attributes that the host has set are locked: they stay, whatever the container does, and to ask for their
+/// absence is an error.
+#[test]
+fn locked_flags_stay() {
+    need_host!();
+    let dir = tempfile::tempdir().unwrap();
+    open_to_all(dir.path());
+    let source = dir.path().join("locked");
+    fs::create_dir(&source).unwrap();
+    let options = ["-t", "tmpfs", "-o", "nosuid,nodev,noexec,ro", "x"];
+    assert!(std::process::Command::new("mount").args(options).arg(&source).status().unwrap().success());
+    let _mounted = Unmounted(source.clone());
+    let script = "grep ' /l ' /proc/self/mountinfo | cut -d' ' -f6; mount -o remount,bind,rw,exec /l 2>/dev/null || echo refused";
+    let bundle = Bundle::shell(script);
+    fs::create_dir(bundle.rootfs().join("l")).unwrap();
+    let admin = |c: &mut serde_json::Value| {
+        let caps = json!(["CAP_SYS_ADMIN"]);
+        c["process"]["capabilities"] = json!({"bounding": caps, "effective": caps, "permitted": caps});
+    };
+    let done = mapped(bundle).with(admin).mount("/l", "bind", &source, &["rbind", "ro"]).run();
+    assert_eq!(done.ok(), "ro,nosuid,nodev,noexec,relatime\nrefused\n");
+    let bundle = Bundle::new(&["true"]);
+    fs::create_dir(bundle.rootfs().join("l")).unwrap();
+    let done = mapped(bundle).mount("/l", "bind", &source, &["rbind", "exec"]).run();
+    done.fails(1, "set the mount's attributes: operation not permitted");
+}
+
+/// A source that root of the user namespace cannot reach is opened with the caller's rights.
+#[test]
+fn sources_out_of_reach_in_a_user_namespace() {
+    need_host!();
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("volume")).unwrap();
+    fs::write(dir.path().join("volume/file"), "reached\n").unwrap();
+    let bundle = Bundle::new(&["cat", "/v/file"]);
+    fs::create_dir(bundle.rootfs().join("v")).unwrap();
+    let done = mapped(bundle).mount("/v", "bind", dir.path().join("volume"), &["rbind", "ro"]).run();
+    assert_eq!(done.ok(), "reached\n");
+}
+
+/// A source below the rootfs has the mounts that the config made there before it, and a destination that begins with the path of the
+/// rootfs is below it: plain, with mapped ids, and in a user namespace.
+#[test]
+fn a_source_inside_the_rootfs_sees_the_mounts_before_it() {
+    need_host!();
+    let dir = tempfile::tempdir().unwrap();
+    open_to_all(dir.path());
+    for name in ["a/x", "b/y"] {
+        fs::create_dir_all(dir.path().join(name)).unwrap();
+    }
+    fs::write(dir.path().join("b/file"), "from b\n").unwrap();
+    let tree = |last: &[&str]| {
+        let bundle = Bundle::shell("cat /final/x/file; stat -c %u /final");
+        for name in ["mnt", "final"] {
+            fs::create_dir(bundle.rootfs().join(name)).unwrap();
+        }
+        let (source, destination) = (bundle.rootfs().join("mnt"), bundle.rootfs().join("final"));
+        bundle
+            .mount("/mnt", "bind", dir.path().join("a"), &["rbind"])
+            .mount("/mnt/x", "bind", dir.path().join("b"), &["rbind"])
+            .mount(destination.to_str().unwrap(), "bind", source, last)
+    };
+    assert_eq!(tree(&["rbind"]).run().ok(), "from b\n0\n");
+    assert_eq!(mapped(tree(&["rbind"])).run().ok(), "from b\n65534\n", "in a user namespace");
+    assert_eq!(mapped(tree(&["rbind", "idmap"])).run().ok(), "from b\n0\n", "with mapped ids");
+    // What is below the rootfs never leads out of it.
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "").unwrap();
+    let bundle = Bundle::new(&["ls", "/final"]);
+    symlink(outside.path(), bundle.rootfs().join("link")).unwrap();
+    let link = bundle.rootfs().join("link");
+    let done = bundle.mount("/final", "bind", link, &["bind"]).run();
+    done.fails(1, "open the source: no such file or directory");
+}
+
+/// A dangling symlink of the image, at the end of a destination or on the way to it: what is missing is made where it leads, inside the
+/// rootfs, and the image keeps its link.
+#[test]
+fn dangling_symlinks_at_destinations() {
+    need_host!();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "data\n").unwrap();
+    fs::create_dir(dir.path().join("volume")).unwrap();
+    fs::write(dir.path().join("volume/in"), "volume\n").unwrap();
+    let bundle = Bundle::shell(
+        "cat /run/x/resolv.conf /opt/a/b/hosts /srv/deep/in; readlink /etc/resolv.conf; readlink /etc/dir",
+    );
+    let rootfs = bundle.rootfs();
+    for (target, link) in [
+        ("../run/x/resolv.conf", "etc/resolv.conf"),
+        ("/opt/a", "jump"),
+        ("/jump/b/hosts", "etc/hosts"),
+        ("../srv/deep", "etc/dir"),
+    ] {
+        symlink(target, rootfs.join(link)).unwrap();
+    }
+    let bundle = bundle
+        .mount("/etc/resolv.conf", "bind", dir.path().join("file"), &["bind"])
+        .mount("/etc/hosts", "bind", dir.path().join("file"), &["bind"])
+        .mount("/etc/dir", "bind", dir.path().join("volume"), &["bind"]);
+    let done = bundle.run();
+    assert_eq!(done.ok(), "data\ndata\nvolume\n../run/x/resolv.conf\n../srv/deep\n");
+    assert_eq!(fs::read_link(rootfs.join("etc/resolv.conf")).unwrap(), std::path::Path::new("../run/x/resolv.conf"));
+    // A circle has no end.
+    let bundle = Bundle::new(&["true"]);
+    symlink("two", bundle.rootfs().join("etc/one")).unwrap();
+    symlink("one", bundle.rootfs().join("etc/two")).unwrap();
+    let done = bundle.mount("/etc/one", "bind", dir.path().join("file"), &["bind"]).run();
+    done.fails(1, "too many levels of symbolic links");
+}
+
+/// `idmap` takes the maps of the user namespace that the container joins.
+#[test]
+fn mapped_ids_of_a_joined_user_namespace() {
+    need_host!();
+    let mut holder = std::process::Command::new("unshare").args(["--user", "sleep", "1000"]).spawn().unwrap();
+    let of = |file: &str| format!("/proc/{}/{file}", holder.id());
+    let separate = || fs::read_link(of("ns/user")).ok() != fs::read_link("/proc/self/ns/user").ok();
+    rt_tests::eventually("a user namespace", separate);
+    for file in ["uid_map", "gid_map"] {
+        fs::write(of(file), "0 100000 65536").unwrap();
+    }
+    let volume = tempfile::tempdir().unwrap();
+    open_to_all(volume.path());
+    std::os::unix::fs::chown(volume.path(), Some(5), Some(6)).unwrap();
+    let bundle = Bundle::shell("stat -c %u:%g /v; id -u; readlink /proc/self/ns/user");
+    fs::create_dir(bundle.rootfs().join("v")).unwrap();
+    open_to_all(bundle.path());
+    let path = of("ns/user");
+    let bundle = bundle.mount("/v", "bind", volume.path(), &["bind", "idmap"]).with(|c| {
+        c["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user", "path": path}));
+        // A sysfs belongs to the owner of the network namespace.
+        c["mounts"].as_array_mut().unwrap().retain(|m| m["type"] != "sysfs" && m["type"] != "cgroup");
+    });
+    let done = bundle.run();
+    let joined = fs::read_link(&path).unwrap();
+    let _ = holder.kill();
+    let _ = holder.wait();
+    assert_eq!(done.ok(), format!("5:6\n0\n{}\n", joined.display()));
+}
+
+/// A path that is listed twice, in another spelling too, is masked and protected once.
+#[test]
+fn a_path_is_masked_once() {
+    need_host!();
+    let bundle =
+        Bundle::shell("grep -c ' /proc/timer_list ' /proc/self/mountinfo; grep -c ' /proc/bus ' /proc/self/mountinfo")
+            .with(|c| {
+                c["linux"]["maskedPaths"] = json!(["/proc/timer_list", "/proc/./timer_list", "/proc/timer_list"]);
+                c["linux"]["readonlyPaths"] = json!(["/proc/bus", "/proc/bus/"]);
+            });
+    assert_eq!(bundle.run().ok(), "1\n1\n");
+}

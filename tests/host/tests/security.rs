@@ -230,3 +230,50 @@ fn proc_self_exe_is_never_the_runtime() {
     assert_ne!(done.code, 0, "{done:?}");
     assert_eq!(fs::metadata(rt_tests::rt()).unwrap().modified().unwrap(), before);
 }
+
+/// What is mounted over a file of /proc takes what init writes there, such as the label of the program, or feigns what the program
+/// reads (CVE-2019-16884): only the files that lxcfs and its like serve may be covered, and /proc only by a procfs.
+#[test]
+fn nothing_covers_proc() {
+    need_host!();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "fake\n").unwrap();
+    fs::create_dir(dir.path().join("directory")).unwrap();
+    let (file, directory) = (dir.path().join("file"), dir.path().join("directory"));
+    for place in [
+        "/proc/self/attr/current",
+        "/proc/1/environ",
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sysrq-trigger",
+        "proc/cmdline",
+    ] {
+        let done = Bundle::new(&["true"]).mount(place, "bind", &file, &["bind"]).run();
+        done.fails(1, "cannot be mounted because it is inside /proc");
+    }
+    for (place, kind, options) in
+        [("/proc/sys", "bind", &["bind"][..]), ("/proc/sys", "tmpfs", &[]), ("/proc/../proc/scsi", "tmpfs", &[])]
+    {
+        let done = Bundle::new(&["true"]).mount(place, kind, &directory, options).run();
+        done.fails(1, "cannot be mounted because it is inside /proc");
+    }
+    for (kind, options) in [("tmpfs", &[][..]), ("sysfs", &[]), ("bind", &["bind"])] {
+        let done = Bundle::new(&["true"]).mount("/proc", kind, &directory, options).run();
+        done.fails(1, "cannot be mounted because it is not of type proc");
+    }
+    // A symlink of the image, or of a volume, is the same place by another name.
+    for (link, target) in [("etc/link", "/proc/sys/kernel"), ("etc/file", "../proc/version"), ("p", "proc")] {
+        let bundle = Bundle::new(&["true"]);
+        symlink(target, bundle.rootfs().join(link)).unwrap();
+        let source = if link == "etc/file" { &file } else { &directory };
+        let done = bundle.mount(&format!("/{link}"), "bind", source, &["bind"]).run();
+        done.fails(1, "cannot be mounted because it is inside /proc");
+    }
+    for place in ["/proc/cpuinfo", "/proc/meminfo", "/proc/uptime", "/proc/loadavg", "/proc/stat"] {
+        let done = Bundle::new(&["cat", place]).mount(place, "bind", &file, &["bind", "ro"]).run();
+        assert_eq!(done.ok(), "fake\n", "{place}");
+    }
+    let own = Bundle::new(&["ls", "-d", "/proc/self"]).with(|c| {
+        c["mounts"][0] = json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
+    });
+    assert_eq!(own.run().ok(), "/proc/self\n", "the host's, for a privileged container");
+}

@@ -30,7 +30,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     options.detach = arguments.flag("detach");
     options.keep = arguments.flag("keep");
     options.no_subreaper = arguments.flag("no-subreaper");
-    let prefixed = |e: container::Error| Failure::from(e).prefixed("rt run failed: ");
+    let prefixed = |e: container::Error| {
+        // As of a shell, for a command that a signal has ended.
+        let exit = e.signal().map_or(1, |signal| 128 + signal);
+        Failure::from(e).prefixed("rt run failed: ").exiting(exit)
+    };
     let ending = container::run(&context.store()?, arguments.id(), &options).map_err(prefixed)?;
     Ok(ending.code())
 }

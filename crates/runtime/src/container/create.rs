@@ -73,6 +73,13 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     let mut making = Making::begin(store, id, &spec, options, console, false)?;
     // Before the program can look for it.
     let proxy = making.container.as_ref().map_or(Ok(None), Proxy::open)?;
+    // Without hooks nothing keeps init for long.
+    if spec.hooks.is_some()
+        && signals.is_some()
+        && let Some(launched) = &mut making.launched
+    {
+        launched.interrupt = Some(foreground::interrupts()?);
+    }
     making.stage()?;
     let ahead = making.plan.unattended;
     if ahead {
@@ -90,7 +97,7 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     }
     // A hook may use the runtime itself.
     container.unlock()?;
-    let started = executed.and_then(|()| poststart(&state));
+    let started = executed.and_then(|()| poststart(&state, launched.interrupt.as_ref()));
     if let Err(e) = started {
         launched.abort();
         container.lock()?;
@@ -164,10 +171,10 @@ fn wants_terminal(spec: &Spec<'_>) -> bool {
 }
 
 /// poststart hooks; their failure is the caller's to know, the container lives.
-pub fn poststart(state: &State) -> Result<(), Error> {
+pub fn poststart(state: &State, interrupt: Option<&OwnedFd>) -> Result<(), Error> {
     let hooks = state.hooks.poststart.as_deref().unwrap_or_default();
     let document = if hooks.is_empty() { Vec::new() } else { hook_state_of(state, "running") };
-    run_hooks(&HookRun { kind: "poststart", hooks, state: &document, directory: &state.bundle })?;
+    run_hooks(&HookRun { kind: "poststart", hooks, state: &document, directory: &state.bundle, interrupt })?;
     Ok(())
 }
 
@@ -200,7 +207,7 @@ impl<'a> Making<'a> {
         let host = trace_span!("probe the host").in_scope(host::probe)?;
         let location = locate(spec, &host, id, store.options())?;
         let activation = socket_activation();
-        check_preserved(options.preserve_fds + activation.count)?;
+        check_preserved(options.preserve_fds.saturating_add(activation.count))?;
         let notify = notify::wanted().then(|| store.options().root.join(id).join(NOTIFY_DIR));
         let environment = environment_for_hooks(spec);
         let request = Request {
@@ -237,7 +244,7 @@ impl<'a> Making<'a> {
         if notify.is_some() {
             notify::make_directory(&container)?;
         }
-        let preserve = options.preserve_fds + activation.count;
+        let preserve = options.preserve_fds.saturating_add(activation.count);
         let mut making = Making {
             spec,
             options,
@@ -403,7 +410,8 @@ impl<'a> Making<'a> {
         let lists = [("prestart", &hooks.prestart), ("createRuntime", &hooks.create_runtime)];
         for (kind, list) in lists {
             let hooks = list.as_deref().unwrap_or_default();
-            run_hooks(&HookRun { kind, hooks, state: &state, directory: &self.options.bundle })?;
+            let interrupt = self.launched()?.interrupt.as_ref();
+            run_hooks(&HookRun { kind, hooks, state: &state, directory: &self.options.bundle, interrupt })?;
         }
         Ok(())
     }

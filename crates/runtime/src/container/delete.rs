@@ -100,7 +100,7 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
         if !hooks.is_empty() {
             let document = hook_state_of(state, "stopped");
             // The container is gone whatever they say (config.md "Poststop": log a warning, go on).
-            let run = HookRun { kind: "poststop", hooks, state: &document, directory: &state.bundle };
+            let run = HookRun { kind: "poststop", hooks, state: &document, directory: &state.bundle, interrupt: None };
             for i in 0..hooks.len() {
                 if let Err(e) = run_one(&run, i) {
                     tracing::warn!("{e}");

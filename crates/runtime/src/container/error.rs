@@ -147,6 +147,14 @@ impl Error {
         }
     }
 
+    /// The signal that the command was ended by.
+    pub fn signal(&self) -> Option<i32> {
+        match self {
+            Error::Launch(LaunchError::Interrupted { signal }) => Some(*signal),
+            _ => None,
+        }
+    }
+
     /// The errno behind it.
     pub fn errno(&self) -> Option<Errno> {
         match self {

@@ -73,6 +73,15 @@ impl Drop for Signals {
     }
 }
 
+/// SIGHUP, SIGINT, SIGQUIT and SIGTERM, which ask a program to end, as bits of a mask.
+const ENDING: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14;
+
+/// A descriptor by which the waits of a container's making learn that they are to end: these signals are blocked while [`Signals`] lives,
+/// and the container is not there yet to get them.
+pub fn interrupts() -> Result<OwnedFd, Error> {
+    rt_sys::process::signal_fd(ENDING).doing("open a signalfd")
+}
+
 /// A child to wait for.
 pub struct Awaited<'a> {
     pub pidfd: &'a OwnedFd,

@@ -23,7 +23,7 @@ pub fn socket_activation() -> Activation {
 
 /// Every descriptor that is to be passed on must be there.
 pub fn check_preserved(count: u32) -> Result<(), Error> {
-    for fd in 3..3 + count {
+    for fd in 3..3_u32.saturating_add(count) {
         // SAFETY: only asked for its flags; a number without a file gives EBADF.
         let borrowed = unsafe { rustix::fd::BorrowedFd::borrow_raw(fd as i32) };
         match fcntl_getfd(borrowed) {

@@ -49,7 +49,7 @@ pub fn start(store: &Store, id: &str) -> Result<(), Error> {
     tracing::debug!("the program of init, process {}, is executed", state.pid);
     // A hook may use the runtime itself.
     container.unlock()?;
-    if let Err(e) = poststart(&state) {
+    if let Err(e) = poststart(&state, None) {
         if let Ok(Some(pidfd)) = state.init() {
             let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
         }

@@ -1,11 +1,14 @@
 //! What this host cannot do for a config: looked up all at once, for `rt check`. Only reads.
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rt_cgroups::Layout;
+use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 
 use crate::plan::{Host, NamespaceKind};
+use crate::program::Format;
 use crate::spec::{Hook, Pointer, Process, Spec};
 
 /// One thing that would stop the container here.
@@ -228,8 +231,14 @@ impl Check<'_> {
                 .any(|m| m.destination.as_deref().is_some_and(|d| candidate.starts_with(d.trim_end_matches('/'))))
         };
         let candidates = candidates(program, process);
-        let found = candidates.iter().any(|c| covered(c) || is_program(&root, c));
-        if !found {
+        let found = candidates.iter().find(|c| covered(c) || is_program(&root, c));
+        if let Some(path) = found {
+            if !covered(path)
+                && let Some(complaint) = complaint_about(&root, path, &covered)
+            {
+                self.lacks(Pointer::new("/process/args/0"), complaint);
+            }
+        } else {
             let message = if program.contains('/') {
                 format!("{program}: no program in the rootfs")
             } else {
@@ -249,10 +258,33 @@ fn candidates(program: &str, process: &Process<'_>) -> Vec<String> {
     search.split(':').filter(|d| !d.is_empty()).map(|d| format!("{d}/{program}")).collect()
 }
 
-fn is_program(root: &rustix::fd::OwnedFd, path: &str) -> bool {
+fn is_program(root: &OwnedFd, path: &str) -> bool {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let Ok(file) = openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) else { return false };
     fstat(&file).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile && s.st_mode & 0o111 != 0)
+}
+
+/// What the kernel would say of the program at `path` in the rootfs: an interpreter or loader that is missing, another processor.
+fn complaint_about(root: &OwnedFd, path: &str, covered: &dyn Fn(&str) -> bool) -> Option<String> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    // Whoever may not read it learns of it when it is executed.
+    let file = std::fs::File::from(openat2(root, path, flags, Mode::empty(), resolve).ok()?);
+    let mut head = [0; 1024];
+    let len = file.read_at(&mut head, 0).ok()?;
+    let format = Format::of(head.get(..len)?);
+    let missing = |needed: &str| !covered(needed) && !is_program(root, needed);
+    match &format {
+        Format::Script { interpreter } => missing(interpreter).then(|| format.complaint(path, None))?,
+        Format::Elf { loader: Some((at, size)), .. } => {
+            let mut loader = vec![0; usize::try_from(*size).ok()?.min(4096)];
+            file.read_exact_at(&mut loader, *at).ok()?;
+            let loader = String::from_utf8_lossy(&loader).trim_end_matches('\0').to_owned();
+            if missing(&loader) { format.complaint(path, Some(&loader)) } else { format.foreign(path) }
+        }
+        Format::Elf { loader: None, .. } => format.foreign(path),
+        Format::Unknown { .. } => format.complaint(path, None),
+    }
 }
 
 fn version_of(release: &str) -> (u32, u32) {

@@ -81,6 +81,12 @@ pub enum LaunchError {
         /// What became of it.
         how: String,
     },
+    /// A signal to the runtime, before there was a container to get it.
+    #[error("interrupted by signal {signal} before the program was started")]
+    Interrupted {
+        /// Its number.
+        signal: i32,
+    },
     /// Init ended without a report.
     #[error("container init ended before it was ready: {how}")]
     Died {

@@ -7,10 +7,12 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::LaunchError;
+use super::launched::interrupted;
 use crate::caller::command;
 use crate::spec::Hook;
 
@@ -24,6 +26,22 @@ pub struct HookRun<'a> {
     pub state: &'a [u8],
     /// The working directory: the bundle.
     pub directory: &'a std::path::Path,
+    /// Becomes readable when the hooks are to end (signalfd(2)).
+    pub interrupt: Option<&'a OwnedFd>,
+}
+
+/// Why a hook failed.
+enum Failed {
+    /// The hook did.
+    Hook(String),
+    /// The runtime was asked to end.
+    Interrupted(LaunchError),
+}
+
+impl From<String> for Failed {
+    fn from(how: String) -> Failed {
+        Failed::Hook(how)
+    }
 }
 
 /// Runs the hooks one after another; the first failure ends it.
@@ -42,19 +60,19 @@ pub fn run_one(run: &HookRun<'_>, i: usize) -> Result<(), LaunchError> {
     let began = Instant::now();
     let ended = run_hook(hook, run);
     tracing::debug!("{} hook #{i} has ended after {} ms", run.kind, began.elapsed().as_millis());
-    ended.map_err(|how| {
-        let path = path.to_owned();
-        LaunchError::Hook { kind: run.kind, index: i, path, how }
+    ended.map_err(|failed| match failed {
+        Failed::Hook(how) => LaunchError::Hook { kind: run.kind, index: i, path: path.to_owned(), how },
+        Failed::Interrupted(e) => e,
     })
 }
 
-fn run_hook(hook: &Hook<'_>, run: &HookRun<'_>) -> Result<(), String> {
+fn run_hook(hook: &Hook<'_>, run: &HookRun<'_>) -> Result<(), Failed> {
     let mut command = command(hook.path.as_deref().unwrap_or_default());
     if let Some((name, rest)) = hook.args.as_deref().and_then(<[_]>::split_first) {
         command.arg0(&**name).args(rest.iter().map(|a| &**a));
     }
     // Without `env` a hook of the host has the runtime's environment, as with runc and crun: hooks that are shell scripts rely on PATH.
-    if let Some(env) = hook.env.as_deref().filter(|env| !env.is_empty()) {
+    if let Some(env) = hook.env.as_deref() {
         command.env_clear();
         command.envs(env.iter().map(|entry| entry.split_once('=').unwrap_or((entry, ""))));
     }
@@ -67,7 +85,7 @@ fn run_hook(hook: &Hook<'_>, run: &HookRun<'_>) -> Result<(), String> {
     command.current_dir(run.directory).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().map_err(text)?;
     let timeout = hook.timeout.and_then(|t| u64::try_from(t).ok()).map(Duration::from_secs);
-    let (status, output) = finish(child, timeout)?;
+    let (status, output) = finish(child, timeout, run.interrupt)?;
     if status.success() {
         return Ok(());
     }
@@ -76,7 +94,7 @@ fn run_hook(hook: &Hook<'_>, run: &HookRun<'_>) -> Result<(), String> {
         |code| format!("exit status {code}"),
     );
     let said = output.trim_end();
-    Err(if said.is_empty() { how } else { format!("{how}: {said}") })
+    Err(if said.is_empty() { how } else { format!("{how}: {said}") }.into())
 }
 
 /// The state as a file: a hook need not read it, and none is too large for a pipe.
@@ -88,7 +106,11 @@ fn state_file(state: &[u8]) -> std::io::Result<Stdio> {
 }
 
 /// Reads both outputs while the hook runs, so that it cannot block on them, and kills it at the time-out.
-fn finish(mut child: Child, timeout: Option<Duration>) -> Result<(ExitStatus, String), String> {
+fn finish(
+    mut child: Child,
+    timeout: Option<Duration>,
+    interrupt: Option<&OwnedFd>,
+) -> Result<(ExitStatus, String), Failed> {
     // A time-out beyond what the clock can count is none.
     let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
     let pid = Pid::from_child(&child);
@@ -99,6 +121,7 @@ fn finish(mut child: Child, timeout: Option<Duration>) -> Result<(ExitStatus, St
         let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
         fds.extend(pipes.0.as_ref().map(|p| PollFd::new(p, PollFlags::IN)));
         fds.extend(pipes.1.as_ref().map(|p| PollFd::new(p, PollFlags::IN)));
+        fds.extend(interrupt.map(|fd| PollFd::new(fd, PollFlags::IN)));
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
         let left = left.map(|l| Timespec {
             tv_sec: i64::try_from(l.as_secs()).unwrap_or(i64::MAX),
@@ -106,13 +129,20 @@ fn finish(mut child: Child, timeout: Option<Duration>) -> Result<(ExitStatus, St
         });
         match poll(&mut fds, left.as_ref()) {
             Err(rustix::io::Errno::INTR) => continue,
-            Err(e) => return Err(rt_sys::errno::text(e).to_owned()),
+            Err(e) => return Err(rt_sys::errno::text(e).to_owned().into()),
             Ok(0) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("killed after its timeout of {} s", timeout.map_or(0, |t| t.as_secs())));
+                return Err(format!("killed after its timeout of {} s", timeout.map_or(0, |t| t.as_secs())).into());
             }
             Ok(_) => {}
+        }
+        if let Some(interrupt) = interrupt
+            && fds.last().is_some_and(|fd| fd.revents().contains(PollFlags::IN))
+        {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(Failed::Interrupted(interrupted(interrupt)));
         }
         let exited = !fds[0].revents().is_empty();
         let ready: Vec<bool> = fds.iter().skip(1).map(|fd| !fd.revents().is_empty()).collect();

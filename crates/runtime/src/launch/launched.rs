@@ -4,6 +4,7 @@ use rt_init::op::flag;
 use rt_init::report::{HEAD, Kind, Lent, MAX_DETAIL, Report, Step};
 use rt_init::wire::CHUNK;
 use rt_sys::clone::flags;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -12,11 +13,11 @@ use tracing::trace_span;
 
 use super::child::BEFORE_STUB;
 use super::error::{self, LateOp, LaunchError, what};
-use super::process::time_offsets_refused;
+use super::process::{join_refused, time_offsets_refused};
 use super::trees::{self, Wanted};
 use super::{network, timeline};
 use crate::host::in_first_user_namespace;
-use crate::plan::{Op, Plan, limit_name};
+use crate::plan::{Join, Op, Plan, limit_name};
 use crate::spec::Pointer;
 
 /// A process that executes the stub.
@@ -28,8 +29,12 @@ pub struct Launched {
     pub pidfd: OwnedFd,
     pub(super) socket: OwnedFd,
     pub(super) ops: Vec<(Op, Pointer)>,
+    /// The namespaces that the process joins before it executes the stub.
+    pub(super) joins: Vec<Join>,
     /// The user namespaces of id-mapped mounts, by the numbers in `ops`.
     pub(super) idmaps: Vec<OwnedFd>,
+    /// Becomes readable when the wait for init is to end (signalfd(2)).
+    pub interrupt: Option<OwnedFd>,
     /// The encoded plan, while the process is held.
     pub(super) plan: Vec<u8>,
     pub(super) timeline: Option<OwnedFd>,
@@ -53,6 +58,20 @@ fn unless_gone(sent: Result<(), Errno>) -> Result<(), Errno> {
     }
 }
 
+/// Waits until there is something to read from `socket`; a signal from `interrupt` is an error.
+fn await_either(socket: &OwnedFd, interrupt: &OwnedFd) -> Result<(), LaunchError> {
+    let mut fds = [PollFd::new(socket, PollFlags::IN), PollFd::new(interrupt, PollFlags::IN)];
+    retry_on_intr(|| poll(&mut fds, None)).map_err(LaunchError::parent("wait for init"))?;
+    if fds[1].revents().contains(PollFlags::IN) { Err(interrupted(interrupt)) } else { Ok(()) }
+}
+
+/// The error of the signal that came by `interrupt`.
+pub(super) fn interrupted(interrupt: &OwnedFd) -> LaunchError {
+    let mut info = [0_u8; 128];
+    let _ = rustix::io::read(interrupt, &mut info);
+    LaunchError::Interrupted { signal: info[0].into() }
+}
+
 /// Lets the child go on to the stub.
 pub(super) fn proceed(socket: &OwnedFd) -> Result<(), LaunchError> {
     send(socket, b"m", SendFlags::NOSIGNAL).map(drop).map_err(LaunchError::parent("let init begin"))
@@ -64,6 +83,9 @@ impl Launched {
         let _span = trace_span!("wait for init").entered();
         let mut message = [0_u8; HEAD + MAX_DETAIL];
         loop {
+            if let Some(interrupt) = &self.interrupt {
+                await_either(&self.socket, interrupt)?;
+            }
             let n = match recv(&self.socket, &mut message[..], RecvFlags::empty()) {
                 // A process that died with unread bytes on its side resets the connection, once; what it said comes after.
                 Err(Errno::INTR | Errno::CONNRESET) => continue,
@@ -140,6 +162,7 @@ impl Launched {
                 error::of_program(&what(op), at.to_string(), errno, &error::next_report(&self.socket))
             }
             Some((op, at)) => error::from_report(op, *at, report, detail),
+            None if let Some(refused) = join_refused(&self.joins, report) => refused,
             None if report.op == BEFORE_STUB && report.step == Step::Source => {
                 LaunchError::Parent { what: "join the container's cgroup namespace", errno }
             }

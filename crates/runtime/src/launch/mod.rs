@@ -100,8 +100,9 @@ pub fn launch(
     drop((theirs, stub_fd));
     let timeline = descriptors.timeline.as_ref().and_then(|file| file.try_clone().ok());
     // While the process executes the stub.
+    let joins = plan.namespaces.join.clone();
     let plan = trace_span!("encode the plan").in_scope(|| encoded(&ops));
-    let mut launched = Launched { pid, pidfd, socket, ops, idmaps, plan, timeline };
+    let mut launched = Launched { pid, pidfd, socket, ops, joins, idmaps, interrupt: None, plan, timeline };
     if entering == Entering::ByEntry {
         launched.send_plan()?;
     }

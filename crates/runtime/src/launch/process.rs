@@ -132,6 +132,19 @@ pub(super) fn time_offsets_refused(errno: Errno) -> LaunchError {
     LaunchError::Named { pointer: "/linux/timeOffsets".into(), what: "write", name, errno }
 }
 
+/// The error of a report about one of the namespaces to be joined.
+pub(super) fn join_refused(joins: &[Join], report: &Report) -> Option<LaunchError> {
+    let index = report.op.checked_sub(FIRST_JOIN).filter(|_| report.op != child::BEFORE_STUB)?;
+    // A time namespace is joined by init.
+    let join = joins.iter().filter(|join| join.kind.flag != flags::NEWTIME).nth(index as usize)?;
+    Some(LaunchError::Join {
+        pointer: join.at.to_string(),
+        kind: join.kind.name,
+        path: join.path.display().to_string(),
+        errno: Errno::from_raw_os_error(report.errno as i32),
+    })
+}
+
 /// The failure that the child reported before it had a plan.
 fn before_stub(socket: &OwnedFd, joins: &[crate::plan::Join]) -> LaunchError {
     let mut message = [0_u8; HEAD];
@@ -140,17 +153,8 @@ fn before_stub(socket: &OwnedFd, joins: &[crate::plan::Join]) -> LaunchError {
         Err(_) => None,
     };
     let errno = report.map_or(Errno::CHILD, |r| Errno::from_raw_os_error(r.errno as i32));
-    let which = report.and_then(|r| r.op.checked_sub(FIRST_JOIN)).and_then(|i| {
-        // Of time the child joins none.
-        joins.iter().filter(|join| join.kind.flag != flags::NEWTIME).nth(i as usize)
-    });
-    if let Some(join) = which {
-        return LaunchError::Join {
-            pointer: join.at.to_string(),
-            kind: join.kind.name,
-            path: join.path.display().to_string(),
-            errno,
-        };
+    if let Some(refused) = report.and_then(|report| join_refused(joins, &report)) {
+        return refused;
     }
     match report.map(|r| r.step) {
         Some(Step::Source) => LaunchError::Parent { what: "join the container's namespaces", errno },
