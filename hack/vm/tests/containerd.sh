@@ -32,6 +32,14 @@ test_run() {
   eq "$(ctr container ls -q)" "" "containers left"
 }
 
+# No signal is blocked or ignored, whatever the daemons above do.
+test_signals() {
+  local want=$'SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000'
+  eq "$(run --rm -- s grep -E '^Sig(Blk|Ign)' /proc/self/status)" "$want" run
+  up -- signals sleep 1000
+  eq "$(ctr task exec --exec-id e signals grep -E '^Sig(Blk|Ign)' /proc/self/status)" "$want" exec
+}
+
 test_limits() {
   up --memory-limit 67108864 --cpus 0.5 -- lim sleep 1000
   limit "$cg" memory.max 67108864

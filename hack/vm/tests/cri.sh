@@ -217,7 +217,7 @@ test_broken_containers() {
   broken filter '/linux/seccomp: the program could not be executed: execve gets SCMP_ACT_ERRNO\(1\), by default action.*' "$filter" true
   # A pod fails in the same words.
   fails cri RunPodSandbox "{config: $(jq -c '.metadata.name = "sysctl" | .linux.sysctls = {"net.ipv4.nosuch": "1"}' <<< "$pod_config"), runtime_handler: \"rt\"}"
-  has "$out" '/linux/sysctl: write "sys/net/ipv4/nosuch" below /proc: .*no such file or directory' "a pod's parameter"
+  has "$out" '/linux/sysctl/net.ipv4.nosuch: write "1" to /proc/sys/net/ipv4/nosuch: .*no such file or directory' "a pod's parameter"
   up fine . sleep 1000
   fails exec_sync $ctr nosuch
   has "$out" 'OCI runtime exec failed: exec failed: exec: "nosuch": executable file not found in \$PATH' "exec"

@@ -39,6 +39,21 @@ test_run() {
   eq "$out" out output
   eq "$(echo hello | run -i bb cat)" hello "input"
 }
+# No signal is blocked or ignored, whatever the daemons above do.
+test_signals() {
+  only systemd
+  local want=$'SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000'
+  eq "$(run bb grep -E '^Sig(Blk|Ign)' /proc/self/status)" "$want" run
+  up signals -- sleep 1000
+  eq "$(docker exec signals grep -E '^Sig(Blk|Ign)' /proc/self/status)" "$want" exec
+}
+# A directory of the host in the place of /proc would feign all that is in it.
+test_proc_is_proc() {
+  only systemd
+  mkdir "$T/dir"
+  status 125 run -v "$T/dir:/proc" bb true
+  has "$out" 'cannot be mounted because it is not of type proc' "a directory on /proc"
+}
 test_run_errors() {
   only systemd
   status 127 run bb /no/such/program

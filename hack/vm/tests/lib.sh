@@ -51,13 +51,16 @@ fails() {
   out=$(cat "$T/out")
 }
 # soon CMD...: CMD succeeds within 30 seconds.
-soon() {
-  local i
-  for ((i = 0; i < 150; i++)); do
+soon() { within 30 "$@"; }
+# patiently CMD...: CMD succeeds within two minutes; for what waits for a timer, on a machine that others keep busy.
+patiently() { within 120 "$@"; }
+within() {
+  local end=$((SECONDS + $1)) seconds=$1; shift
+  while ((SECONDS < end)); do
     if "$@" > "$T/soon" 2>&1; then return 0; fi
     sleep 0.2
   done
-  fail "not within 30 seconds: $* ($(tail -3 "$T/soon"))"
+  fail "not within $seconds seconds: $* ($(tail -3 "$T/soon"))"
 }
 
 # cgroup_of PID: the directory of its cgroup.

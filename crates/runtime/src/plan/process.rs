@@ -188,9 +188,11 @@ impl Lowering<'_> {
             return Prepared::default();
         };
         let (filter, program) = self.filter();
+        // Without an action that asks it, an agent has nothing to do.
+        let agent = matches!(filter, Filter::Program { notify: true, .. }).then(|| self.listener_path()).flatten();
         let mut prepared = self.process_ops(process, filter, Some(()));
         prepared.seccomp = program;
-        prepared.seccomp_agent = self.listener_path();
+        prepared.seccomp_agent = agent;
         prepared
     }
 

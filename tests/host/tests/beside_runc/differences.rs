@@ -1,0 +1,38 @@
+const OLD: &str = "Debian's runc is 1.1 and does not know the field, or not yet as the specification has it now";
+const LATER: &str = "as runc since 1.2 does it";
+const STRICT: &str = "the specification requires it; runc takes what it can make of it, which is nothing or another device";
+
+const DIFFERENCES: &[Known] = &[
+    known("/mounts/0/uidMappings", &[], OLD),
+    known("/mounts/0/gidMappings", &[], OLD),
+    known("/mounts/0/destination", &["text"], LATER),
+    known("/domainname", &[], OLD),
+    known("/linux/memoryPolicy", &[], OLD),
+    known("/linux/netDevices", &[], OLD),
+    known("/linux/personality", &[], OLD),
+    known("/linux/timeOffsets", &[], OLD),
+    known("/process/execCPUAffinity", &[], OLD),
+    known("/process/scheduler", &[], OLD),
+    known("/process/ioPriority", &[], OLD),
+    known("/linux/resources/cpu/burst", &[], OLD),
+    known("/linux/resources/cpu/idle", &[], OLD),
+    known("/linux/resources/memory/checkBeforeUpdate", &[], OLD),
+    known("/process/rlimits/0/soft", &[], "a program without descriptors fails with both, at another place"),
+    known("/hooks/poststop/0", &[], "a hook without an absolute path is refused when the container is made, not skipped when it is gone"),
+    known("/linux/devices/0/path", &[], STRICT),
+    known("/linux/devices/0/major", &[], STRICT),
+    known("/linux/devices/0/minor", &[], STRICT),
+    known("/linux/devices/0/fileMode", &["many"], STRICT),
+    known("/linux/devices/0/uid", &["many"], "4294967295 is no id: chown(2) would leave the owner as it is"),
+    known("/linux/devices/0/gid", &["many"], "4294967295 is no id: chown(2) would leave the group as it is"),
+    known("/linux/intelRdt", &[], "a class is asked for, and this host has none; runc goes on without"),
+    known("/linux/seccomp/defaultErrnoRet", &["many"], "no errno; runc cuts it to 16 bits"),
+    known("/linux/resources/devices/0/type", &["empty text"], "no type of device; runc takes it for all of them"),
+    known("/linux/resources/devices/0/major", &["many"], "to the kernel's list this is every number"),
+    known("/linux/resources/devices/0/minor", &["many"], "to the kernel's list this is every number"),
+    known("/linux/resources/devices/0/access", &["absent", "null"], "all kinds of access, as the specification allows to leave it out"),
+    known("/linux/resources/devices/0/access", &["empty text"], "no access is a rule without effect, which is a warning"),
+    known("/linux/resources/devices/0/access", &["text"], LATER),
+    known("/linux/resources/pids/limit", &["zero"], "no process, as runc since 1.4 takes it; before, it was no limit"),
+    known("/linux/resources/blockIO/weight", &["one"], "below the kernel's smallest weight; runc writes it where nobody reads it"),
+];
