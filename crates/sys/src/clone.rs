@@ -1,4 +1,5 @@
-//! clone3(2): a child that runs one function on a stack of its own, usually until it executes the stub.
+//! clone3(2): a child that runs one function on a stack of its own, usually until it executes the stub. Where a seccomp profile around
+//! the runtime refuses it, clone(2).
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
@@ -83,7 +84,7 @@ pub unsafe fn spawn(
         args.cgroup = fd as u64;
     }
     // SAFETY: `args` is a live clone_args of the size given; the contract on stack, entry and arg is the caller's.
-    let ret = unsafe { clone3(&args, entry, arg) };
+    let ret = unsafe { clone(&args, entry, arg) };
     if ret < 0 {
         return Err(Errno::from_raw_os_error(-ret as i32));
     }
@@ -104,7 +105,7 @@ pub unsafe fn spawn_thread(stack: &mut [MaybeUninit<u8>], entry: Entry, arg: *mu
         ..CloneArgs::default()
     };
     // SAFETY: `args` is a live clone_args of the size given; the contract on stack, entry and arg is the caller's.
-    let ret = unsafe { clone3(&args, entry, arg) };
+    let ret = unsafe { clone(&args, entry, arg) };
     if ret < 0 {
         return Err(Errno::from_raw_os_error(-ret as i32));
     }
@@ -116,6 +117,72 @@ fn aligned(stack: &mut [MaybeUninit<u8>]) -> (u64, u64) {
     let start = stack.as_mut_ptr() as u64;
     let base = (start + 15) & !15;
     (base, (start + stack.len() as u64 - base) & !15)
+}
+
+/// clone3(2), or clone(2) where that is refused and can do the same. It knows no cgroup, and nothing of signal handlers: the runtime's
+/// do nothing.
+///
+/// # Safety
+/// As [`spawn`].
+unsafe fn clone(args: &CloneArgs, entry: Entry, arg: *mut c_void) -> isize {
+    // SAFETY: the contract is handed on.
+    let ret = unsafe { clone3(args, entry, arg) };
+    let refused = [Errno::NOSYS, Errno::PERM].iter().any(|errno| ret == -(errno.raw_os_error() as isize));
+    let flags = args.flags & !flags::CLEAR_SIGHAND;
+    if !refused || flags >> 32 != 0 {
+        return ret;
+    }
+    // SAFETY: the contract is handed on; the arguments are those of clone3.
+    unsafe { clone2((flags | args.exit_signal) as usize, args, entry, arg) }
+}
+
+/// # Safety
+/// As [`spawn`].
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone2(flags: usize, args: &CloneArgs, entry: Entry, arg: *mut c_void) -> isize {
+    let ret: isize;
+    // SAFETY: as in `clone3`. clone(2) takes the stack's upper end, and stores the pidfd where it stores a parent's tid.
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call r13",
+            "ud2",
+            "2:",
+            inlateout("rax") nr::CLONE as isize => ret,
+            in("rdi") flags, in("rsi") args.stack + args.stack_size, in("rdx") args.pidfd, in("r10") 0, in("r8") 0,
+            in("r12") arg, in("r13") entry,
+            lateout("rcx") _, lateout("r11") _,
+        );
+    }
+    ret
+}
+
+/// # Safety
+/// As [`spawn`].
+#[cfg(target_arch = "aarch64")]
+unsafe fn clone2(flags: usize, args: &CloneArgs, entry: Entry, arg: *mut c_void) -> isize {
+    let ret: isize;
+    // SAFETY: as in `clone3`. clone(2) takes the stack's upper end, and stores the pidfd where it stores a parent's tid.
+    unsafe {
+        core::arch::asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, x20",
+            "blr x21",
+            "udf 0",
+            "2:",
+            in("x8") nr::CLONE,
+            inlateout("x0") flags => ret,
+            in("x1") args.stack + args.stack_size, in("x2") args.pidfd, in("x3") 0, in("x4") 0,
+            in("x20") arg, in("x21") entry,
+        );
+    }
+    ret
 }
 
 /// # Safety

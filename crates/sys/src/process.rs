@@ -3,8 +3,8 @@
 use core::ffi::CStr;
 
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use rustix::io::Errno;
-use rustix::process::Resource;
+use rustix::io::{Errno, FdFlags, close, fcntl_getfd, fcntl_setfd};
+use rustix::process::{Resource, getrlimit};
 
 use crate::raw::{nr, syscall3, syscall5};
 
@@ -14,7 +14,30 @@ pub fn close_range(first: u32, last: u32, cloexec_only: bool) -> Result<(), Errn
     let flags = if cloexec_only { CLOSE_RANGE_CLOEXEC } else { 0 };
     // SAFETY: three integers. Descriptors owned by types elsewhere stay valid with the CLOEXEC form; the closing form
     // is for callers that own nothing in the range.
-    unsafe { syscall3(nr::CLOSE_RANGE, first as usize, last as usize, flags) }.map(drop)
+    match unsafe { syscall3(nr::CLOSE_RANGE, first as usize, last as usize, flags) } {
+        // A seccomp profile around the runtime that is older than the call.
+        Err(Errno::NOSYS | Errno::PERM) => close_each(first, last, cloexec_only),
+        other => other.map(drop),
+    }
+}
+
+/// What close_range(2) does, number by number, up to the highest that the hard limit of open files allows.
+#[cold]
+fn close_each(first: u32, last: u32, cloexec_only: bool) -> Result<(), Errno> {
+    /// The kernel's own limit for all processes, unless it was raised (fs.nr_open).
+    const MOST: u64 = 1 << 20;
+    let most = getrlimit(Resource::Nofile).maximum.unwrap_or(MOST).clamp(1 << 12, MOST);
+    for number in first..=last.min(most as u32) {
+        // SAFETY: only asked for its flags or closed, by the contract of `close_range`; a number without a file gives EBADF.
+        let fd = unsafe { BorrowedFd::borrow_raw(number as i32) };
+        if !cloexec_only {
+            // SAFETY: the caller owns nothing in the range.
+            unsafe { close(number as i32) };
+        } else if fcntl_getfd(fd).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC)) {
+            fcntl_setfd(fd, FdFlags::CLOEXEC)?;
+        }
+    }
+    Ok(())
 }
 
 /// Sets the execution domain (personality(2)).

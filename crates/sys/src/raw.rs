@@ -79,6 +79,7 @@ pub mod nr {
     pub const SECCOMP: usize = 317;
     pub const BPF: usize = 321;
     pub const EXECVEAT: usize = 322;
+    pub const CLONE: usize = 56;
     pub const CLONE3: usize = 435;
     pub const CLOSE_RANGE: usize = 436;
     pub const MOUNT_SETATTR: usize = 442;
@@ -110,6 +111,7 @@ pub mod nr {
     pub const SECCOMP: usize = 277;
     pub const BPF: usize = 280;
     pub const EXECVEAT: usize = 281;
+    pub const CLONE: usize = 220;
     pub const CLONE3: usize = 435;
     pub const CLOSE_RANGE: usize = 436;
     pub const MOUNT_SETATTR: usize = 442;

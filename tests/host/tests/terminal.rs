@@ -96,7 +96,7 @@ fn newlines_are_the_programs() {
     need_host!();
     let bundle = with_terminal(&["sh", "-c", "echo a; echo b; stty -a 2>/dev/null | tr ' ' '\\n' | grep onlcr"]);
     let container = Container::new();
-    let (mut screen, slave) = terminal();
+    let (_screen, slave) = terminal();
     let mut command = run_of(&container, &bundle);
     command.stdin(slave.try_clone().unwrap()).stdout(Stdio::piped()).stderr(slave);
     let mut child = command.spawn().unwrap();
@@ -106,11 +106,7 @@ fn newlines_are_the_programs() {
     assert_eq!(piped, "a\nb\n-onlcr\n");
     drop(command);
     let (container, bundle) = (Container::new(), with_terminal(&["echo", "a"]));
-    let (_, slave) = {
-        let (other, slave) = terminal();
-        screen = other;
-        ((), slave)
-    };
+    let (mut screen, slave) = terminal();
     let mut command = run_of(&container, &bundle);
     let copy = || slave.try_clone().unwrap();
     command.stdin(copy()).stdout(copy()).stderr(copy());

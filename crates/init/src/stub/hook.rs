@@ -9,7 +9,7 @@ use rt_sys::exec::exit;
 use rt_sys::process::monotonic_millis;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{MemfdFlags, SeekFrom, memfd_create, seek};
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SeekFrom, memfd_create, openat, seek};
 use rustix::io::{Errno, read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, WaitId, WaitIdOptions, fchdir, getpid, pidfd_send_signal, waitid};
@@ -68,7 +68,12 @@ pub fn run(hook: &Hook<'_>) -> Result<(), Fail> {
 
 /// The state document with init's pid as it sees it, as a file: no size is too large and nobody can be slow to read it.
 fn state_file(hook: &Hook<'_>) -> Result<OwnedFd, Errno> {
-    let file = memfd_create(c"state", MemfdFlags::CLOEXEC)?;
+    let file = match memfd_create(c"state", MemfdFlags::CLOEXEC) {
+        Err(Errno::NOSYS | Errno::PERM) => {
+            openat(CWD, c"/tmp", OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?
+        }
+        other => other?,
+    };
     let pid = rustix::path::DecInt::new(getpid().as_raw_nonzero().get());
     for part in [hook.state_head, pid.as_bytes(), hook.state_tail] {
         let mut rest = part;

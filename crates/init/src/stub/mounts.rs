@@ -137,6 +137,10 @@ impl Mounts {
             return Ok(());
         }
         let mount = match new_filesystem(fs, mode) {
+            // A seccomp profile around the runtime that is older than the call.
+            Err(e) if e.step == Step::Filesystem && is_refused(&e) && at_once(fs, target.as_fd()).is_ok() => {
+                return self.finish_old_mount(fs);
+            }
             Err(e) if fs.flags & flag::CGROUP_FALLBACK != 0 => self.cgroup_fallback(fs, e)?,
             other => other?,
         };
@@ -151,6 +155,19 @@ impl Mounts {
         propagate(mount.as_fd(), fs.propagation, fs.propagation_recursive).at(Step::Propagation)?;
         if fs.fstype == c"proc" && fs.target == c"/proc" {
             self.proc = Some(mount.keep());
+        }
+        Ok(())
+    }
+
+    /// What a mount by mount(2) still lacks of `Op::Mount`.
+    #[cold]
+    fn finish_old_mount(&mut self, fs: &Filesystem<'_>) -> Result<(), Fail> {
+        let mounted = self.root()?.open(fs.target, OFlags::PATH).at(Step::Target)?;
+        let set = Attributes { set: fs.attributes, clear: attr::ATIME, ..Attributes::default() };
+        change(mounted.as_fd(), false, &set).at(Step::Attributes)?;
+        propagate(mounted.as_fd(), fs.propagation, fs.propagation_recursive).at(Step::Propagation)?;
+        if fs.fstype == c"proc" && fs.target == c"/proc" {
+            self.proc = Some(mounted.keep());
         }
         Ok(())
     }
@@ -182,7 +199,7 @@ impl Mounts {
         flags.set(MountFlags::RDONLY, fs.attributes & attr::RDONLY != 0);
         with_proc_path(target, |path| mount(fs.source, path, fs.fstype, flags, Some(data))).at(Step::Superblock)?;
         let mounted = self.root()?.open(fs.target, OFlags::PATH).at(Step::Target)?;
-        let set = Attributes { set: fs.attributes, ..Attributes::default() };
+        let set = Attributes { set: fs.attributes, clear: attr::ATIME, ..Attributes::default() };
         change(mounted.as_fd(), false, &set).at(Step::Attributes)?;
         propagate(mounted.as_fd(), fs.propagation, fs.propagation_recursive).at(Step::Propagation)
     }
@@ -303,7 +320,10 @@ impl Mounts {
             (Some(empty), true) => clone_tree(empty.as_fd(), false).at(Step::Source)?,
             (none, true) => {
                 // The first one attaches the filesystem itself: closing a mount that was never attached costs a grace period.
-                let empty = none.insert(empty_directory().at(Step::Source)?);
+                let empty = match empty_directory() {
+                    Err(Errno::NOSYS | Errno::PERM) => return cover_directory(target.as_fd()).at(Step::Attach),
+                    made => none.insert(made.at(Step::Source)?),
+                };
                 return attach(empty.as_fd(), target.as_fd()).at(Step::Attach);
             }
             (_, false) => clone_tree(null_device(&mut self.null)?, false).at(Step::Source)?,
@@ -367,6 +387,11 @@ impl Mounts {
         change(root, false, &Attributes { set, ..Attributes::default() }).at(Step::Attributes)?;
         propagate(root, propagation, recursive).at(Step::Propagation)
     }
+}
+
+/// Whether the kernel, or a seccomp profile around the runtime, knows no such call.
+fn is_refused(fail: &Fail) -> bool {
+    [Errno::NOSYS, Errno::PERM].iter().any(|errno| errno.raw_os_error() as u32 == fail.errno)
 }
 
 /// Sets the propagation of all mounts of this namespace.
@@ -478,6 +503,14 @@ fn empty_directory() -> Result<OwnedFd, Errno> {
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// An empty read-only directory over `target`, by mount(2).
+#[cold]
+fn cover_directory(target: BorrowedFd<'_>) -> Result<(), Errno> {
+    fchdir(target)?;
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount(c"tmpfs", c".", c"tmpfs", flags, Some(c"nr_inodes=1,mode=0555"))
 }
 
 /// The host's /dev/null, opened before the root is left and checked to be character device 1:3 (CVE-2025-31133).

@@ -8,11 +8,19 @@ use rt_init::report::{HEAD, MAX_DETAIL, Report, Step};
 use rt_init::wire::strings;
 use rt_sys::errno::text;
 use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use rustix::net::{RecvFlags, recv};
+use rustix::process::geteuid;
 
 use crate::plan::{Op, limit_name};
 use crate::spec::Pointer;
+
+/// What was being done when the process could not be made.
+pub(super) const CLONE: &str = "clone a process into the container's namespaces";
+/// The same, of the process that is made inside joined namespaces.
+pub(super) const CLONE_INSIDE: &str = "clone a process inside the joined namespaces";
 
 /// Why a process could not be launched.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +131,11 @@ impl LaunchError {
         }
     }
 
+    /// Whether it was the process that could not be made.
+    pub fn is_of_clone(&self) -> bool {
+        matches!(self, LaunchError::Parent { what: CLONE | CLONE_INSIDE, .. })
+    }
+
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match (&*self.pointer()?, self.errno()?) {
@@ -227,6 +240,25 @@ pub fn of_program(what: &str, pointer: String, errno: Errno, read: &[u8]) -> Lau
     LaunchError::Op { pointer, message, errno: Some(errno) }
 }
 
+/// The first of the calls for which init has no other way that this process may not make either: it then runs under a seccomp profile
+/// that is older than the call, as in a container of an older engine. Each is called in a manner that changes nothing.
+fn refused_call() -> Option<&'static str> {
+    let refused = |errno| matches!(errno, Errno::NOSYS | Errno::PERM);
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    if openat2(CWD, c"/", flags, Mode::empty(), ResolveFlags::empty()).is_err_and(refused) {
+        return Some("openat2");
+    }
+    if open_tree(CWD, c"/", OpenTreeFlags::OPEN_TREE_CLOEXEC).is_err_and(refused) {
+        return Some("open_tree");
+    }
+    // Without a right to mount this is EPERM by itself.
+    match move_mount(CWD, c"", CWD, c"", MoveMountFlags::empty()) {
+        Err(Errno::NOSYS) => Some("move_mount"),
+        Err(Errno::PERM) if geteuid().is_root() => Some("move_mount"),
+        _ => None,
+    }
+}
+
 /// Of a field for a security module that this host does not have: how that is said.
 fn missing_module(pointer: &str) -> Option<&'static str> {
     let lacks = |path: &str| !std::path::Path::new(path).exists();
@@ -272,6 +304,10 @@ fn explain(what: &str, pointer: String, report: &Report, detail: &[u8]) -> Launc
         let _ = write!(message, " ({detail})");
     }
     if let Some(errno) = errno {
+        let refused = if matches!(errno, Errno::NOSYS | Errno::PERM) { refused_call() } else { None };
+        if let Some(call) = refused {
+            let _ = write!(message, ": {call} is refused by a seccomp profile around this runtime");
+        }
         let _ = write!(message, ": {}", text(errno));
     }
     LaunchError::Op { pointer, message, errno }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, memfd_create, openat};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::LaunchError;
@@ -99,7 +100,13 @@ fn run_hook(hook: &Hook<'_>, run: &HookRun<'_>) -> Result<(), Failed> {
 
 /// The state as a file: a hook need not read it, and none is too large for a pipe.
 fn state_file(state: &[u8]) -> std::io::Result<Stdio> {
-    let mut file = File::from(memfd_create("state", MemfdFlags::CLOEXEC)?);
+    let mut file = match memfd_create("state", MemfdFlags::CLOEXEC) {
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+            File::from(openat(CWD, "/tmp", flags, Mode::RUSR | Mode::WUSR)?)
+        }
+        other => File::from(other?),
+    };
     file.write_all(state)?;
     file.seek(SeekFrom::Start(0))?;
     Ok(file.into())

@@ -18,6 +18,8 @@ use std::mem::ManuallyDrop;
 
 use rt_cgroups::Entry;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tracing::trace_span;
 
@@ -69,6 +71,27 @@ pub const WAITING_NAME: &str = "rt:init";
 /// Clones the process and starts the stub. `preserve` descriptors from 3 on stay open in the program.
 /// The descriptors are for the process alone: the caller closes them when there will be no second try.
 pub fn launch(
+    plan: &Plan,
+    descriptors: &Descriptors,
+    entry: &Entry,
+    preserve: u32,
+    place: &Place<'_>,
+    entering: Entering,
+) -> Result<Launched, LaunchError> {
+    let launched = try_launch(plan, descriptors, entry, preserve, place, entering);
+    let (Err(refused), Some(cgroup)) = (&launched, &entry.unified) else { return launched };
+    if !matches!(refused.errno(), Some(Errno::NOSYS | Errno::PERM)) || !refused.is_of_clone() {
+        return launched;
+    }
+    // clone(2) makes no process in a cgroup; init enters it by itself, first of all, as on cgroup v1.
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let Ok(procs) = openat(cgroup, c"cgroup.procs", flags, Mode::empty()) else { return launched };
+    let tasks = entry.tasks.iter().map(OwnedFd::try_clone).chain([Ok(procs)]).collect::<std::io::Result<Vec<_>>>();
+    let Ok(tasks) = tasks else { return launched };
+    try_launch(plan, descriptors, &Entry { unified: None, tasks }, preserve, place, entering)
+}
+
+fn try_launch(
     plan: &Plan,
     descriptors: &Descriptors,
     entry: &Entry,

@@ -13,7 +13,7 @@ use rustix::net::{RecvFlags, recv};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use super::child::{self, Child, FIRST_JOIN, Second};
-use super::error::LaunchError;
+use super::error::{CLONE, CLONE_INSIDE, LaunchError};
 use super::launched::proceed;
 use super::{Place, maps};
 use crate::plan::{Join, Plan};
@@ -91,11 +91,11 @@ pub(super) fn clone_process(
     // SAFETY: `child`, the stacks and what they point to are never freed, and not written here while the child may
     // read them; the entry only makes system calls.
     let spawned = unsafe { spawn(first_flags, cgroup.filter(|_| cgroup_first), &mut stack, child::first, arg) };
-    let (mut pid, mut pidfd) = spawned.map_err(parent("clone a process into the container's namespaces"))?;
+    let (mut pid, mut pidfd) = spawned.map_err(parent(CLONE))?;
     if two {
         waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).map_err(parent("wait for the joining process"))?;
         match child.second.as_mut().and_then(|s| s.result.take()) {
-            Some(made) => (pid, pidfd) = made.map_err(parent("clone a process inside the joined namespaces"))?,
+            Some(made) => (pid, pidfd) = made.map_err(parent(CLONE_INSIDE))?,
             None => return Err(before_stub(socket, &plan.namespaces.join)),
         }
     }

@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::io::Write;
 
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fchmod, fcntl_add_seals, memfd_create, openat};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{
+    CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags, fchmod, fcntl_add_seals, memfd_create, openat,
+};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
@@ -29,10 +31,33 @@ pub fn executable() -> Result<OwnedFd, Errno> {
     };
     match fd {
         Ok(fd) => sealed(fd),
-        // vm.memfd_noexec=2: no memfd may be executed.
-        Err(Errno::ACCESS) => on_private_mount(),
+        // vm.memfd_noexec=2: no memfd may be executed. Or a seccomp profile around the runtime knows no memfd.
+        Err(refused @ (Errno::ACCESS | Errno::NOSYS | Errno::PERM)) => {
+            on_private_mount().or_else(|_| without_a_name()).map_err(|_| refused)
+        }
         Err(e) => Err(e),
     }
+}
+
+/// A file that has no name and never had one, in a directory from which programs may be executed (open(2), O_TMPFILE). It has no seals:
+/// whoever changes it changes one container's copy, which is executed once.
+fn without_a_name() -> Result<OwnedFd, Errno> {
+    let mut refused = Errno::ACCESS;
+    for directory in ["/run", "/tmp", "/var/tmp", "/dev/shm"] {
+        let noexec = rustix::fs::statvfs(directory).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::NOEXEC));
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = if noexec { Err(Errno::ACCESS) } else { openat(CWD, directory, flags, Mode::RWXU) };
+        match file.and_then(written) {
+            Ok(file) => {
+                fchmod(&file, MODE)?;
+                // Another descriptor of it: what is open for writing cannot be executed.
+                let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+                return openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+            }
+            Err(errno) => refused = errno,
+        }
+    }
+    Err(refused)
 }
 
 fn sealed(fd: OwnedFd) -> Result<OwnedFd, Errno> {

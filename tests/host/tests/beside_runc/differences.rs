@@ -16,7 +16,6 @@ const DIFFERENCES: &[Known] = &[
     known("/process/ioPriority", &[], OLD),
     known("/linux/resources/cpu/burst", &[], OLD),
     known("/linux/resources/cpu/idle", &[], OLD),
-    known("/linux/resources/memory/checkBeforeUpdate", &[], OLD),
     known("/process/rlimits/0/soft", &[], "a program without descriptors fails with both, at another place"),
     known("/hooks/poststop/0", &[], "a hook without an absolute path is refused when the container is made, not skipped when it is gone"),
     known("/linux/devices/0/path", &[], STRICT),
