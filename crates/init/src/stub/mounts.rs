@@ -161,6 +161,7 @@ impl Mounts {
 
     /// What a mount by mount(2) still lacks of `Op::Mount`.
     #[cold]
+    #[inline(never)] // For its frame, see `main.rs`.
     fn finish_old_mount(&mut self, fs: &Filesystem<'_>) -> Result<(), Fail> {
         let mounted = self.root()?.open(fs.target, OFlags::PATH).at(Step::Target)?;
         let set = Attributes { set: fs.attributes, clear: attr::ATIME, ..Attributes::default() };
@@ -253,6 +254,7 @@ impl Mounts {
     }
 
     /// A detached copy of the source, and whether its ids are mapped already; None if it is missing and may be.
+    #[inline(never)] // For its frame, see `main.rs`.
     fn source(&self, bind: &Bind<'_>, ask: Ask<'_>) -> Result<Option<(Brief, bool)>, Fail> {
         let by_parent = bind.flags & flag::BY_PARENT != 0;
         let asked = if by_parent && bind.idmap >= 0 {
@@ -507,6 +509,7 @@ fn empty_directory() -> Result<OwnedFd, Errno> {
 
 /// An empty read-only directory over `target`, by mount(2).
 #[cold]
+#[inline(never)] // For its frame, see `main.rs`.
 fn cover_directory(target: BorrowedFd<'_>) -> Result<(), Errno> {
     fchdir(target)?;
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;

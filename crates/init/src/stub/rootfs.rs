@@ -165,6 +165,7 @@ impl Root {
         self.make_missing_file(path, MAX_LINKS)
     }
 
+    #[inline(never)] // For its frame, see `main.rs`.
     fn make_missing_file(&self, path: &CStr, links: u32) -> Result<Brief, Errno> {
         let made = self.in_parent(path, |parent, name| {
             let create = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -190,6 +191,7 @@ impl Root {
     }
 
     /// Walks `path` component by component; below the first missing one everything is made by this walk.
+    #[inline(never)] // For its frame, see `main.rs`.
     fn make_missing(&self, path: &[u8], links: u32) -> Result<Brief, Errno> {
         let mut done = PathBuffer::new(b"/")?;
         let mut current = self.open(c"/", OFlags::PATH | OFlags::DIRECTORY)?;

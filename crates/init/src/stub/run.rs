@@ -269,14 +269,7 @@ impl Init {
                 let mut words = [0_u64; 16];
                 process::set_mempolicy(mode, read_words(nodes.0, &mut words)?)?;
             }
-            Op::Affinity { mask } => {
-                let mut words = [u64::MAX; 128];
-                match read_words(mask.0, &mut words)? {
-                    // What a seccomp profile around the runtime forbids leaves the caller's CPUs, which is no failure.
-                    [] => drop(process::set_affinity(&words)),
-                    mask => process::set_affinity(mask)?,
-                }
-            }
+            Op::Affinity { mask } => affinity(mask.0)?,
             Op::Scheduler { policy, flags, nice, priority, runtime, deadline, period } => {
                 process::set_scheduler(&SchedAttr {
                     size: 0,
@@ -352,15 +345,23 @@ impl Init {
                 let program = self.program.as_ref().ok_or(Errno::NOENT)?;
                 process::set_signal_mask(0)?;
                 let errno = program::exec(program, argv.0, env.0, (home != 0).then_some(uid), &|| self.attach());
-                // First of all: the filter may end init at the calls that come after.
-                let _ = self.report(Kind::Failed, index, Step::Only, errno.raw_os_error() as u32, b"");
-                let mut space = [0; rt_init::report::MAX_DETAIL];
-                let about = program::about(program, &mut space);
-                let _ = self.report(Kind::Program, index, Step::Only, 0, about);
-                exit(255);
+                self.not_executed(index, errno);
             }
         }
         Ok(())
+    }
+
+    /// Reports why the program could not be executed, and what is known of its file.
+    #[cold]
+    #[inline(never)] // For its frame, see `main.rs`.
+    fn not_executed(&self, index: u32, errno: Errno) -> ! {
+        // First of all: the filter may end init at the calls that come after.
+        let _ = self.report(Kind::Failed, index, Step::Only, errno.raw_os_error() as u32, b"");
+        if let Some(program) = &self.program {
+            let mut space = [0; rt_init::report::MAX_DETAIL];
+            let _ = self.report(Kind::Program, index, Step::Only, 0, program::about(program, &mut space));
+        }
+        exit(255)
     }
 
     fn join_network(&self) -> Result<(), Fail> {
@@ -466,6 +467,20 @@ fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
     let unlimited = |n: u64| (n != u64::MAX).then_some(n);
     let limit = Rlimit { current: unlimited(soft), maximum: unlimited(hard) };
     setrlimit(process::resource(resource).ok_or(Errno::INVAL)?, limit)
+}
+
+/// `Op::Affinity`.
+#[inline(never)] // For its frame, see `main.rs`.
+fn affinity(mask: &[u8]) -> Result<(), Errno> {
+    let mut words = [u64::MAX; 128];
+    match read_words(mask, &mut words)? {
+        // What a seccomp profile around the runtime forbids leaves the caller's CPUs, which is no failure.
+        [] => {
+            let _ = process::set_affinity(&words);
+            Ok(())
+        }
+        mask => process::set_affinity(mask),
+    }
 }
 
 fn read_words<'w>(bytes: &[u8], words: &'w mut [u64]) -> Result<&'w [u64], Errno> {

@@ -180,6 +180,7 @@ pub fn describe(op: &Op) -> String {
         Op::PivotRoot { .. } => "make the rootfs the root (pivot_root)".to_owned(),
         Op::Hostname { name } => format!("set the host name to {:?}", String::from_utf8_lossy(&name.0)),
         Op::Domainname { name } => format!("set the domain name to {:?}", String::from_utf8_lossy(&name.0)),
+        Op::Affinity { mask } if mask.0.is_empty() => "run on all CPUs that the cgroup allows".to_owned(),
         Op::NewSession {} => "begin a session without a terminal".to_owned(),
         Op::Terminal { columns, rows, .. } => {
             format!("open a terminal of {columns} columns and {rows} rows, 0 for the default")
