@@ -125,70 +125,27 @@ fn aligned(stack: &mut [MaybeUninit<u8>]) -> (u64, u64) {
 /// # Safety
 /// As [`spawn`].
 unsafe fn clone(args: &CloneArgs, entry: Entry, arg: *mut c_void) -> isize {
-    // SAFETY: the contract is handed on.
-    let ret = unsafe { clone3(args, entry, arg) };
+    let whole = [&raw const *args as usize, size_of::<CloneArgs>(), 0, 0, 0];
+    // SAFETY: `args` is a live clone_args of the size given; the rest of the contract is handed on.
+    let ret = unsafe { call(nr::CLONE3, whole, entry, arg) };
     let refused = [Errno::NOSYS, Errno::PERM].iter().any(|errno| ret == -(errno.raw_os_error() as isize));
     let flags = args.flags & !flags::CLEAR_SIGHAND;
     if !refused || flags >> 32 != 0 {
         return ret;
     }
-    // SAFETY: the contract is handed on; the arguments are those of clone3.
-    unsafe { clone2((flags | args.exit_signal) as usize, args, entry, arg) }
+    // The stack's upper end, and the pidfd in the place of a parent's tid; the others are not in use.
+    let parts =
+        [(flags | args.exit_signal) as usize, (args.stack + args.stack_size) as usize, args.pidfd as usize, 0, 0];
+    // SAFETY: the same arguments as clone(2) takes them; the contract is handed on.
+    unsafe { call(nr::CLONE, parts, entry, arg) }
 }
 
+/// Makes the call, and in the child calls `entry(arg)`.
+///
 /// # Safety
-/// As [`spawn`].
+/// As [`spawn`]; `args` are what the numbered call expects.
 #[cfg(target_arch = "x86_64")]
-unsafe fn clone2(flags: usize, args: &CloneArgs, entry: Entry, arg: *mut c_void) -> isize {
-    let ret: isize;
-    // SAFETY: as in `clone3`. clone(2) takes the stack's upper end, and stores the pidfd where it stores a parent's tid.
-    unsafe {
-        core::arch::asm!(
-            "syscall",
-            "test rax, rax",
-            "jnz 2f",
-            "xor ebp, ebp",
-            "mov rdi, r12",
-            "call r13",
-            "ud2",
-            "2:",
-            inlateout("rax") nr::CLONE as isize => ret,
-            in("rdi") flags, in("rsi") args.stack + args.stack_size, in("rdx") args.pidfd, in("r10") 0, in("r8") 0,
-            in("r12") arg, in("r13") entry,
-            lateout("rcx") _, lateout("r11") _,
-        );
-    }
-    ret
-}
-
-/// # Safety
-/// As [`spawn`].
-#[cfg(target_arch = "aarch64")]
-unsafe fn clone2(flags: usize, args: &CloneArgs, entry: Entry, arg: *mut c_void) -> isize {
-    let ret: isize;
-    // SAFETY: as in `clone3`. clone(2) takes the stack's upper end, and stores the pidfd where it stores a parent's tid.
-    unsafe {
-        core::arch::asm!(
-            "svc 0",
-            "cbnz x0, 2f",
-            "mov x29, xzr",
-            "mov x0, x20",
-            "blr x21",
-            "udf 0",
-            "2:",
-            in("x8") nr::CLONE,
-            inlateout("x0") flags => ret,
-            in("x1") args.stack + args.stack_size, in("x2") args.pidfd, in("x3") 0, in("x4") 0,
-            in("x20") arg, in("x21") entry,
-        );
-    }
-    ret
-}
-
-/// # Safety
-/// As [`spawn`].
-#[cfg(target_arch = "x86_64")]
-unsafe fn clone3(args: &CloneArgs, entry: Entry, arg: *mut c_void) -> isize {
+unsafe fn call(nr: usize, args: [usize; 5], entry: Entry, arg: *mut c_void) -> isize {
     let ret: isize;
     // SAFETY: the child resumes after `syscall` with rax = 0 on its own, empty stack, calls `entry`, which never
     // returns; the parent falls through. r12 and r13 survive a system call.
@@ -202,8 +159,8 @@ unsafe fn clone3(args: &CloneArgs, entry: Entry, arg: *mut c_void) -> isize {
             "call r13",
             "ud2",
             "2:",
-            inlateout("rax") nr::CLONE3 as isize => ret,
-            in("rdi") args, in("rsi") size_of::<CloneArgs>(),
+            inlateout("rax") nr as isize => ret,
+            in("rdi") args[0], in("rsi") args[1], in("rdx") args[2], in("r10") args[3], in("r8") args[4],
             in("r12") arg, in("r13") entry,
             lateout("rcx") _, lateout("r11") _,
         );
@@ -211,10 +168,12 @@ unsafe fn clone3(args: &CloneArgs, entry: Entry, arg: *mut c_void) -> isize {
     ret
 }
 
+/// Makes the call, and in the child calls `entry(arg)`.
+///
 /// # Safety
-/// As [`spawn`].
+/// As [`spawn`]; `args` are what the numbered call expects.
 #[cfg(target_arch = "aarch64")]
-unsafe fn clone3(args: &CloneArgs, entry: Entry, arg: *mut c_void) -> isize {
+unsafe fn call(nr: usize, args: [usize; 5], entry: Entry, arg: *mut c_void) -> isize {
     let ret: isize;
     // SAFETY: the child resumes after `svc` with x0 = 0 on its own, empty stack, calls `entry`, which never returns;
     // the parent falls through. x20 and x21 survive a system call.
@@ -227,9 +186,9 @@ unsafe fn clone3(args: &CloneArgs, entry: Entry, arg: *mut c_void) -> isize {
             "blr x21",
             "udf 0",
             "2:",
-            in("x8") nr::CLONE3,
-            inlateout("x0") args => ret,
-            in("x1") size_of::<CloneArgs>(),
+            in("x8") nr,
+            inlateout("x0") args[0] => ret,
+            in("x1") args[1], in("x2") args[2], in("x3") args[3], in("x4") args[4],
             in("x20") arg, in("x21") entry,
         );
     }

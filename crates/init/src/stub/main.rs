@@ -8,6 +8,7 @@
 #![no_std]
 #![no_main]
 
+mod attributes;
 mod brief;
 mod copy;
 mod credentials;

@@ -1,6 +1,5 @@
 //! `create` and `run`: a bundle becomes a container.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rt_cgroups::{Cgroup, Driver, Entry, Location, systemd};
@@ -15,7 +14,7 @@ use super::error::{Context, Error};
 use super::exit::Exit;
 use super::foreground::{self, Awaited, Ending};
 use super::host_mount::HostMount;
-use super::inherited::{check_preserved, set_oom_score, socket_activation, write_oom_score};
+use super::inherited::{check_preserved, environment_for_hooks, set_oom_score, socket_activation, write_oom_score};
 use super::kept::{defaults_for_exec, later_hooks, owned_annotations, surroundings_for_exec};
 use super::later::Later;
 use super::notify::{self, Proxy};
@@ -23,10 +22,10 @@ use super::options::{CreateOptions, StoreOptions};
 use super::pid_file::PidFile;
 use super::process::{Stat, has_executed};
 use super::resctrl::Group;
-use super::sockets::{connect_to, console_pair, listen_for_start};
+use super::sockets::{connect_to, listen_for_start};
 use super::state::State;
 use super::store::{CGROUP_LINK, Container, NOTIFY_DIR, RESCTRL_FILE, SECCOMP_FILE, STATE_FILE, Store};
-use super::terminal::{HostTerminal, Terminal};
+use super::terminal::{Terminal, console};
 use super::{time, until_exit};
 use crate::host::{self, is_rootless_as};
 use crate::launch::{Descriptors, Entering, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks, timeline};
@@ -130,23 +129,6 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     }
     until_exit((container, state, launched));
     Ok(status)
-}
-
-/// What a process gets its terminal by: init's end of a socket with its slot, and for a terminal that this process relays our end, and
-/// the terminal to which it does.
-pub type Ours = Option<(OwnedFd, HostTerminal)>;
-
-/// Connects to the console socket, or finds the terminal of the caller; nothing without `terminal`.
-pub fn console(socket: Option<&Path>, terminal: bool) -> Result<(Option<(OwnedFd, Console)>, Ours), Error> {
-    match socket {
-        Some(path) => Ok((Some((connect_to("connect to the console socket", path)?, Console::Socket)), None)),
-        None if terminal => {
-            let host = HostTerminal::find()?;
-            let (theirs, ours) = console_pair()?;
-            Ok((Some((theirs, Console::Relayed)), Some((ours, host))))
-        }
-        None => Ok((None, None)),
-    }
 }
 
 pub fn read_config(options: &CreateOptions) -> Result<Document, Error> {
@@ -529,16 +511,6 @@ pub fn locate(spec: &Spec<'_>, host: &Host, id: &str, options: &StoreOptions) ->
     let path = spec.linux.as_ref().and_then(|l| l.cgroups_path.as_deref()).filter(|p| !p.is_empty());
     let rootless = options.rootless.unwrap_or_else(|| is_rootless_as(host.root));
     Ok(Location::resolve(&host.layout, options.driver, path, id, rootless)?)
-}
-
-/// This process's environment, if init has hooks of the host to run that have none.
-fn environment_for_hooks(spec: &Spec<'_>) -> Vec<u8> {
-    let hooks = spec.hooks.as_ref().and_then(|h| h.create_container.as_deref()).unwrap_or_default();
-    if !hooks.iter().any(|hook| hook.env.is_none()) {
-        return Vec::new();
-    }
-    let variables = std::env::vars_os();
-    variables.flat_map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat()).collect()
 }
 
 fn check_rootfs(rootfs: &Path) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use serde::Deserialize;
 
-use super::create::{console, warn_of};
+use super::create::warn_of;
 use super::error::{Context, Error};
 use super::foreground::{self, Awaited, Ending, explain};
 use super::inherited::{check_preserved, set_oom_score, write_oom_score};
@@ -19,7 +19,7 @@ use super::process::{DYING, ends};
 use super::sockets::connect_to;
 use super::state::{State, Status, Surroundings};
 use super::store::{Container, SECCOMP_FILE, Store};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, console};
 use super::until_exit;
 use crate::host;
 use crate::launch::{Descriptors, Entering, Event, LaunchError, Launched, Place, launch, timeline};

@@ -1,9 +1,12 @@
 //! What a container inherits from the process that makes it: descriptors, and the score by which the kernel chooses a victim.
 
+use std::os::unix::ffi::OsStrExt;
+
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
 
 use super::error::Error;
 use crate::launch::LaunchError;
+use crate::spec::Spec;
 
 /// Descriptors of socket activation (sd_listen_fds(3)).
 pub struct Activation {
@@ -56,4 +59,14 @@ pub fn set_oom_score(score: i32) -> Result<Option<String>, Error> {
 /// See [`set_oom_score`].
 pub fn write_oom_score(score: &str) -> Result<(), Errno> {
     std::fs::write("/proc/self/oom_score_adj", score).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
+}
+
+/// This process's environment, if init has hooks of the host to run that have none.
+pub fn environment_for_hooks(spec: &Spec<'_>) -> Vec<u8> {
+    let hooks = spec.hooks.as_ref().and_then(|h| h.create_container.as_deref()).unwrap_or_default();
+    if !hooks.iter().any(|hook| hook.env.is_none()) {
+        return Vec::new();
+    }
+    let variables = std::env::vars_os();
+    variables.flat_map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat()).collect()
 }

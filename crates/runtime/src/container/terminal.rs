@@ -1,6 +1,7 @@
 //! The terminal of a container in the foreground: the caller's, in raw mode, relayed to the container's.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,7 +12,8 @@ use rustix::termios::{
 };
 
 use super::error::{Context, Error};
-use super::sockets::receive_master;
+use super::sockets::{connect_to, console_pair, receive_master};
+use crate::plan::Console;
 
 /// The terminal of the person before it.
 pub struct HostTerminal(OwnedFd);
@@ -27,6 +29,23 @@ impl HostTerminal {
         }
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
         open("/dev/tty", flags, Mode::empty()).map(HostTerminal).map_err(Error::NoTerminal)
+    }
+}
+
+/// What a process gets its terminal by: init's end of a socket with its slot, and for a terminal that this process relays our end, and
+/// the terminal to which it does.
+pub type Ours = Option<(OwnedFd, HostTerminal)>;
+
+/// Connects to the console socket, or finds the terminal of the caller; nothing without `terminal`.
+pub fn console(socket: Option<&Path>, terminal: bool) -> Result<(Option<(OwnedFd, Console)>, Ours), Error> {
+    match socket {
+        Some(path) => Ok((Some((connect_to("connect to the console socket", path)?, Console::Socket)), None)),
+        None if terminal => {
+            let host = HostTerminal::find()?;
+            let (theirs, ours) = console_pair()?;
+            Ok((Some((theirs, Console::Relayed)), Some((ours, host))))
+        }
+        None => Ok((None, None)),
     }
 }
 
