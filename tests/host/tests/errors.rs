@@ -491,6 +491,14 @@ fn errors_name_the_field_that_is_wrong() {
         &with(|c| c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "900"})),
         "/linux/memoryPolicy: invalid memory policy: invalid argument",
     );
+    once(
+        &with(|c| {
+            c["linux"]["resources"]["cpu"] = json!({"cpus": "0"});
+            c["process"]["scheduler"] =
+                json!({"policy": "SCHED_DEADLINE", "runtime": 42000, "deadline": 1000000, "period": 1000000});
+        }),
+        "process scheduler can't be used together with AllowedCPUs: operation not permitted",
+    );
     // /proc and /sys of an image that are symlinks.
     let bundle = Bundle::new(&["true"]);
     fs::remove_dir(bundle.rootfs().join("proc")).unwrap();

@@ -377,3 +377,12 @@ fn by_hand_as_the_readme_says() {
     assert!(done.ok().contains("sleep"), "{done:?}");
     assert!(c.leftovers().is_empty(), "{:?}", c.leftovers());
 }
+
+/// Readers that are no JSON parsers look at how a line of `events` begins.
+#[test]
+fn events_begin_with_type_and_id() {
+    need_host!();
+    let c = Bundle::new(&["sleep", "1000"]).start();
+    let line = c.rt(&["events", "--stats", &c.id]);
+    assert!(line.ok().starts_with(&format!("{{\"type\":\"stats\",\"id\":\"{}\",\"data\":{{", c.id)), "{line:?}");
+}

@@ -202,6 +202,11 @@ pub fn from_report(op: &Op, at: Pointer, report: &Report, detail: &[u8]) -> Laun
     if let Some(module) = missing_module(&at.to_string()) {
         return explain(&format!("{module}: {}", what(op)), at.to_string(), report, detail);
     }
+    // A deadline is a promise over all CPUs of a domain (sched(7)), which a cpuset takes apart.
+    if matches!(op, Op::Scheduler { policy: SCHED_DEADLINE, .. }) && report.errno == Errno::PERM.raw_os_error() as u32 {
+        let what = "scheduler: process scheduler can't be used together with AllowedCPUs";
+        return explain(what, at.to_string(), report, detail);
+    }
     if matches!(op, Op::MemoryPolicy { .. }) {
         return explain("invalid memory policy", at.to_string(), report, detail);
     }
@@ -219,6 +224,9 @@ pub fn from_late_report(op: &LateOp, report: &Report, detail: &[u8], peer: &Owne
     }
     explain(&op.what, op.pointer.clone(), report, detail)
 }
+
+/// SCHED_DEADLINE (sched(7)).
+const SCHED_DEADLINE: u32 = 6;
 
 /// How [`what`] begins for the op that executes the program.
 const EXEC: &str = "exec ";
