@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use rt_sys::process::set_signal_mask;
-use rt_sys::signal::handle_by_nothing;
+use rt_sys::signal::{handle_by_nothing, is_ignored};
 
 /// Sees to it that no process which is started from here on begins with an ignored signal, and that each can be waited for.
 ///
@@ -14,9 +14,11 @@ use rt_sys::signal::handle_by_nothing;
 pub fn start_with_default_signals() {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {
-        let ignored = ignored_signals().unwrap_or(u64::MAX);
-        for signal in (1..=64).filter(|signal| ignored >> (signal - 1) & 1 == 1) {
-            // SIGKILL and SIGSTOP, which nobody can ignore, are refused.
+        // One look tells of all; where /proc is hidden, each is asked for.
+        let ignored = ignored_signals();
+        let is_ignored = |signal| ignored.map_or_else(|| is_ignored(signal), |mask| mask >> (signal - 1) & 1 == 1);
+        for signal in (1..=64).filter(|signal| is_ignored(*signal)) {
+            // Of the 64 only SIGKILL and SIGSTOP are refused, and nobody can ignore those.
             let _ = handle_by_nothing(signal);
         }
     });

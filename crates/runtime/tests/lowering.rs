@@ -372,3 +372,57 @@ fn what_depends_on_others_waits_for_them() {
         assert!(!before.iter().any(|op| op.starts_with("Mask") || op == "PivotRoot"), "{field}: {before:?}");
     }
 }
+
+/// Numbers around the places where a field is cut or a value is a sentinel, and any others.
+fn number() -> impl Strategy<Value = i64> {
+    let edges =
+        [0, 1, 0o777, 0o1000, 0o7777, 0o10000, 4095, 4096, 1 << 16, (1 << 20) - 1, 1 << 20, (1 << 31) - 1, 1 << 31];
+    let last = [(1_i64 << 32) - 2, (1 << 32) - 1, 1 << 32, i64::MAX, -1, i64::MIN];
+    prop_oneof![4 => proptest::sample::select([&edges[..], &last].concat()), 1 => any::<i64>()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// No id, limit, mode or device number reaches the kernel as another value than the config's: it is in an op as it stands, or there
+    /// is an error. (A mask has nine bits, and the type of file beside a mode is said by `type`.)
+    #[test]
+    fn no_number_becomes_another(which in 0..10_usize, value in number()) {
+        // One number at a time: together they would nearly always be an error.
+        let mut numbers = [1, 2, 3, 10, 20, 0o22, 1, 3, 0o640, 5];
+        numbers[which] = value;
+        let [uid, gid, group, soft, hard, umask, major, minor, mode, owner] = numbers;
+        let mut config = base();
+        config["process"]["user"] = json!({"uid": uid, "gid": gid, "additionalGids": [group], "umask": umask});
+        config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard}]);
+        config["linux"]["devices"] =
+            json!([{"path": "/dev/x", "type": "c", "major": major, "minor": minor, "fileMode": mode, "uid": owner}]);
+        let Ok(plan) = lowered(&config) else { return Ok(()) };
+        let no_id = u32::MAX;
+        let mut seen = 0;
+        for (op, _) in &plan.ops {
+            match op {
+                Op::User { uid: to, gid: group_to, groups, .. } => {
+                    seen += 1;
+                    prop_assert_eq!((i64::from(*to), i64::from(*group_to)), (uid, gid));
+                    prop_assert_eq!(&groups.0, &u32::try_from(group).unwrap().to_le_bytes());
+                    prop_assert!(*to != no_id && *group_to != no_id && group != i64::from(no_id));
+                }
+                Op::Limit { soft: now, hard: most, .. } => {
+                    seen += 1;
+                    prop_assert_eq!((i128::from(*now), i128::from(*most)), (i128::from(soft), i128::from(hard)));
+                }
+                Op::Umask { mask } => prop_assert_eq!(i64::from(*mask), umask & 0o777),
+                Op::Node { path, mode: bits, major: one, minor: two, uid: user, .. } if &*path.0 == c"/dev/x" => {
+                    seen += 1;
+                    prop_assert_eq!((i64::from(*one), i64::from(*two), i64::from(*user)), (major, minor, owner));
+                    prop_assert!(*user != no_id && *one < 1 << 12 && *two < 1 << 20);
+                    prop_assert_eq!(i64::from(*bits), (mode & 0o7777) | 0o020_000);
+                    prop_assert!(mode <= 0o177_777);
+                }
+                _ => {}
+            }
+        }
+        prop_assert_eq!(seen, 3);
+    }
+}

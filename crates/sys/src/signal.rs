@@ -37,6 +37,16 @@ pub fn handle_by_nothing(signal: u32) -> Result<(), Errno> {
     unsafe { syscall5(nr::RT_SIGACTION, signal as usize, &raw const action as usize, 0, size_of::<u64>(), 0) }.map(drop)
 }
 
+/// Whether this process ignores `signal` (1 to 64).
+pub fn is_ignored(signal: u32) -> bool {
+    const SIG_IGN: usize = 1;
+    let mut action = Action::default();
+    // SAFETY: no new action is given; `action` is live and of the kernel's form, and a signal set has 8 bytes.
+    let asked =
+        unsafe { syscall5(nr::RT_SIGACTION, signal as usize, 0, &raw mut action as usize, size_of::<u64>(), 0) };
+    asked.is_ok() && action.handler == SIG_IGN
+}
+
 #[cfg(target_arch = "x86_64")]
 fn action() -> Action {
     const SA_RESTORER: usize = 0x0400_0000;
@@ -70,6 +80,7 @@ mod tests {
         for signal in [13, 34] {
             handle_by_nothing(signal).unwrap();
             assert_eq!(ignored() & 1 << (signal - 1), 0);
+            assert!(!is_ignored(signal));
         }
         let pid = rustix::process::getpid();
         rustix::process::kill_process(pid, rustix::process::Signal::PIPE).unwrap();
