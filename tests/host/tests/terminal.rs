@@ -191,3 +191,42 @@ fn a_hook_that_hangs_can_be_interrupted() {
         assert!(container.leftovers().is_empty(), "{kind}: {:?}", container.leftovers());
     }
 }
+
+/// A socket whose queue of connections is full and that nobody accepts from is an error after ten seconds, not a wait for ever.
+#[test]
+fn a_socket_that_nobody_accepts_from_is_refused() {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
+    need_host!();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("full.sock");
+    let stream =
+        || socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None);
+    let address = SocketAddrUnix::new(&path).unwrap();
+    let listener = stream().unwrap();
+    bind(&listener, &address).unwrap();
+    listen(&listener, 0).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let socket = stream().unwrap();
+        if connect(&socket, &address).is_err() {
+            break;
+        }
+        waiting.push(socket);
+    }
+    let attempts = ["--console-socket", "--pidfd-socket"].map(|flag| {
+        let bundle = Bundle::new(&["sh"]).with(|c| c["process"]["terminal"] = json!(flag == "--console-socket"));
+        bundle.write();
+        let container = Container::new();
+        let mut command = container.command();
+        command.arg("create").arg(flag).arg(&path).arg("--bundle").arg(bundle.path()).arg(&container.id);
+        let said = tempfile::NamedTempFile::new().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.reopen().unwrap());
+        (flag, command.spawn().unwrap(), said, container, bundle)
+    });
+    for (flag, mut child, said, container, _bundle) in attempts {
+        assert_eq!(ends(&mut child), 1, "{flag}");
+        let said = fs::read_to_string(said.path()).unwrap();
+        assert!(said.contains("full.sock") && said.contains("connection timed out"), "{flag}: {said}");
+        assert!(container.leftovers().is_empty(), "{flag}: {:?}", container.leftovers());
+    }
+}

@@ -1,9 +1,11 @@
 //! The sockets around a container: console, pidfd, seccomp agent, and the start barrier.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, bind,
     connect, listen, recvmsg, socket_with, socketpair,
@@ -12,10 +14,18 @@ use rustix::net::{
 use super::error::{Context, Error};
 use super::store::{Container, START_SOCKET};
 
-/// Connects to the stream socket at `path`.
+/// How long a caller whose queue of connections is full may take to accept one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connects to the stream socket at `path`. Fails with ETIMEDOUT where nothing takes connections from a full queue:
+/// connect(2) alone would wait for ever.
 pub fn connect_to(what: &'static str, path: &Path) -> Result<OwnedFd, Error> {
     let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).doing("make a socket")?;
-    let connected = SocketAddrUnix::new(path).and_then(|address| connect(&fd, &address));
+    set_socket_timeout(&fd, Timeout::Send, Some(PATIENCE)).doing("limit the wait for a socket")?;
+    let connect = |address: SocketAddrUnix| {
+        connect(&fd, &address).map_err(|errno| if errno == Errno::AGAIN { Errno::TIMEDOUT } else { errno })
+    };
+    let connected = SocketAddrUnix::new(path).and_then(connect);
     match connected {
         // Longer than an address holds: by its directory instead.
         Err(Errno::NAMETOOLONG) => {
@@ -24,7 +34,7 @@ pub fn connect_to(what: &'static str, path: &Path) -> Result<OwnedFd, Error> {
             let dir = rustix::fs::openat(rustix::fs::CWD, parent, flags, rustix::fs::Mode::empty()).on(what, path)?;
             let short =
                 format!("/proc/self/fd/{}/{}", dir.as_raw_fd(), path.file_name().unwrap_or_default().to_string_lossy());
-            SocketAddrUnix::new(short).and_then(|address| connect(&fd, &address)).on(what, path)?;
+            SocketAddrUnix::new(short).and_then(connect).on(what, path)?;
         }
         other => other.on(what, path)?,
     }
