@@ -22,6 +22,7 @@ mod kill;
 mod knobs;
 mod layout;
 mod location;
+pub mod object;
 mod own;
 mod procs;
 mod psi;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// All limits of a container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Resources {
     /// Access to devices; later rules override earlier ones.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
@@ -42,7 +42,7 @@ pub struct Resources {
 
 /// One entry of `devices`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct DeviceRule {
     /// Allow, or deny.
     #[serde(deserialize_with = "or_default")]
@@ -99,7 +99,7 @@ impl From<DeviceKind> for String {
 
 /// `memory`. Sizes are bytes, -1 is unlimited.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Memory {
     /// Hard limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,7 +132,7 @@ pub struct Memory {
 
 /// `cpu`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Cpu {
     /// Relative weight, 2 to 262144.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,7 +165,7 @@ pub struct Cpu {
 
 /// `pids`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Pids {
     /// Most processes and threads; -1 is unlimited.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -174,7 +174,7 @@ pub struct Pids {
 
 /// `blockIO`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct BlockIo {
     /// Relative weight, 10 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -205,7 +205,7 @@ pub struct BlockIo {
 
 /// One entry of `blockIO.weightDevice`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct WeightDevice {
     /// Major number.
     pub major: i64,
@@ -221,7 +221,7 @@ pub struct WeightDevice {
 
 /// One entry of a `blockIO.throttle…Device` list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct ThrottleDevice {
     /// Major number.
     pub major: i64,
@@ -233,7 +233,7 @@ pub struct ThrottleDevice {
 
 /// One entry of `hugepageLimits`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct HugepageLimit {
     /// As the kernel names it: `2MB`, `1GB`.
     pub page_size: String,
@@ -243,7 +243,7 @@ pub struct HugepageLimit {
 
 /// `network` (cgroup v1 only).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Network {
     /// Class for traffic control.
     #[serde(rename = "classID", skip_serializing_if = "Option::is_none")]
@@ -255,7 +255,7 @@ pub struct Network {
 
 /// One entry of `network.priorities`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct InterfacePriority {
     /// Interface.
     pub name: String,
@@ -265,7 +265,7 @@ pub struct InterfacePriority {
 
 /// One value of `rdma`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Rdma {
     /// Most handles.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -372,6 +372,13 @@ where
     D: Deserializer<'de>,
 {
     Option::deserialize(json).map(Option::unwrap_or_default)
+}
+
+crate::objects! {
+    Resources, DeviceRule, Memory, Cpu, Pids, BlockIo, WeightDevice, ThrottleDevice, HugepageLimit, Network,
+    InterfacePriority, Rdma;
+    write Resources, DeviceRule, Memory, Cpu, Pids, BlockIo, WeightDevice, ThrottleDevice, HugepageLimit, Network,
+    InterfacePriority, Rdma
 }
 
 #[cfg(test)]

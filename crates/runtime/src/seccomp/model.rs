@@ -8,7 +8,7 @@ use super::vocabulary::{Arch, Flag, Named, Op};
 
 /// A seccomp profile. JSON `null` is an absent field, unknown fields are ignored.
 #[derive(Deserialize, Serialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Profile {
     /// What happens to a system call that no rule matches.
     #[serde(deserialize_with = "or_default")]
@@ -42,7 +42,7 @@ impl Profile {
 
 /// One rule: the action for some system calls, perhaps only for certain arguments.
 #[derive(Deserialize, Serialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Rule {
     /// The system calls.
     #[serde(deserialize_with = "or_default")]
@@ -60,7 +60,7 @@ pub struct Rule {
 
 /// A condition on one argument.
 #[derive(Deserialize, Serialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(remote = "Self", rename_all = "camelCase", default)]
 pub struct Arg {
     /// Which argument, from 0.
     #[serde(deserialize_with = "or_default")]
@@ -79,6 +79,11 @@ pub struct Arg {
 /// `null` is an absent field: Go's encoder writes it for every nil slice.
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+rt_cgroups::objects! {
+    Profile, Rule, Arg;
+    write Profile, Rule, Arg
 }
 
 #[cfg(test)]

@@ -94,4 +94,31 @@ mod tests {
         let spec: Spec<'_> = document.parse().unwrap();
         assert!(spec.mounts.is_none() && spec.process.unwrap().args.is_none());
     }
+
+    /// `"user": [0]` is not the user 0: a list of a struct's values is no object.
+    #[test]
+    fn a_list_is_no_object() {
+        let pointers = "root mounts/0 mounts/0/uidMappings/0 process process/user process/consoleSize process/capabilities \
+            process/rlimits/0 process/scheduler process/ioPriority process/execCPUAffinity hooks hooks/poststop/0 linux \
+            linux/uidMappings/0 linux/namespaces/0 linux/devices/0 linux/netDevices/a linux/intelRdt linux/memoryPolicy \
+            linux/personality linux/timeOffsets/boottime linux/seccomp linux/seccomp/syscalls/0 \
+            linux/seccomp/syscalls/0/args/0 linux/resources linux/resources/devices/0 linux/resources/memory \
+            linux/resources/cpu linux/resources/pids linux/resources/blockIO linux/resources/blockIO/weightDevice/0 \
+            linux/resources/blockIO/throttleReadBpsDevice/0 linux/resources/hugepageLimits/0 linux/resources/network \
+            linux/resources/network/priorities/0 linux/resources/rdma/a";
+        for pointer in pointers.split_whitespace() {
+            let config = |value: &str| {
+                pointer.rsplit('/').fold(value.to_owned(), |inner, name| match name {
+                    "0" => format!("[{inner}]"),
+                    name => format!("{{\"{name}\":{inner}}}"),
+                })
+            };
+            let parse = |value| Document::new("x", config(value).into_bytes()).parse::<Spec<'_>>().map(drop);
+            parse("{}").unwrap_or_else(|e| assert!(e.to_string().contains("missing field"), "{e}"));
+            let error = parse("[]").unwrap_err();
+            assert_eq!(error.pointer(), Some(&*format!("/{pointer}")), "{error}");
+            assert!(error.to_string().contains("sequence"), "{error}");
+        }
+        assert!(Document::new("x", b"[]".to_vec()).parse::<Spec<'_>>().is_err());
+    }
 }

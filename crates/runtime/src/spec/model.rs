@@ -15,7 +15,7 @@ pub type List<T> = Option<Vec<T>>;
 pub type Map<'a> = Option<BTreeMap<Text<'a>, Text<'a>>>;
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Spec<'a> {
     #[serde(borrow)]
     pub oci_version: Option<Text<'a>>,
@@ -30,6 +30,7 @@ pub struct Spec<'a> {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Root<'a> {
     #[serde(borrow)]
     pub path: Option<Text<'a>>,
@@ -37,7 +38,7 @@ pub struct Root<'a> {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Mount<'a> {
     #[serde(borrow)]
     pub destination: Option<Text<'a>>,
@@ -50,7 +51,7 @@ pub struct Mount<'a> {
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Process<'a> {
     pub terminal: Option<bool>,
     pub console_size: Option<ConsoleSize>,
@@ -72,13 +73,14 @@ pub struct Process<'a> {
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(remote = "Self")]
 pub struct ConsoleSize {
     pub height: Option<u32>,
     pub width: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct User<'a> {
     pub uid: Option<u32>,
     pub gid: Option<u32>,
@@ -89,6 +91,7 @@ pub struct User<'a> {
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(remote = "Self")]
 pub struct Capabilities<'a> {
     #[serde(borrow)]
     pub bounding: List<Text<'a>>,
@@ -99,6 +102,7 @@ pub struct Capabilities<'a> {
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(remote = "Self")]
 pub struct Rlimit<'a> {
     #[serde(rename = "type", borrow)]
     pub kind: Option<Text<'a>>,
@@ -107,6 +111,7 @@ pub struct Rlimit<'a> {
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(remote = "Self")]
 pub struct Scheduler<'a> {
     #[serde(borrow)]
     pub policy: Option<Text<'a>>,
@@ -119,6 +124,7 @@ pub struct Scheduler<'a> {
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(remote = "Self")]
 pub struct IoPriority<'a> {
     #[serde(borrow)]
     pub class: Option<Text<'a>>,
@@ -126,6 +132,7 @@ pub struct IoPriority<'a> {
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(remote = "Self")]
 pub struct CpuAffinity<'a> {
     #[serde(borrow)]
     pub initial: Option<Text<'a>>,
@@ -134,7 +141,7 @@ pub struct CpuAffinity<'a> {
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Hooks<'a> {
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub prestart: List<Hook<'a>>,
@@ -151,6 +158,7 @@ pub struct Hooks<'a> {
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(remote = "Self")]
 pub struct Hook<'a> {
     #[serde(borrow)]
     pub path: Option<Text<'a>>,
@@ -163,7 +171,7 @@ pub struct Hook<'a> {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Linux<'a> {
     pub uid_mappings: List<IdMapping>,
     pub gid_mappings: List<IdMapping>,
@@ -186,7 +194,7 @@ pub struct Linux<'a> {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct IdMapping {
     #[serde(rename = "containerID", default)]
     pub container_id: u32,
@@ -197,6 +205,7 @@ pub struct IdMapping {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Namespace<'a> {
     #[serde(rename = "type", borrow)]
     pub kind: Option<Text<'a>>,
@@ -204,7 +213,7 @@ pub struct Namespace<'a> {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Device<'a> {
     #[serde(borrow)]
     pub path: Option<Text<'a>>,
@@ -218,13 +227,14 @@ pub struct Device<'a> {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(remote = "Self")]
 pub struct NetDevice<'a> {
     #[serde(borrow)]
     pub name: Option<Text<'a>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct IntelRdt<'a> {
     #[serde(rename = "closID", borrow)]
     pub clos_id: Option<Text<'a>>,
@@ -236,6 +246,7 @@ pub struct IntelRdt<'a> {
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(remote = "Self")]
 pub struct MemoryPolicy<'a> {
     #[serde(borrow)]
     pub mode: Option<Text<'a>>,
@@ -244,6 +255,7 @@ pub struct MemoryPolicy<'a> {
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(remote = "Self")]
 pub struct Personality<'a> {
     #[serde(borrow)]
     pub domain: Option<Text<'a>>,
@@ -251,9 +263,18 @@ pub struct Personality<'a> {
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(remote = "Self")]
 pub struct TimeOffset {
     #[serde(default)]
     pub secs: i64,
     #[serde(default)]
     pub nanosecs: u32,
+}
+
+rt_cgroups::objects! {
+    Spec<'a>, Root<'a>, Mount<'a>, Process<'a>, ConsoleSize, User<'a>, Capabilities<'a>, Rlimit<'a>, Scheduler<'a>,
+    IoPriority<'a>, CpuAffinity<'a>, Hooks<'a>, Hook<'a>, Linux<'a>, IdMapping, Namespace<'a>, Device<'a>,
+    NetDevice<'a>, IntelRdt<'a>, MemoryPolicy<'a>, Personality<'a>, TimeOffset;
+    write Process<'a>, ConsoleSize, User<'a>, Capabilities<'a>, Rlimit<'a>, Scheduler<'a>, IoPriority<'a>,
+    CpuAffinity<'a>, Hooks<'a>, Hook<'a>, IdMapping, MemoryPolicy<'a>, Personality<'a>
 }
