@@ -51,10 +51,11 @@ fails() {
   out=$(cat "$T/out")
 }
 # soon CMD...: CMD succeeds within 30 seconds.
-soon() { within 30 "$@"; }
+soon() { retry 30 "$@"; }
 # patiently CMD...: CMD succeeds within two minutes; for what waits for a timer, on a machine that others keep busy.
-patiently() { within 120 "$@"; }
-within() {
+patiently() { retry 120 "$@"; }
+# retry SECONDS CMD...: CMD succeeds within that time.
+retry() {
   local end=$((SECONDS + $1)) seconds=$1; shift
   while ((SECONDS < end)); do
     if "$@" > "$T/soon" 2>&1; then return 0; fi
@@ -120,3 +121,6 @@ nothing_left() {
   cat /run/vm-tests/new
   return 1
 }
+
+# A group that gives its own function a name from here would change what the functions here do: the shell says so.
+readonly -f $(compgen -A function)
