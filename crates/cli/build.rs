@@ -5,7 +5,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The functions that the commands of a container's life run, those of most commands first; `hack/order` writes it.
-const ORDER: &str = "startup.order";
+const ORDER: &str = "src/startup/startup.order";
 
 fn main() {
     println!("cargo:rerun-if-changed=../../.git/HEAD");

@@ -8,7 +8,7 @@ fn main() {
     let dir = |name: &str| PathBuf::from(env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}")));
     let (root, out) = (dir("CARGO_MANIFEST_DIR").join("../.."), dir("OUT_DIR"));
     let target = env::var("TARGET").unwrap_or_else(|_| panic!("cargo sets TARGET"));
-    for path in ["crates/init", "crates/sys", "Cargo.lock", "Cargo.toml"] {
+    for path in ["crates/init", "crates/protocol", "crates/sys", "Cargo.lock", "Cargo.toml"] {
         println!("cargo:rerun-if-changed={}", root.join(path).display());
     }
     // One loadable segment for code and data that is only read, no dynamic parts: each page more is a fault more.

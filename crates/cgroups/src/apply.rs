@@ -10,7 +10,7 @@ use crate::enable::enable_path;
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::knobs::Knobs;
-use crate::resources::{BlockIo, Cpu, DeviceRule, HugepageLimit, Memory, Network, Resources};
+use rt_resources::model::{BlockIo, Cpu, DeviceRule, HugepageLimit, Memory, Network, Resources};
 
 impl Cgroup {
     /// Sets every limit in `resources` but those on devices. What is unset is left as it is.

@@ -3,13 +3,13 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use rt_resources::check::is_file_name;
+use rt_resources::{Driver, InvalidPath, Layout, Location};
 use rustix::fs::OFlags;
 use rustix::process::Pid;
 
-use crate::dir::{Dir, is_file_name};
+use crate::dir::Dir;
 use crate::error::Error;
-use crate::layout::Layout;
-use crate::location::{Driver, Location};
 use crate::own::{Membership, directory};
 
 /// A container's cgroup. What it does is in one file per concern: create, apply, devices, freezer, kill, …
@@ -81,7 +81,7 @@ impl Cgroup {
     ///
     /// For `exec --cgroup [controller:]path`. The path may not lead out of the container's cgroup.
     pub fn descend(&self, controller: Option<&str>, path: &str) -> Result<Cgroup, Error> {
-        let invalid = |why| Error::InvalidPath { path: path.to_owned(), why };
+        let invalid = |why| Error::from(InvalidPath { path: path.to_owned(), why });
         let inner = Path::new(path.trim_matches('/'));
         if !inner.iter().all(|part| part.to_str().is_some_and(is_file_name)) {
             return Err(invalid("not a path inside the container's cgroup"));
@@ -186,7 +186,7 @@ mod tests {
         let paths = [("memory".to_owned(), "/m/c".into()), (String::new(), "/u/c".into())];
         let cgroup = Cgroup::at(&paths, Access::Full);
         for path in ["..", "a/../..", "a/../../b"] {
-            assert!(matches!(cgroup.descend(None, path), Err(Error::InvalidPath { .. })), "{path}");
+            assert!(matches!(cgroup.descend(None, path), Err(Error::InvalidPath(_))), "{path}");
         }
         assert!(cgroup.descend(Some("pids"), "a").is_err());
         let paths =

@@ -11,8 +11,8 @@ use crate::dir::Dir;
 use crate::enable::{enable_all, leaf_mode};
 use crate::error::Error;
 use crate::freezer::FreezerState;
-use crate::layout::Layout;
-use crate::location::{Driver, Location};
+use rt_resources::Layout;
+use rt_resources::{Driver, Location};
 
 impl Cgroup {
     /// Makes the cgroup in every hierarchy, with all controllers that the host offers.

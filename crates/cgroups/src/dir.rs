@@ -11,6 +11,8 @@ use std::sync::OnceLock;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use rt_resources::check::is_file_name;
+
 use crate::error::Error;
 
 /// A cgroup directory that may or may not exist.
@@ -182,9 +184,4 @@ fn if_any(read: Result<String, Error>) -> Result<Option<String>, Error> {
         Err(error) if error.is_missing() || error.errno() == Some(Errno::OPNOTSUPP) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// File names come from config.json, too (`unified`, page sizes): none of them may lead out of the directory.
-pub(crate) fn is_file_name(name: &str) -> bool {
-    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
 }

@@ -153,13 +153,8 @@ pub enum Error {
         pointer: String,
     },
     /// A `cgroupsPath` that names no place of its own.
-    #[error("cgroups path {path:?}: {why}")]
-    InvalidPath {
-        /// As in config.json.
-        path: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
+    #[error("cgroups path {0}")]
+    InvalidPath(#[from] rt_resources::InvalidPath),
     /// The hierarchy has no place for a cgroup with these controllers.
     #[error("cannot enter cgroup {path} with domain controllers: it is in {mode} mode", path = path.display())]
     Threaded {

@@ -1,107 +1,60 @@
-//! Where a container's cgroup is: decided once at create, kept in the container's state.
+//! Decides where a container's cgroup is.
 
 use std::path::{Component, Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use rt_resources::{Driver, InvalidPath, Layout, Location, Unit};
 
 use crate::error::Error;
-use crate::layout::Layout;
 use crate::own::{Membership, directory};
-use crate::unit::Unit;
 
-/// Who makes and owns the cgroup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Driver {
-    /// We do, in the file system.
-    Cgroupfs,
-    /// systemd does, for a unit that we ask it to start.
-    Systemd,
-    /// Nobody: the container stays in its creator's cgroup.
-    Disabled,
-}
-
-/// The directories of one container's cgroup.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Location {
-    /// Who owns it.
-    pub driver: Driver,
-    /// A directory per controller or named hierarchy of cgroup v1; the empty name is cgroup v2.
-    pub paths: Vec<(String, PathBuf)>,
-    /// The systemd unit, under the systemd driver.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unit: Option<Unit>,
-    /// Made by a user without the right to make cgroups anywhere.
-    #[serde(default)]
-    pub rootless: bool,
-    /// config.json asked for this place, so another one, or none, will not do.
-    #[serde(default)]
-    pub explicit: bool,
-}
-
-impl Location {
-    /// Decides where the cgroup of container `id` is.
-    ///
-    /// An absolute `cgroupsPath` is below the mount point. A relative one is below the caller's own cgroup on v1, and
-    /// beside it on v2, where a cgroup with processes cannot have children with controllers. Without one, the relative
-    /// path is the container's id. `..` does not lead out of any of these.
-    pub fn resolve(
-        layout: &Layout,
-        driver: Driver,
-        cgroups_path: Option<&str>,
-        id: &str,
-        rootless: bool,
-    ) -> Result<Location, Error> {
-        let cgroups_path = cgroups_path.filter(|path| !path.is_empty());
-        let mut location =
-            Location { driver, paths: Vec::new(), unit: None, rootless, explicit: cgroups_path.is_some() };
-        let inner = match driver {
-            Driver::Disabled => return Ok(location),
-            Driver::Systemd => {
-                let unit = Unit::parse(cgroups_path, id, rootless)?;
-                // Without root the units are those of the user's own manager.
-                let base = if rootless { crate::systemd::control_group()? } else { PathBuf::from("/") };
-                let path = base.join(unit.path());
-                location.unit = Some(unit);
-                path
-            }
-            Driver::Cgroupfs => clean(cgroups_path.unwrap_or(id)),
-        };
-        if inner.file_name().is_none() {
-            return Err(Error::InvalidPath {
-                path: cgroups_path.unwrap_or(id).to_owned(),
-                why: "this is the root of the hierarchy, not a place of the container's own",
-            });
+/// Decides where the cgroup of container `id` is.
+///
+/// An absolute `cgroupsPath` is below the mount point. A relative one is below the caller's own cgroup on v1, and
+/// beside it on v2, where a cgroup with processes cannot have children with controllers. Without one, the relative
+/// path is the container's id. `..` does not lead out of any of these.
+pub fn locate(
+    layout: &Layout,
+    driver: Driver,
+    cgroups_path: Option<&str>,
+    id: &str,
+    rootless: bool,
+) -> Result<Location, Error> {
+    let cgroups_path = cgroups_path.filter(|path| !path.is_empty());
+    let mut location = Location { driver, paths: Vec::new(), unit: None, rootless, explicit: cgroups_path.is_some() };
+    let inner = match driver {
+        Driver::Disabled => return Ok(location),
+        Driver::Systemd => {
+            let unit = Unit::parse(cgroups_path, id, rootless)?;
+            // Without root the units are those of the user's own manager.
+            let base = if rootless { crate::systemd::control_group()? } else { PathBuf::from("/") };
+            let path = base.join(unit.path());
+            location.unit = Some(unit);
+            path
         }
-        location.paths = directories(layout, &inner)?;
-        Ok(location)
+        Driver::Cgroupfs => clean(cgroups_path.unwrap_or(id)),
+    };
+    if inner.file_name().is_none() {
+        return Err(InvalidPath {
+            path: cgroups_path.unwrap_or(id).to_owned(),
+            why: "this is the root of the hierarchy, not a place of the container's own",
+        }
+        .into());
     }
-
-    /// The directory of a controller, or of a hierarchy without any (`name=systemd`), of cgroup v1.
-    pub fn path_for(&self, controller: &str) -> Option<&Path> {
-        self.paths.iter().find(|(name, _)| name == controller).map(|(_, path)| path.as_path())
-    }
-
-    /// The directory in cgroup v2.
-    pub fn unified(&self) -> Option<&Path> {
-        self.path_for("")
-    }
-
-    /// True when cgroup v2 is all there is.
-    pub fn is_v2(&self) -> bool {
-        matches!(&self.paths[..], [(name, _)] if name.is_empty())
-    }
+    location.paths = directories(layout, &inner)?;
+    Ok(location)
 }
 
 /// The directory of `inner` in every hierarchy.
 fn directories(layout: &Layout, inner: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     let own = if inner.is_absolute() { None } else { Some(Membership::own()?) };
-    let place = |mount_point: &Path, hierarchy: &str| match &own {
-        None => Ok(mount_point.join(inner.strip_prefix("/").unwrap_or(inner))),
-        Some(own) => {
-            let base = directory(mount_point, own.path(hierarchy).unwrap_or("/"))?;
-            let beside = layout.is_v2() && base != mount_point;
-            Ok(base.parent().filter(|_| beside).unwrap_or(&base).join(inner))
+    let place = |mount_point: &Path, hierarchy: &str| -> Result<PathBuf, Error> {
+        match &own {
+            None => Ok(mount_point.join(inner.strip_prefix("/").unwrap_or(inner))),
+            Some(own) => {
+                let base = directory(mount_point, own.path(hierarchy).unwrap_or("/"))?;
+                let beside = layout.is_v2() && base != mount_point;
+                Ok(base.parent().filter(|_| beside).unwrap_or(&base).join(inner))
+            }
         }
     };
     let mut paths = Vec::new();
@@ -133,8 +86,9 @@ fn clean(path: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use rt_resources::Hierarchy;
+
     use super::*;
-    use crate::layout::Hierarchy;
 
     fn hybrid() -> Layout {
         let hierarchy = |name: &str, controllers: &[&str], directory: &str| Hierarchy {
@@ -153,7 +107,7 @@ mod tests {
     }
 
     fn resolve(layout: &Layout, path: &str) -> Location {
-        Location::resolve(layout, Driver::Cgroupfs, Some(path), "id", false).unwrap()
+        locate(layout, Driver::Cgroupfs, Some(path), "id", false).unwrap()
     }
 
     #[test]
@@ -178,17 +132,17 @@ mod tests {
         }
         assert_eq!(clean("../../a"), Path::new("a"));
         for path in ["/", "/..", ".", "a/.."] {
-            let root = Location::resolve(&layout, Driver::Cgroupfs, Some(path), "id", false);
-            assert!(matches!(root, Err(Error::InvalidPath { .. })), "{path}");
+            let root = locate(&layout, Driver::Cgroupfs, Some(path), "id", false);
+            assert!(matches!(root, Err(Error::InvalidPath(_))), "{path}");
         }
     }
 
     #[test]
     fn a_relative_path_starts_from_the_callers_own_cgroup() {
-        let layout = Layout::detect().unwrap();
+        let layout = crate::detect().unwrap();
         let own = Membership::own().unwrap();
         let given = resolve(&layout, "a/b");
-        let default = Location::resolve(&layout, Driver::Cgroupfs, None, "id", false).unwrap();
+        let default = locate(&layout, Driver::Cgroupfs, None, "id", false).unwrap();
         assert!(given.explicit && !default.explicit);
         for hierarchy in layout.hierarchies() {
             let base = directory(&hierarchy.mount_point, own.path(&hierarchy.name).unwrap()).unwrap();
@@ -203,7 +157,7 @@ mod tests {
         let location = resolve(&hybrid(), "/docker/abc");
         let json = serde_json::to_string(&location).unwrap();
         assert_eq!(serde_json::from_str::<Location>(&json).unwrap(), location);
-        let systemd = Location::resolve(&hybrid(), Driver::Systemd, Some("system.slice:rt:abc"), "abc", false).unwrap();
+        let systemd = locate(&hybrid(), Driver::Systemd, Some("system.slice:rt:abc"), "abc", false).unwrap();
         assert_eq!(systemd.path_for("memory"), Some(Path::new("/cg/memory/system.slice/rt-abc.scope")));
         let json = serde_json::to_string(&systemd).unwrap();
         assert_eq!(serde_json::from_str::<Location>(&json).unwrap(), systemd);
@@ -211,7 +165,7 @@ mod tests {
 
     #[test]
     fn disabled_has_no_place() {
-        let location = Location::resolve(&hybrid(), Driver::Disabled, Some("/x"), "id", false).unwrap();
+        let location = locate(&hybrid(), Driver::Disabled, Some("/x"), "id", false).unwrap();
         assert!(location.paths.is_empty());
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use std::io::Read;
 
 use common::{Scratch, eventually, locate, pid, resources, skip, spawn_in, state};
-use rt_cgroups::{Cgroup, Error, FreezerState, Layout};
+use rt_cgroups::{Cgroup, Error, FreezerState};
 
 /// The first process is in every hierarchy, named ones and version 2 included, before its program starts.
 #[test]
@@ -276,7 +276,7 @@ fn a_failed_create_leaves_nothing() {
     if skip(true) {
         return;
     }
-    let layout = Layout::detect().unwrap();
+    let layout = rt_cgroups::detect().unwrap();
     let mut location = locate(&layout, "fails/deep");
     let last = location.paths.iter_mut().rfind(|(name, _)| !name.is_empty()).unwrap();
     last.1 = "/proc/no/such/place".into();

@@ -1,7 +1,8 @@
 //! What is written to which file of cgroup v1 for the controllers that few kernels still have, seen in directories of
 //! plain files; those of this host are tested for real beside this.
 
-use rt_cgroups::{Cgroup, Driver, Hierarchy, Layout, Location, Resources};
+use rt_cgroups::{Cgroup, Driver, Layout, Resources};
+use rt_resources::Hierarchy;
 
 const FILES: [(&str, &str); 13] = [
     ("blkio", "blkio.weight"),
@@ -34,7 +35,7 @@ fn written(json: &str) -> Vec<(&'static str, String)> {
         std::fs::create_dir_all(root.path().join(controller).join("c")).unwrap();
         std::fs::write(root.path().join(controller).join("c").join(file), "").unwrap();
     }
-    let location = Location::resolve(&layout, Driver::Cgroupfs, Some("/c"), "c", false).unwrap();
+    let location = rt_cgroups::locate(&layout, Driver::Cgroupfs, Some("/c"), "c", false).unwrap();
     let resources: Resources = serde_json::from_str(json).unwrap();
     Cgroup::open(&location).unwrap().apply(&resources).unwrap();
     let read = |(controller, file): &(&str, &'static str)| {

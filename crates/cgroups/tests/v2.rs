@@ -8,7 +8,8 @@ mod common;
 use std::io::Read;
 
 use common::{Scratch, eventually, pid, rerun_on_v2, resources, skip, spawn_in, state};
-use rt_cgroups::{Cgroup, DeviceKind, DeviceRule, FreezerState, Layout};
+use rt_cgroups::{Cgroup, FreezerState, Layout};
+use rt_resources::{DeviceKind, DeviceRule};
 use rustix::process::Pid;
 
 #[test]
@@ -21,7 +22,7 @@ fn on_cgroup_v2() {
 #[test]
 #[ignore = "run by on_cgroup_v2, in its mount namespace"]
 fn the_layout_is_v2() {
-    assert_eq!(Layout::detect().unwrap(), Layout::V2 { root: "/sys/fs/cgroup".into() });
+    assert_eq!(rt_cgroups::detect().unwrap(), Layout::V2 { root: "/sys/fs/cgroup".into() });
 }
 
 /// Controllers are enabled on the way down, and a nested path is made.

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use rt_cgroups::{Cgroup, Driver, Error, Layout, Location, Resources};
+use rt_cgroups::{Cgroup, Driver, Error, Layout, Resources};
 
 const FILES: [&str; 20] = [
     "cgroup.controllers",
@@ -39,7 +39,7 @@ impl Fake {
     fn new(missing: &[&str], contents: &[(&str, &str)]) -> Fake {
         let root = tempfile::tempdir().unwrap();
         let layout = Layout::V2 { root: root.path().to_owned() };
-        let location = Location::resolve(&layout, Driver::Cgroupfs, Some("/c"), "c", false).unwrap();
+        let location = rt_cgroups::locate(&layout, Driver::Cgroupfs, Some("/c"), "c", false).unwrap();
         std::fs::create_dir(root.path().join("c")).unwrap();
         for file in FILES.into_iter().filter(|file| !missing.contains(file)) {
             let content = contents.iter().find(|(name, _)| *name == file).map_or("", |(_, content)| content);
@@ -209,7 +209,7 @@ fn no_file_name_leads_out_of_the_cgroup() {
 
 fn error_of_slash(root: &Path) -> Option<&'static str> {
     let layout = Layout::V2 { root: root.to_owned() };
-    let location = Location::resolve(&layout, Driver::Cgroupfs, Some("/c"), "c", false).unwrap();
+    let location = rt_cgroups::locate(&layout, Driver::Cgroupfs, Some("/c"), "c", false).unwrap();
     let resources = serde_json::from_str::<Resources>(r#"{"unified":{"a/b":"1"}}"#).unwrap();
     let error = Cgroup::open(&location).unwrap().apply(&resources).unwrap_err();
     (error.pointer() == Some("/unified/a~1b")).then_some("/unified/a~1b")
@@ -239,7 +239,7 @@ fn a_missing_controller_is_named() {
 #[test]
 fn limits_without_cgroups_are_an_error() {
     let layout = Layout::V2 { root: "/cg".into() };
-    let location = Location::resolve(&layout, Driver::Disabled, None, "c", false).unwrap();
+    let location = rt_cgroups::locate(&layout, Driver::Disabled, None, "c", false).unwrap();
     let cgroup = Cgroup::create(&layout, &location).unwrap();
     cgroup.apply(&Resources::default()).unwrap();
     let error = cgroup.apply(&serde_json::from_str(r#"{"pids":{"limit":5}}"#).unwrap()).unwrap_err();

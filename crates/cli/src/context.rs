@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use rt_runtime::container::{Driver, Store, StoreOptions};
 use rt_runtime::host::is_rootless;
+use rt_runtime::store::Store;
+use rt_runtime::verbs::{Driver, StoreOptions};
 
-use crate::arguments::Arguments;
-use crate::cli::Failure;
+use crate::output::Failure;
+use crate::parse::Arguments;
 
 /// The global options.
 pub struct Context {

@@ -1,7 +1,7 @@
 //! The binary: a bump allocator, the C library's entry, and the command.
 #![no_main]
 
-use rt_cli::alloc::Bump;
+use rt_cli::startup::allocator::Bump;
 
 #[global_allocator]
 static ALLOCATOR: Bump = Bump::new();

@@ -1,11 +1,12 @@
-//! The runtime: config → plan → init (docs/architecture.md).
+//! The parent's half: it executes plans, keeps the state of containers, and answers for them (docs/architecture.md).
 
 pub mod caller;
-pub mod container;
+mod config;
+mod error;
 pub mod host;
 pub mod launch;
-mod network;
-pub mod plan;
-mod program;
-pub mod seccomp;
-pub mod spec;
+pub mod store;
+pub mod verbs;
+
+pub use config::read_document;
+pub use error::{Context, Error};

@@ -21,14 +21,6 @@ pub mod flags {
     pub const PARENT: u64 = 0x8000;
     pub const THREAD: u64 = 0x1_0000;
     pub const SYSVSEM: u64 = 0x4_0000;
-    pub const NEWTIME: u64 = 0x80;
-    pub const NEWNS: u64 = 0x0002_0000;
-    pub const NEWCGROUP: u64 = 0x0200_0000;
-    pub const NEWUTS: u64 = 0x0400_0000;
-    pub const NEWIPC: u64 = 0x0800_0000;
-    pub const NEWUSER: u64 = 0x1000_0000;
-    pub const NEWPID: u64 = 0x2000_0000;
-    pub const NEWNET: u64 = 0x4000_0000;
     pub const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
     pub const INTO_CGROUP: u64 = 0x2_0000_0000;
 }

@@ -7,41 +7,15 @@ use rustix::io::Errno;
 
 use crate::raw::{nr, syscall5};
 
-/// Attribute bits (linux/mount.h), the same for mount_setattr(2) and fsmount(2).
-pub mod attr {
-    #![allow(missing_docs)]
-    pub const RDONLY: u64 = 0x1;
-    pub const NOSUID: u64 = 0x2;
-    pub const NODEV: u64 = 0x4;
-    pub const NOEXEC: u64 = 0x8;
-    /// The mask of the access-time setting; to change it, clear all of it.
-    pub const ATIME: u64 = 0x70;
-    pub const RELATIME: u64 = 0x00;
-    pub const NOATIME: u64 = 0x10;
-    pub const STRICTATIME: u64 = 0x20;
-    pub const NODIRATIME: u64 = 0x80;
-    pub const IDMAP: u64 = 0x0010_0000;
-    pub const NOSYMFOLLOW: u64 = 0x0020_0000;
-}
-
-/// Propagation values for [`Attributes::propagation`] (the MS_* numbers).
-pub mod propagation {
-    #![allow(missing_docs)]
-    pub const UNBINDABLE: u64 = 1 << 17;
-    pub const PRIVATE: u64 = 1 << 18;
-    pub const SLAVE: u64 = 1 << 19;
-    pub const SHARED: u64 = 1 << 20;
-}
-
 /// `struct mount_attr`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// Bits of [`attr`] to set.
+    /// Bits of MOUNT_ATTR_* to set.
     pub set: u64,
-    /// Bits of [`attr`] to clear.
+    /// Bits of MOUNT_ATTR_* to clear.
     pub clear: u64,
-    /// One of [`propagation`], or 0.
+    /// One of MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED, or 0.
     pub propagation: u64,
     /// The user namespace whose maps [`attr::IDMAP`] takes.
     pub userns_fd: u64,

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use rt_cgroups::{Driver, Hierarchy, Layout, Location};
-use rt_init::op::{decode, encode, next};
-use rt_init::wire::Sink;
-use rt_runtime::plan::{Console, ExecRequest, Host, Op, Plan, Request, lower, lower_exec};
-use rt_runtime::spec::{Document, Spec, SpecError};
+use rt_plan::spec::{Document, Spec, SpecError};
+use rt_plan::{Console, ExecRequest, Host, Op, Plan, Request, lower, lower_exec};
+use rt_protocol::op::{decode, encode, next};
+use rt_protocol::wire::Sink;
+use rt_resources::{Driver, Hierarchy, Layout, Location};
 
 /// A plan as the stub gets it.
 pub(crate) struct Bytes(pub(crate) Vec<u8>);
@@ -58,7 +58,7 @@ pub fn encoded(data: &[u8]) -> Option<Vec<u8>> {
 /// Where the config wants the cgroup, or where one can be.
 fn place(spec: &Spec<'_>, host: &Host) -> Location {
     let wanted = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref());
-    let resolve = |path| Location::resolve(&host.layout, Driver::Cgroupfs, path, "id", !host.root);
+    let resolve = |path| rt_cgroups::locate(&host.layout, Driver::Cgroupfs, path, "id", !host.root);
     resolve(wanted).or_else(|_| resolve(Some("/id"))).unwrap_or_else(|e| panic!("no place for the cgroup /id: {e}"))
 }
 

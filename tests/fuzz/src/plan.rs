@@ -1,8 +1,8 @@
 //! The plan decoder and the reports, which both sides of the socket read with rights that the other may lack.
 
-use rt_init::op::{Op, decode, encode, next};
-use rt_init::report::{HEAD, Report};
-use rt_init::wire::strings;
+use rt_protocol::op::{Op, decode, encode, next};
+use rt_protocol::report::{HEAD, Report};
+use rt_protocol::wire::strings;
 
 use crate::config::Bytes;
 

@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 
-use rt_runtime::seccomp::{
+use rt_seccomp::{
     Action, Arch, Call, HostSeccomp, MAX_INSTRUCTIONS, Options, Profile, Program, Syscall, check, compile,
     compile_with, describe_return, disassemble, run as interpret,
 };
 
-#[allow(dead_code, unused_imports, missing_docs, clippy::expect_used, reason = "shared with the tests of rt-runtime")]
-#[path = "../../../crates/runtime/tests/oracle/mod.rs"]
+#[allow(dead_code, unused_imports, missing_docs, clippy::expect_used, reason = "shared with the tests of rt-seccomp")]
+#[path = "../../../crates/seccomp/tests/oracle/mod.rs"]
 mod oracle;
 use oracle::Oracle;
 use oracle::random::Random;
@@ -73,7 +73,7 @@ fn agree(profile: &Profile, program: &Program) {
     // Without libseccomp's numbers there is no reference; the rest has been looked at.
     let Some(reference) = reference else { return };
     let mut random = Random(profile.syscalls.len() as u64);
-    let mut ask = |arch: Arch, number: u32, rules: &[(u32, Vec<rt_runtime::seccomp::Arg>)]| {
+    let mut ask = |arch: Arch, number: u32, rules: &[(u32, Vec<rt_seccomp::Arg>)]| {
         for args in random.arguments(rules) {
             let Some(ours) = interpret(&program.filter, &Call::new(arch, number, args)) else {
                 panic!("a program that ends nowhere")

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use rt_cgroups::Location;
-use rt_runtime::container::{State, StateDocument, Status};
-use rt_runtime::seccomp::Program;
+use rt_runtime::store::{State, StateDocument, Status};
+use rt_seccomp::Program;
 use serde_json::Value;
 
 /// Reads bytes as state.json, as the record of the cgroup, and as a seccomp program. True if they were one of these.

@@ -7,7 +7,7 @@ use std::path::Path;
 use libcgroups::common::{CgroupManager, ControllerOpt};
 use libcgroups::v2::manager::Manager;
 use proptest::prelude::*;
-use rt_cgroups::{Cgroup, Driver, Layout, Location, Resources};
+use rt_cgroups::{Cgroup, Driver, Layout, Resources};
 use serde_json::{Value, json};
 
 const FILES: [&str; 12] = [
@@ -45,7 +45,7 @@ fn written(root: &Path) -> BTreeMap<&'static str, String> {
 fn ours(resources: &Value) -> Option<BTreeMap<&'static str, String>> {
     let root = fake();
     let layout = Layout::V2 { root: root.path().to_owned() };
-    let location = Location::resolve(&layout, Driver::Cgroupfs, Some("/c"), "c", false).unwrap();
+    let location = rt_cgroups::locate(&layout, Driver::Cgroupfs, Some("/c"), "c", false).unwrap();
     let resources: Resources = serde_json::from_value(resources.clone()).unwrap();
     Cgroup::open(&location).unwrap().apply(&resources).ok()?;
     Some(written(root.path()))

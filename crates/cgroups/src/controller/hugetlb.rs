@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use crate::check::is_page_size;
 use crate::dir::Dir;
 use crate::error::Error;
 use crate::knobs::Knobs;
-use crate::resources::HugepageLimit;
 use crate::stats::Hugetlb;
+use rt_resources::check::is_page_size;
+use rt_resources::model::HugepageLimit;
 
 /// Sets the limits; `file` is how the hierarchy calls the limit: `limit_in_bytes` or `max`.
 ///

@@ -2,13 +2,13 @@
 
 use rustix::io::Errno;
 
-use crate::convert::{number_or_max, swap_max};
 use crate::dir::Dir;
 use crate::error::Error;
 use crate::knobs::Knobs;
 use crate::psi;
-use crate::resources::Memory;
 use crate::stats::{self, MemoryEntry};
+use rt_resources::convert::{number_or_max, swap_max};
+use rt_resources::model::Memory;
 
 /// The most that cgroup v1 reports for "no limit" is LONG_MAX rounded down to a page.
 const UNLIMITED: &str = "-1";

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::knobs::Knobs;
-use crate::resources::Network;
+use rt_resources::model::Network;
 
 /// Sets the class of `net_cls`.
 pub(crate) fn set_class(knobs: Knobs<'_>, class: u32) -> Result<(), Error> {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::escape;
 use crate::error::Error;
 use crate::knobs::Knobs;
-use crate::resources::Rdma;
+use rt_resources::check::escape;
+use rt_resources::model::Rdma;
 
 /// Sets the limits of each device.
 pub(crate) fn set(knobs: Knobs<'_>, limits: &BTreeMap<String, Rdma>) -> Result<(), Error> {

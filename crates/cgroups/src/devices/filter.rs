@@ -2,7 +2,7 @@
 
 use super::rule::{Access, Devices, Meaning, Rule, parse};
 use crate::error::Error;
-use crate::resources::DeviceRule;
+use rt_resources::model::DeviceRule;
 
 /// What is decided for every device: the last rule that speaks of a device and a kind of access decides it, the
 /// default decides the rest.
@@ -124,7 +124,7 @@ pub(super) mod tests {
 
     use super::super::rule::Node;
     use super::*;
-    use crate::resources::DeviceKind;
+    use rt_resources::model::DeviceKind;
 
     /// What the specification says, with nothing clever: the last rule that matches decides each kind of access.
     pub(crate) fn naive(rules: &[DeviceRule], node: Node, major: u32, minor: u32, access: Access) -> bool {

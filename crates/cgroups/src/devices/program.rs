@@ -20,7 +20,7 @@ mod tests {
     use super::super::filter::tests::{accesses, filter, naive, rules};
     use super::super::rule::{Access, Node};
     use super::*;
-    use crate::resources::{DeviceKind, DeviceRule};
+    use rt_resources::model::{DeviceKind, DeviceRule};
 
     /// Lets an interpreter answer with the program, after a look at what the kernel's verifier refuses.
     fn decide(program: &[Insn], accesses: impl Iterator<Item = (Node, u32, u32, Access)>) -> Vec<bool> {

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::check::device_number;
 use crate::error::Error;
-use crate::resources::{DeviceKind, DeviceRule};
+use rt_resources::check::device_number;
+use rt_resources::model::{DeviceKind, DeviceRule};
 
 /// Block or character device, with the numbers of `BPF_DEVCG_DEV_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,12 +12,12 @@ use rustix::process::Pid;
 
 use crate::cgroup::Cgroup;
 use crate::error::Error;
-use crate::layout::Layout;
-use crate::location::Location;
-use crate::resources::{DeviceRule, Resources};
-use crate::unit::Unit;
 use bus::{Bus, refused};
 use message::{Properties, Value, Writer};
+use rt_resources::Layout;
+use rt_resources::Location;
+use rt_resources::Unit;
+use rt_resources::model::{DeviceRule, Resources};
 
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";

@@ -22,7 +22,7 @@ pub struct Scratch {
 impl Scratch {
     /// Makes `/rt-test-PID-NAME` in every hierarchy.
     pub fn new(name: &str) -> Scratch {
-        let layout = Layout::detect().unwrap();
+        let layout = rt_cgroups::detect().unwrap();
         let location = locate(&layout, name);
         let cgroup = Cgroup::create(&layout, &location).unwrap();
         Scratch { layout, location, cgroup }
@@ -51,7 +51,7 @@ impl Drop for Scratch {
 
 pub fn locate(layout: &Layout, name: &str) -> Location {
     let path = format!("/rt-test-{}-{name}", std::process::id());
-    Location::resolve(layout, Driver::Cgroupfs, Some(&path), name, false).unwrap()
+    rt_cgroups::locate(layout, Driver::Cgroupfs, Some(&path), name, false).unwrap()
 }
 
 /// True when the test cannot run here; says why.
@@ -60,7 +60,7 @@ pub fn skip(needs_v1: bool) -> bool {
         println!("skipped: making cgroups needs root");
         return true;
     }
-    if needs_v1 && Layout::detect().unwrap().hierarchies().is_empty() {
+    if needs_v1 && rt_cgroups::detect().unwrap().hierarchies().is_empty() {
         println!("skipped: this host has no cgroup v1");
         return true;
     }

@@ -1,13 +1,13 @@
 //! `rt check`: everything that is wrong with a config, or with this host for it.
 
-use rt_runtime::container;
+use rt_runtime::verbs;
 use serde_json::json;
 
 use super::plan::{BUNDLE, OPTIONS, options};
-use crate::arguments::Arguments;
-use crate::cli::{Failure, print};
 use crate::context::Context;
-use crate::grammar::Grammar;
+use crate::output::{Failure, print};
+use crate::parse::Arguments;
+use crate::parse::grammar::Grammar;
 
 /// Arguments of `check`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -20,7 +20,7 @@ pub const GRAMMAR: Grammar = Grammar {
 
 /// `rt check`. Exit code 0: the container can be made here; 1: it cannot.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
-    let report = container::check(&context.store, &options(arguments))?;
+    let report = verbs::check(&context.store, &options(arguments))?;
     let rows: Vec<(&str, &str, String)> = report
         .problems
         .iter()

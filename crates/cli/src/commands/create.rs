@@ -1,12 +1,12 @@
 //! `rt create`.
 
-use rt_runtime::container::{self, CreateOptions};
+use rt_runtime::verbs::{self, CreateOptions};
 
 use super::ID;
-use crate::arguments::Arguments;
-use crate::cli::Failure;
 use crate::context::{Context, absolute};
-use crate::grammar::{Grammar, Opt, flag, number, path};
+use crate::output::Failure;
+use crate::parse::Arguments;
+use crate::parse::grammar::{Grammar, Opt, flag, number, path};
 
 /// The options that create and run share.
 pub const SHARED: &[Opt] = &[
@@ -49,7 +49,7 @@ pub fn options(arguments: &Arguments) -> Result<CreateOptions, Failure> {
 
 /// `rt create`.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
-    let prefixed = |e: container::Error| Failure::from(e).prefixed("rt create failed: ");
-    container::create(&context.store()?, arguments.id(), &options(arguments)?).map_err(prefixed)?;
+    let prefixed = |e: rt_runtime::Error| Failure::from(e).prefixed("rt create failed: ");
+    verbs::create(&context.store()?, arguments.id(), &options(arguments)?).map_err(prefixed)?;
     Ok(0)
 }

@@ -1,12 +1,12 @@
 //! `rt delete`.
 
-use rt_runtime::container;
+use rt_runtime::verbs;
 
 use super::ID;
-use crate::arguments::Arguments;
-use crate::cli::Failure;
 use crate::context::Context;
-use crate::grammar::{Grammar, flag};
+use crate::output::Failure;
+use crate::parse::Arguments;
+use crate::parse::grammar::{Grammar, flag};
 
 /// Arguments of `delete`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -19,6 +19,6 @@ pub const GRAMMAR: Grammar = Grammar {
 
 /// `rt delete`.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
-    container::delete(&context.store()?, arguments.id(), arguments.flag("force"))?;
+    verbs::delete(&context.store()?, arguments.id(), arguments.flag("force"))?;
     Ok(0)
 }

@@ -3,17 +3,18 @@
 use std::time::Instant;
 
 use rt_cgroups::{Cgroup, Notice, Reached, Threshold};
-use rt_runtime::container::{self, Status};
+use rt_runtime::store::Status;
+use rt_runtime::verbs;
 use rustix::fd::AsFd;
 use serde::Serialize;
 use serde_json::json;
 
 use super::ID;
-use crate::arguments::Arguments;
-use crate::cli::{Failure, print};
 use crate::context::Context;
-use crate::duration;
-use crate::grammar::{Grammar, flag, text};
+use crate::output::{Failure, print};
+use crate::parse::Arguments;
+use crate::parse::duration;
+use crate::parse::grammar::{Grammar, flag, text};
 
 /// Arguments of `events`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -39,20 +40,20 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     let interval = duration::option("interval", arguments.text("interval").unwrap_or("5s"))?;
     let thresholds = arguments.texts("pressure").iter().map(|t| threshold(t)).collect::<Result<Vec<_>, _>>()?;
     let store = context.store()?;
-    let (_, state, status) = container::load(&store, id)?;
+    let (_, state, status) = verbs::load(&store, id)?;
     let Some(init) = state.init()?.filter(|_| status != Status::Stopped) else {
         return Err(Failure::usage(format!("container with id {id} is not running{}", state.reached())));
     };
-    let cgroup = Cgroup::open(&state.cgroup).map_err(container::Error::from)?;
+    let cgroup = Cgroup::open(&state.cgroup).map_err(rt_runtime::Error::from)?;
     if arguments.flag("stats") {
         stats(&cgroup, id)?;
         return Ok(0);
     }
-    let mut watch = cgroup.watch(&thresholds).map_err(container::Error::from)?;
+    let mut watch = cgroup.watch(&thresholds).map_err(rt_runtime::Error::from)?;
     let mut next = Instant::now() + interval;
     stats(&cgroup, id)?;
     loop {
-        for notice in watch.wait(init.as_fd(), next).map_err(container::Error::from)? {
+        for notice in watch.wait(init.as_fd(), next).map_err(rt_runtime::Error::from)? {
             match notice {
                 Notice::Oom(kills) => oom(&cgroup, id, kills)?,
                 Notice::Pressure(which) => pressure(&cgroup, id, &thresholds[which])?,
@@ -67,7 +68,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
 }
 
 fn stats(cgroup: &Cgroup, id: &str) -> Result<(), Failure> {
-    let stats = cgroup.stats().map_err(container::Error::from)?;
+    let stats = cgroup.stats().map_err(rt_runtime::Error::from)?;
     line("stats", id, &stats)
 }
 
@@ -80,7 +81,7 @@ fn oom(cgroup: &Cgroup, id: &str, kills: u64) -> Result<(), Failure> {
 }
 
 fn pressure(cgroup: &Cgroup, id: &str, threshold: &Threshold) -> Result<(), Failure> {
-    let stats = cgroup.stats().map_err(container::Error::from)?;
+    let stats = cgroup.stats().map_err(rt_runtime::Error::from)?;
     let psi = match threshold.resource.as_str() {
         "cpu" => stats.cpu.psi,
         "memory" => stats.memory.psi,

@@ -1,11 +1,11 @@
 //! `rt exec`.
 
-use rt_runtime::container::{self, ExecOptions};
+use rt_runtime::verbs::{self, ExecOptions};
 
-use crate::arguments::Arguments;
-use crate::cli::Failure;
 use crate::context::Context;
-use crate::grammar::{Grammar, Rest, flag, number, path, text};
+use crate::output::Failure;
+use crate::parse::Arguments;
+use crate::parse::grammar::{Grammar, Rest, flag, number, path, text};
 
 /// Arguments of `exec`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -77,7 +77,7 @@ fn exec(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
         cgroup: one("cgroup"),
         no_subreaper: arguments.flag("no-subreaper"),
     };
-    Ok(container::exec(&context.store()?, &id, &options)?.code())
+    Ok(verbs::exec(&context.store()?, &id, &options)?.code())
 }
 
 /// `UID` or `UID:GID`. Anything that is not all digits is refused: half a number would be another user (CVE-2026-30892).

@@ -1,13 +1,13 @@
 //! `rt features`: what this build can do (runtime-spec, features.md, features-linux.md). Engines switch functions on by it.
 
-use rt_runtime::seccomp::{Action, Arch, Flag, Op, Vocabulary};
+use rt_seccomp::{Action, Arch, Flag, Op, Vocabulary};
 use serde::Serialize;
 use serde_json::{Serializer, json};
 
-use crate::arguments::Arguments;
-use crate::cli::{Failure, print};
 use crate::context::Context;
-use crate::grammar::Grammar;
+use crate::output::{Failure, print};
+use crate::parse::Arguments;
+use crate::parse::grammar::Grammar;
 
 /// Arguments of `features`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -34,9 +34,9 @@ fn seccomp() -> serde_json::Value {
 
 /// `rt features`.
 pub fn run(_: &Context, _: &Arguments) -> Result<i32, Failure> {
-    let options: Vec<_> = rt_runtime::plan::mount_option_names().collect();
+    let options: Vec<_> = rt_plan::mount_option_names().collect();
     let namespaces: Vec<_> = {
-        let mut names = rt_runtime::plan::NamespaceKind::ALL.map(|k| k.name);
+        let mut names = rt_plan::NamespaceKind::ALL.map(|k| k.name);
         names.sort_unstable();
         names.to_vec()
     };
@@ -47,7 +47,7 @@ pub fn run(_: &Context, _: &Arguments) -> Result<i32, Failure> {
         "mountOptions": options,
         "linux": {
             "namespaces": namespaces,
-            "capabilities": rt_runtime::plan::capability_names(),
+            "capabilities": rt_plan::capability_names(),
             "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": seccomp(),
             "apparmor": { "enabled": true },

@@ -1,11 +1,11 @@
 //! `rt gc`: removes what killed commands have left behind, and says so.
 
-use rt_runtime::container;
+use rt_runtime::verbs;
 
-use crate::arguments::Arguments;
-use crate::cli::{Failure, print};
 use crate::context::Context;
-use crate::grammar::{Grammar, flag};
+use crate::output::{Failure, print};
+use crate::parse::Arguments;
+use crate::parse::grammar::{Grammar, flag};
 
 /// Arguments of `gc`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -18,7 +18,7 @@ pub const GRAMMAR: Grammar = Grammar {
 
 /// `rt gc`. Exit code 1 if something could not be removed.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
-    let orphans = container::gc(&context.store()?, arguments.flag("dry-run"))?;
+    let orphans = verbs::gc(&context.store()?, arguments.flag("dry-run"))?;
     let mut text = String::new();
     let mut failed = false;
     for orphan in &orphans {

@@ -1,12 +1,12 @@
 //! `rt kill`.
 
-use rt_runtime::container;
+use rt_runtime::verbs;
 
 use super::ID;
-use crate::arguments::Arguments;
-use crate::cli::Failure;
 use crate::context::Context;
-use crate::grammar::{Grammar, flag, word};
+use crate::output::Failure;
+use crate::parse::Arguments;
+use crate::parse::grammar::{Grammar, flag, word};
 
 /// Arguments of `kill`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -19,7 +19,7 @@ pub const GRAMMAR: Grammar = Grammar {
 
 /// `rt kill`.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
-    let signal = container::parse_signal(arguments.text("signal").unwrap_or("SIGTERM"))?;
-    container::kill(&context.store()?, arguments.id(), signal, arguments.flag("all"))?;
+    let signal = verbs::parse_signal(arguments.text("signal").unwrap_or("SIGTERM"))?;
+    verbs::kill(&context.store()?, arguments.id(), signal, arguments.flag("all"))?;
     Ok(0)
 }

@@ -1,12 +1,12 @@
 //! `rt list`.
 
-use rt_runtime::container;
+use rt_runtime::verbs;
 
-use crate::arguments::Arguments;
-use crate::cli::{Failure, print};
 use crate::context::Context;
-use crate::grammar::{Grammar, flag, text};
-use crate::table;
+use crate::output::table;
+use crate::output::{Failure, print};
+use crate::parse::Arguments;
+use crate::parse::grammar::{Grammar, flag, text};
 
 /// Arguments of `list`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -28,7 +28,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     {
         return Err(Failure::from(e).prefixed(&format!("open {}: ", root.display())));
     }
-    let all = container::list(&context.store()?)?;
+    let all = verbs::list(&context.store()?)?;
     if arguments.flag("quiet") {
         print(&all.iter().map(|(c, _)| format!("{}\n", c.id)).collect::<String>())?;
         return Ok(0);

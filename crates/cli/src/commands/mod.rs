@@ -21,10 +21,10 @@ mod stats;
 mod update;
 pub mod version;
 
-use crate::arguments::Arguments;
-use crate::cli::Failure;
 use crate::context::Context;
-use crate::grammar::{Grammar, Word, word};
+use crate::output::Failure;
+use crate::parse::Arguments;
+use crate::parse::grammar::{Grammar, Word, word};
 
 /// How a command is run; the result is the exit code.
 pub type Run = fn(&Context, &Arguments) -> Result<i32, Failure>;

@@ -1,12 +1,12 @@
 //! `rt pause` and `rt resume`.
 
-use rt_runtime::container;
+use rt_runtime::verbs;
 
 use super::ID;
-use crate::arguments::Arguments;
-use crate::cli::Failure;
 use crate::context::Context;
-use crate::grammar::Grammar;
+use crate::output::Failure;
+use crate::parse::Arguments;
+use crate::parse::grammar::Grammar;
 
 /// Arguments of `pause`.
 pub const PAUSE: Grammar =
@@ -23,12 +23,12 @@ pub const RESUME: Grammar = Grammar {
 
 /// `rt pause`.
 pub fn pause(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
-    container::pause(&context.store()?, arguments.id())?;
+    verbs::pause(&context.store()?, arguments.id())?;
     Ok(0)
 }
 
 /// `rt resume`.
 pub fn resume(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
-    container::resume(&context.store()?, arguments.id())?;
+    verbs::resume(&context.store()?, arguments.id())?;
     Ok(0)
 }

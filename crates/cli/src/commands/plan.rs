@@ -1,12 +1,12 @@
 //! `rt plan`: the ops that create would execute.
 
-use rt_runtime::container::{self, CreateOptions};
+use rt_runtime::verbs::{self, CreateOptions};
 
-use crate::arguments::Arguments;
-use crate::cli::{Failure, print};
 use crate::context::{Context, absolute};
-use crate::grammar::{Grammar, Opt, Word, flag, path, word};
-use crate::table;
+use crate::output::table;
+use crate::output::{Failure, print};
+use crate::parse::Arguments;
+use crate::parse::grammar::{Grammar, Opt, Word, flag, path, word};
 
 /// The options that plan and check share.
 pub const OPTIONS: &[Opt] =
@@ -35,7 +35,7 @@ pub fn options(arguments: &Arguments) -> CreateOptions {
 
 /// `rt plan`.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
-    let ops = container::plan(&context.store, &options(arguments))?;
+    let ops = verbs::plan(&context.store, &options(arguments))?;
     if arguments.flag("json") {
         print(&format!("{}\n", serde_json::to_string_pretty(&ops).unwrap_or_default()))?;
         return Ok(0);

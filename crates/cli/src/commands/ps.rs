@@ -3,15 +3,16 @@
 use std::ffi::OsString;
 
 use procfs::process::Process as Proc;
-use rt_runtime::caller::command;
-use rt_runtime::container;
+use rt_runtime::host::command::{HostCommand, failure};
+use rt_runtime::verbs;
+use rustix::io::Errno;
 
 use super::ID;
-use crate::arguments::Arguments;
-use crate::cli::{Failure, print};
 use crate::context::Context;
-use crate::grammar::{Grammar, Rest, text};
-use crate::table;
+use crate::output::table;
+use crate::output::{Failure, print};
+use crate::parse::Arguments;
+use crate::parse::grammar::{Grammar, Rest, text};
 
 /// Arguments of `ps`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -32,15 +33,15 @@ pub const GRAMMAR: Grammar = Grammar {
 /// `rt ps`.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     let pids: Vec<i32> =
-        container::processes(&context.store()?, arguments.id())?.iter().map(|p| p.as_raw_nonzero().get()).collect();
+        verbs::processes(&context.store()?, arguments.id())?.iter().map(|p| p.as_raw_nonzero().get()).collect();
     if arguments.text("format") == Some("json") {
         print(&format!("{}\n", serde_json::to_string(&pids).unwrap_or_default()))?;
         return Ok(0);
     }
     let options: Vec<OsString> = arguments.all("options").map(OsString::from).collect();
     let options = if options.is_empty() { vec!["-ef".into()] } else { options };
-    match command("ps").args(&options).output() {
-        Ok(output) if output.status.success() => {
+    match HostCommand::find("ps").and_then(|ps| ps.args(&options)?.output()) {
+        Ok(output) if failure(&output.status).is_none() => {
             print(&narrowed(&String::from_utf8_lossy(&output.stdout), &pids)?)?;
         }
         Ok(output) => {
@@ -48,8 +49,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
             return Err(Failure::usage(format!("ps {options:?}: {said}")));
         }
         // A host without procps: the columns of -f, from /proc.
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => print(&table::layout(&own_rows(&pids)))?,
-        Err(e) => return Err(Failure::from(e).prefixed("run ps: ")),
+        Err(Errno::NOENT) => print(&table::layout(&own_rows(&pids)))?,
+        Err(errno) => return Err(Failure::from(std::io::Error::from(errno)).prefixed("run ps: ")),
     }
     Ok(0)
 }

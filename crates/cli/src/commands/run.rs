@@ -1,12 +1,12 @@
 //! `rt run`.
 
-use rt_runtime::container;
+use rt_runtime::verbs;
 
 use super::{ID, create};
-use crate::arguments::Arguments;
-use crate::cli::Failure;
 use crate::context::Context;
-use crate::grammar::{Grammar, flag};
+use crate::output::Failure;
+use crate::parse::Arguments;
+use crate::parse::grammar::{Grammar, flag};
 
 /// Arguments of `run`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -30,11 +30,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     options.detach = arguments.flag("detach");
     options.keep = arguments.flag("keep");
     options.no_subreaper = arguments.flag("no-subreaper");
-    let prefixed = |e: container::Error| {
+    let prefixed = |e: rt_runtime::Error| {
         // As of a shell, for a command that a signal has ended.
         let exit = e.signal().map_or(1, |signal| 128 + signal);
         Failure::from(e).prefixed("rt run failed: ").exiting(exit)
     };
-    let ending = container::run(&context.store()?, arguments.id(), &options).map_err(prefixed)?;
+    let ending = verbs::run(&context.store()?, arguments.id(), &options).map_err(prefixed)?;
     Ok(ending.code())
 }

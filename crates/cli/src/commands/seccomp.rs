@@ -2,16 +2,13 @@
 
 use std::path::Path;
 
-use rt_runtime::seccomp::{
-    self, Arch, HostSeccomp, Profile, Program, Query, Syscall, Vocabulary, describe_return, disassemble,
-};
-use rt_runtime::spec::Document;
+use rt_seccomp::{self, Arch, HostSeccomp, Profile, Program, Query, Syscall, Vocabulary, describe_return, disassemble};
 use serde_json::Value;
 
-use crate::arguments::Arguments;
-use crate::cli::{Failure, print};
 use crate::context::Context;
-use crate::grammar::{Grammar, Rest, flag, text, word};
+use crate::output::{Failure, print};
+use crate::parse::Arguments;
+use crate::parse::grammar::{Grammar, Rest, flag, text, word};
 
 /// Arguments of `seccomp`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -42,13 +39,13 @@ pub fn run(_: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     let file = arguments.value("profile").unwrap_or_default();
     let profile = read(Path::new(file))?;
     let host = HostSeccomp::default();
-    let wrong = |e: seccomp::Error| Failure::usage(format!("{}: {}: {e}", file.to_string_lossy(), e.pointer()));
-    let program = seccomp::compile(&profile, &host).map_err(wrong)?;
+    let wrong = |e: rt_seccomp::Error| Failure::usage(format!("{}: {}: {e}", file.to_string_lossy(), e.pointer()));
+    let program = rt_seccomp::compile(&profile, &host).map_err(wrong)?;
     let mut text = String::new();
     match arguments.text("syscall") {
         Some(call) => {
             let query = query(arguments, call)?;
-            let answer = seccomp::explain(&profile, &program, &host, &query).map_err(wrong)?;
+            let answer = rt_seccomp::explain(&profile, &program, &host, &query).map_err(wrong)?;
             let answer = answer.ok_or_else(|| Failure::usage("the compiled program is not valid".to_owned()))?;
             let name = Syscall::from_number(query.arch, query.number)
                 .map_or_else(|| query.number.to_string(), |s| s.name().to_owned());
@@ -69,7 +66,7 @@ pub fn run(_: &Context, arguments: &Arguments) -> Result<i32, Failure> {
 
 /// The profile itself, or the one inside a config.
 fn read(file: &Path) -> Result<Profile, Failure> {
-    let document = Document::read(file).map_err(|e| Failure::usage(e.to_string()))?;
+    let document = rt_runtime::read_document(file).map_err(|e| Failure::usage(e.to_string()))?;
     let whole: Value = document.parse().map_err(|e| Failure::usage(e.to_string()))?;
     let inner = whole.pointer("/linux/seccomp").cloned().unwrap_or(whole);
     serde_json::from_value(inner).map_err(|e| Failure::usage(format!("{}: {e}", file.display())))
@@ -109,16 +106,16 @@ fn argument(text: &str) -> Option<u64> {
 }
 
 /// The size of the program, what is skipped, and how many calls of each architecture get which answer.
-fn summary(profile: &Profile, program: &Program, host: &HostSeccomp) -> Result<String, seccomp::Error> {
+fn summary(profile: &Profile, program: &Program, host: &HostSeccomp) -> Result<String, rt_seccomp::Error> {
     let mut text = format!("{} instructions\n", program.filter.len());
-    for warning in seccomp::check(profile, host)? {
+    for warning in rt_seccomp::check(profile, host)? {
         text += &format!("warning: {warning}\n");
     }
     let mut counts: Vec<(String, usize)> = Vec::new();
     for call in Syscall::all() {
         let Some(number) = call.number(Arch::native()) else { continue };
         let query = Query { arch: Arch::native(), number, args: [0; 6] };
-        let Some(answer) = seccomp::explain(profile, program, host, &query)? else { continue };
+        let Some(answer) = rt_seccomp::explain(profile, program, host, &query)? else { continue };
         let answer = describe_return(answer.returns);
         match counts.iter_mut().find(|(a, _)| *a == answer) {
             Some((_, n)) => *n += 1,

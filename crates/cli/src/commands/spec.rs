@@ -8,10 +8,10 @@ use rt_cgroups::Layout;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::arguments::Arguments;
-use crate::cli::Failure;
 use crate::context::Context;
-use crate::grammar::{Grammar, flag, path, text};
+use crate::output::Failure;
+use crate::parse::Arguments;
+use crate::parse::grammar::{Grammar, flag, path, text};
 
 /// Arguments of `spec`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -64,7 +64,7 @@ pub fn run(_: &Context, arguments: &Arguments) -> Result<i32, Failure> {
 
 /// Whether cgroup v2 is all there is. Elsewhere a container gets no cgroup namespace by default, as with runc.
 fn cgroups_are_unified() -> bool {
-    matches!(Layout::detect(), Ok(Layout::V2 { .. }))
+    matches!(rt_cgroups::detect(), Ok(Layout::V2 { .. }))
 }
 
 fn template() -> Value {

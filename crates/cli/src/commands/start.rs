@@ -1,12 +1,12 @@
 //! `rt start`.
 
-use rt_runtime::container;
+use rt_runtime::verbs;
 
 use super::ID;
-use crate::arguments::Arguments;
-use crate::cli::Failure;
 use crate::context::Context;
-use crate::grammar::Grammar;
+use crate::output::Failure;
+use crate::parse::Arguments;
+use crate::parse::grammar::Grammar;
 
 /// Arguments of `start`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -19,6 +19,6 @@ pub const GRAMMAR: Grammar = Grammar {
 
 /// `rt start`.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
-    container::start(&context.store()?, arguments.id()).map_err(Failure::from)?;
+    verbs::start(&context.store()?, arguments.id()).map_err(Failure::from)?;
     Ok(0)
 }

@@ -1,12 +1,12 @@
 //! `rt state`.
 
-use rt_runtime::container;
+use rt_runtime::verbs;
 
 use super::ID;
-use crate::arguments::Arguments;
-use crate::cli::{Failure, print};
 use crate::context::Context;
-use crate::grammar::Grammar;
+use crate::output::{Failure, print};
+use crate::parse::Arguments;
+use crate::parse::grammar::Grammar;
 
 /// Arguments of `state`.
 pub const GRAMMAR: Grammar =
@@ -14,7 +14,7 @@ pub const GRAMMAR: Grammar =
 
 /// `rt state`.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
-    let document = container::state(&context.store()?, arguments.id())?;
+    let document = verbs::state(&context.store()?, arguments.id())?;
     print(&serde_json::to_string_pretty(&document).unwrap_or_default())?;
     Ok(0)
 }

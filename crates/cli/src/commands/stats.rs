@@ -5,15 +5,16 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use rt_cgroups::{Psi, Stats};
-use rt_runtime::container::{self, Status, Store};
+use rt_runtime::store::{Status, Store};
+use rt_runtime::verbs;
 use serde::Serialize;
 
-use crate::arguments::Arguments;
-use crate::cli::{Failure, print};
 use crate::context::Context;
-use crate::duration;
-use crate::grammar::{Grammar, Rest, flag, text};
-use crate::table;
+use crate::output::table;
+use crate::output::{Failure, print};
+use crate::parse::Arguments;
+use crate::parse::duration;
+use crate::parse::grammar::{Grammar, Rest, flag, text};
 
 /// Arguments of `stats`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -66,7 +67,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     let store = context.store()?;
     // A container that was named and does not exist is a mistake; one that goes later is not.
     for id in &wanted {
-        container::load(&store, id)?;
+        verbs::load(&store, id)?;
     }
     let json = arguments.text("format") == Some("json");
     let mut looks = Looks::new();
@@ -95,16 +96,16 @@ fn look(store: &Store, wanted: &[String], looks: &mut Looks) -> Result<Vec<Usage
     let ids = if wanted.is_empty() { store.ids()? } else { wanted.to_vec() };
     let mut all = Vec::new();
     for id in ids {
-        let Ok((_, state, status)) = container::load(store, &id) else { continue };
+        let Ok((_, state, status)) = verbs::load(store, &id) else { continue };
         if status == Status::Stopped {
             continue;
         }
         let cgroup = match state.own_cgroup() {
             // Of all containers, those that can be measured.
-            Err(container::Error::NoCgroup(_)) if wanted.is_empty() => continue,
+            Err(rt_runtime::Error::NoCgroup(_)) if wanted.is_empty() => continue,
             other => other?,
         };
-        let stats = cgroup.stats().map_err(container::Error::from)?;
+        let stats = cgroup.stats().map_err(rt_runtime::Error::from)?;
         let now = Instant::now();
         let before = looks.insert(id.clone(), (stats.cpu.usage.total, now));
         let cpu = before.map_or(0.0, |(time, at)| share(stats.cpu.usage.total.saturating_sub(time), now - at));

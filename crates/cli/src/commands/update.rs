@@ -3,14 +3,14 @@
 use std::io::Read;
 
 use rt_cgroups::Resources;
-use rt_runtime::container;
+use rt_runtime::verbs;
 use serde_json::{Map, Value, json};
 
 use super::ID;
-use crate::arguments::Arguments;
-use crate::cli::Failure;
 use crate::context::Context;
-use crate::grammar::{Grammar, Opt, path, text};
+use crate::output::Failure;
+use crate::parse::Arguments;
+use crate::parse::grammar::{Grammar, Opt, path, text};
 
 const NUMBERS: &[Opt] = &[
     text("blkio-weight", "VALUE", "Block I/O weight, 10 to 1000"),
@@ -81,7 +81,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     };
     let given = SCHEMATA.iter().filter_map(|option| arguments.text(option.long));
     let schemata: Vec<String> = given.filter(|s| !s.is_empty()).map(str::to_owned).collect();
-    container::update(&context.store()?, arguments.id(), &change, &schemata)?;
+    verbs::update(&context.store()?, arguments.id(), &change, &schemata)?;
     Ok(0)
 }
 

@@ -2,7 +2,8 @@
 
 use core::ffi::CStr;
 
-use rt_sys::mount::{Attributes, attr, set_attributes};
+use rt_protocol::flags::attr;
+use rt_sys::mount::{Attributes, set_attributes};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount_change, mount_remount};

@@ -1,6 +1,6 @@
 //! Who the program will be: user, groups, capabilities.
 
-use rt_init::report::Step;
+use rt_protocol::report::Step;
 use rt_sys::process::{clear_ambient, drop_bounding, has_bounding, keep_capabilities, raise_ambient};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchown, fstat, major, minor, openat};

@@ -1,6 +1,6 @@
 //! A failure inside an op: which step, which errno, and what the kernel or a hook said about it.
 
-use rt_init::report::{MAX_DETAIL, Step};
+use rt_protocol::report::{MAX_DETAIL, Step};
 use rustix::io::Errno;
 
 /// Text for the report, cut at [`MAX_DETAIL`].

@@ -2,8 +2,8 @@
 
 use core::ffi::CStr;
 
-use rt_init::op::flag;
-use rt_init::report::Step;
+use rt_protocol::op::flag;
+use rt_protocol::report::Step;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mkdirat, mknodat, openat, statat,

@@ -3,7 +3,7 @@
 use core::ffi::{CStr, c_void};
 use core::mem::MaybeUninit;
 
-use rt_init::report::Step;
+use rt_protocol::report::Step;
 use rt_sys::clone::spawn;
 use rt_sys::exec::exit;
 use rt_sys::process::monotonic_millis;

@@ -7,7 +7,7 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicI32, Ordering};
 
-use rt_init::report::Step;
+use rt_protocol::report::Step;
 use rt_sys::clone::spawn_thread;
 use rt_sys::seccomp::{NEW_LISTENER, TSYNC, attach};
 use rt_sys::socket::send_fd;

@@ -3,10 +3,11 @@
 
 use core::ffi::CStr;
 
-use rt_init::op::flag;
-use rt_init::report::Step;
-use rt_init::wire::strings;
-use rt_sys::mount::{Attributes, attr, set_attributes};
+use rt_protocol::flags::attr;
+use rt_protocol::op::flag;
+use rt_protocol::report::Step;
+use rt_protocol::wire::strings;
+use rt_sys::mount::{Attributes, set_attributes};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, openat, readlinkat_raw, statat, symlinkat,
@@ -409,7 +410,7 @@ pub fn parent_private(path: &CStr) -> Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut place = openat(CWD, path, flags, Mode::empty())?;
     for _ in 0..256 {
-        match propagate(place.as_fd(), rt_sys::mount::propagation::PRIVATE, false) {
+        match propagate(place.as_fd(), rt_protocol::flags::propagation::PRIVATE, false) {
             Err(Errno::INVAL) => place = openat(&place, c"..", flags, Mode::empty())?,
             other => return other,
         }

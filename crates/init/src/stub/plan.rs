@@ -2,7 +2,7 @@
 
 use core::cell::UnsafeCell;
 
-use rt_init::wire::{CHUNK, LENGTH};
+use rt_protocol::wire::{CHUNK, LENGTH};
 use rustix::fd::OwnedFd;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};

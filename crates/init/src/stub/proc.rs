@@ -3,7 +3,7 @@
 
 use core::ffi::CStr;
 
-use rt_init::report::Step;
+use rt_protocol::report::Step;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, fstatfs, openat, openat2};
 use rustix::io::{Errno, write};

@@ -2,8 +2,8 @@
 
 use core::ffi::{CStr, c_char};
 
-use rt_init::report::Step;
-use rt_init::wire::strings;
+use rt_protocol::report::Step;
+use rt_protocol::wire::strings;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, openat, statat};
 use rustix::io::{Errno, pread, read};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};

@@ -1,7 +1,7 @@
 //! The loop: read an op, execute it, report.
 
-use rt_init::op::{self, Op, flag};
-use rt_init::report::{HEAD, Kind, LENT, Lent, Report, Step};
+use rt_protocol::op::{self, Op, flag};
+use rt_protocol::report::{HEAD, Kind, LENT, Lent, Report, Step};
 use rt_sys::mount::Attributes;
 use rt_sys::process::{self, SchedAttr};
 use rt_sys::{exec::exit, socket::send_fd};
@@ -143,7 +143,7 @@ impl Init {
             Op::TimeOffsets { text } => proc::put(&mut self.mounts.proc, c"self/timens_offsets", text.0)?,
             Op::EnterTime { fd } => {
                 let namespace = if fd < 0 { proc::new_time_namespace(&mut self.mounts.proc)? } else { owned(fd) };
-                process::set_namespace(namespace.as_fd(), rt_sys::clone::flags::NEWTIME)?;
+                process::set_namespace(namespace.as_fd(), rt_protocol::flags::namespace::NEWTIME)?;
             }
             Op::MountsPropagation { propagation, recursive } => {
                 mounts::mounts_propagation(propagation, recursive != 0)?
@@ -358,7 +358,7 @@ impl Init {
         // First of all: the filter may end init at the calls that come after.
         let _ = self.report(Kind::Failed, index, Step::Only, errno.raw_os_error() as u32, b"");
         if let Some(program) = &self.program {
-            let mut space = [0; rt_init::report::MAX_DETAIL];
+            let mut space = [0; rt_protocol::report::MAX_DETAIL];
             let _ = self.report(Kind::Program, index, Step::Only, 0, program::about(program, &mut space));
         }
         exit(255)
@@ -368,7 +368,7 @@ impl Init {
         let peer = self.peer.as_ref().ok_or(Errno::PIPE)?;
         match rt_sys::socket::receive_fd(peer.as_fd()).at(Step::Source)? {
             Some(namespace) => {
-                process::set_namespace(Brief::from(namespace).as_fd(), rt_sys::clone::flags::NEWNET)?;
+                process::set_namespace(Brief::from(namespace).as_fd(), rt_protocol::flags::namespace::NEWNET)?;
             }
             None => exit(255),
         }
@@ -423,9 +423,9 @@ impl Init {
 
 fn report(peer: Option<&OwnedFd>, report: &Report, detail: &[u8]) -> Result<(), Errno> {
     let Some(peer) = peer else { return Ok(()) };
-    let mut message = [0; HEAD + rt_init::report::MAX_DETAIL];
+    let mut message = [0; HEAD + rt_protocol::report::MAX_DETAIL];
     message[..HEAD].copy_from_slice(&report.encode());
-    let end = HEAD + detail.len().min(rt_init::report::MAX_DETAIL);
+    let end = HEAD + detail.len().min(rt_protocol::report::MAX_DETAIL);
     message[HEAD..end].copy_from_slice(&detail[..end - HEAD]);
     send(peer, &message[..end], SendFlags::NOSIGNAL).map(drop)
 }

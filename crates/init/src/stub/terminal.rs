@@ -1,6 +1,6 @@
 //! The container's terminal: opened in its own devpts, by descriptor (CVE-2025-52565).
 
-use rt_init::report::Step;
+use rt_protocol::report::Step;
 use rt_sys::socket::send_fd;
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, openat};

@@ -7,9 +7,9 @@ use rt_cgroups::Layout;
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 
-use crate::plan::{Host, NamespaceKind};
-use crate::program::Format;
-use crate::spec::{Hook, Pointer, Process, Spec};
+use crate::host::program::Format;
+use rt_plan::spec::{Hook, Pointer, Process, Spec};
+use rt_plan::{Host, NamespaceKind};
 
 /// One thing that would stop the container here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +161,7 @@ impl Check<'_> {
 
     fn resctrl(&mut self) {
         let wanted = self.spec.linux.as_ref().is_some_and(|l| l.intel_rdt.is_some());
-        if wanted && crate::container::resctrl_root().is_none() {
+        if wanted && crate::host::resctrl::mounted().is_none() {
             let message = "resctrl is not mounted on this host, or its CPU has none".to_owned();
             self.lacks(Pointer::new("/linux/intelRdt"), message);
         }

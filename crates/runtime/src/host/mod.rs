@@ -1,20 +1,29 @@
 //! Facts of this host, probed once and handed to the lowering as data; and what the host lacks for a config.
 
 mod check;
+pub mod command;
+pub(crate) mod host_mount;
+pub(crate) mod program;
+pub(crate) mod resctrl;
 
 use std::sync::OnceLock;
 
 use rt_cgroups::Layout;
 use rustix::fs::{Access, access, readlink};
 
-use crate::plan::Host;
+use rt_plan::Host;
 
 pub use check::{Finding, check};
 
 /// Looks at the host. Only reads.
 pub fn probe() -> Result<Host, rt_cgroups::Error> {
     let kcore = access(c"/proc/kcore", Access::EXISTS).is_ok();
-    Ok(Host { layout: Layout::detect()?, first_user_namespace: in_first_user_namespace(), kcore, ..probe_for_exec() })
+    Ok(Host {
+        layout: rt_cgroups::detect()?,
+        first_user_namespace: in_first_user_namespace(),
+        kcore,
+        ..probe_for_exec()
+    })
 }
 
 /// The same for a process in a container that exists, to which neither how cgroups are mounted nor the user

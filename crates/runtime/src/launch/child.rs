@@ -1,10 +1,11 @@
 //! The child between clone3 and the stub. It shares the parent's memory, so it only makes system calls.
 
+use rt_protocol::flags::namespace;
 use std::ffi::{c_char, c_void};
 use std::mem::MaybeUninit;
 
-use rt_init::report::{Kind, Report, Step};
-use rt_sys::clone::{flags, spawn};
+use rt_protocol::report::{Kind, Report, Step};
+use rt_sys::clone::spawn;
 use rt_sys::exec::{exit, fexecve};
 use rt_sys::process::set_namespace;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -96,7 +97,7 @@ unsafe extern "C" fn second(arg: *mut c_void) -> ! {
 /// Root of the user namespace first: rights over what else is joined may come from it.
 fn join(fd: BorrowedFd<'_>, kinds: u64) -> Result<(), Errno> {
     set_namespace(fd, kinds)?;
-    if kinds & flags::NEWUSER != 0 {
+    if kinds & namespace::NEWUSER != 0 {
         become_root()?;
     }
     Ok(())
@@ -132,7 +133,7 @@ fn run_stub(child: &Child<'_>) -> ! {
         }
     }
     if let Some(fd) = child.last_cgroup_namespace
-        && let Err(errno) = set_namespace(fd, flags::NEWCGROUP)
+        && let Err(errno) = set_namespace(fd, namespace::NEWCGROUP)
     {
         fail(child, Step::Source, errno);
     }

@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use rt_init::op::flag;
-use rt_init::report::{HEAD, MAX_DETAIL, Report, Step};
-use rt_init::wire::strings;
+use rt_protocol::op::flag;
+use rt_protocol::report::{HEAD, MAX_DETAIL, Report, Step};
 use rt_sys::errno::text;
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
@@ -14,8 +13,8 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use rustix::net::{RecvFlags, recv};
 use rustix::process::geteuid;
 
-use crate::plan::{Op, limit_name};
-use crate::spec::Pointer;
+use rt_plan::spec::Pointer;
+use rt_plan::{EXEC, Op, what};
 
 /// What was being done when the process could not be made.
 pub(super) const CLONE: &str = "clone a process into the container's namespaces";
@@ -228,9 +227,6 @@ pub fn from_late_report(op: &LateOp, report: &Report, detail: &[u8], peer: &Owne
 /// SCHED_DEADLINE (sched(7)).
 const SCHED_DEADLINE: u32 = 6;
 
-/// How [`what`] begins for the op that executes the program.
-const EXEC: &str = "exec ";
-
 /// The detail of the next report; empty if there is none.
 pub fn next_report(peer: &OwnedFd) -> Vec<u8> {
     let mut message = [0_u8; HEAD + MAX_DETAIL];
@@ -243,7 +239,7 @@ pub fn next_report(peer: &OwnedFd) -> Vec<u8> {
 pub fn of_program(what: &str, pointer: String, errno: Errno, read: &[u8]) -> LaunchError {
     // The kernel has these for what is wrong with the file, and others for what is wrong with the process.
     let by_file = matches!(errno, Errno::NOENT | Errno::NOEXEC | Errno::LIBBAD | Errno::INVAL);
-    let why = if by_file { crate::program::explain(read) } else { None };
+    let why = if by_file { crate::host::program::explain(read) } else { None };
     let message = format!("{pointer}: {}: {}", why.as_deref().unwrap_or(what), text(errno));
     LaunchError::Op { pointer, message, errno: Some(errno) }
 }
@@ -333,60 +329,4 @@ fn not_found(file: &str, no_path: bool, at: Pointer, report: &Report) -> LaunchE
         other => text(other).to_owned(),
     };
     LaunchError::Op { pointer: at.to_string(), message: format!("exec: {file:?}: {why}"), errno: Some(errno) }
-}
-
-/// What an op does, as the middle of a sentence.
-pub fn what(op: &Op) -> String {
-    match op {
-        Op::Mount { fstype, source, target, .. } => {
-            format!("mount of {} {:?} on {:?}", fstype.0.to_string_lossy(), source.0, target.0)
-        }
-        Op::Bind { source, target, .. } => format!("bind mount of {:?} on {:?}", source.0, target.0),
-        Op::Root { path, .. } => format!("rootfs {:?}", path.0),
-        Op::Directory { path, .. } => format!("directory {:?}", path.0),
-        Op::Node { path, .. } => format!("device node {:?}", path.0),
-        Op::Symlink { path, .. } => format!("symlink {:?}", path.0),
-        Op::Mask { path } => format!("mask {:?}", path.0),
-        Op::ReadOnly { path } => format!("make {:?} read-only", path.0),
-        Op::Attributes { path, .. } => format!("set the mount attributes of {:?}", path.0),
-        Op::Sysctl { path, value } => {
-            let value = String::from_utf8_lossy(&value.0);
-            format!("write {value:?} to /proc/{}", path.0.to_string_lossy())
-        }
-        Op::SessionKeyring { label, .. } if !label.0.is_empty() => {
-            format!("label the session keyring {:?}", label.0)
-        }
-        Op::SessionKeyring { .. } => "join a new session keyring".to_owned(),
-        Op::Hook { path, .. } => format!("hook {:?}", path.0),
-        Op::Exec { argv, .. } => {
-            format!("{EXEC}{}", strings(&argv.0).next().unwrap_or_default().to_string_lossy())
-        }
-        Op::WorkingDirectory { path, .. } => format!("chdir to {:?}", path.0),
-        Op::PivotRoot { .. } => "pivot_root".to_owned(),
-        Op::MoveRoot {} => "move the rootfs over /".to_owned(),
-        Op::Chroot {} => "chroot".to_owned(),
-        Op::Terminal { .. } => "terminal".to_owned(),
-        Op::JoinCgroup { .. } => "join the cgroup".to_owned(),
-        Op::User { uid, gid, .. } => format!("become user {uid}, group {gid}"),
-        // Podman looks for a procfs attribute path in backquotes to tell a label problem from others.
-        Op::PrepareLabel { file } => format!("open `/proc/{}`", file.0.to_string_lossy()),
-        Op::Label { value } => {
-            let value = String::from_utf8_lossy(&value.0);
-            let file = if value.starts_with("exec ") { "attr/apparmor/exec" } else { "attr/exec" };
-            format!("write {value:?} to `/proc/self/{file}`")
-        }
-        Op::Seccomp { .. } => "attach the seccomp filter".to_owned(),
-        Op::Limit { resource, hard, .. } if *hard == u64::MAX => format!("set {} to unlimited", limit_name(*resource)),
-        Op::Limit { resource, hard, .. } => format!("set {} to {hard}", limit_name(*resource)),
-        other => {
-            let mut out = String::new();
-            for (i, c) in other.name().char_indices() {
-                if c.is_uppercase() && i > 0 {
-                    out.push(' ');
-                }
-                out.extend(c.to_lowercase());
-            }
-            out
-        }
-    }
 }

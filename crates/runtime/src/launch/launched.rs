@@ -1,9 +1,9 @@
 //! A process that executes the stub: what it says, and what it is told.
 
-use rt_init::op::flag;
-use rt_init::report::{HEAD, Kind, Lent, MAX_DETAIL, Report, Step};
-use rt_init::wire::CHUNK;
-use rt_sys::clone::flags;
+use rt_protocol::flags::namespace;
+use rt_protocol::op::flag;
+use rt_protocol::report::{HEAD, Kind, Lent, MAX_DETAIL, Report, Step};
+use rt_protocol::wire::CHUNK;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::{Errno, retry_on_intr};
@@ -12,13 +12,14 @@ use rustix::process::{Pid, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, 
 use tracing::trace_span;
 
 use super::child::BEFORE_STUB;
-use super::error::{self, LateOp, LaunchError, what};
+use super::error::{self, LateOp, LaunchError};
 use super::process::{join_refused, time_offsets_refused};
 use super::trees::{self, Wanted};
 use super::{network, timeline};
 use crate::host::in_first_user_namespace;
-use crate::plan::{Join, Op, Plan, limit_name};
-use crate::spec::Pointer;
+use rt_plan::spec::Pointer;
+use rt_plan::what;
+use rt_plan::{Join, Op, Plan, limit_name};
 
 /// A process that executes the stub.
 #[derive(Debug)]
@@ -135,7 +136,7 @@ impl Launched {
         match op {
             Op::Capabilities { .. } => {
                 let masks = detail.as_chunks::<8>().0.iter().map(|mask| u64::from_le_bytes(*mask));
-                let names = |mask| crate::plan::capability_names_of(mask).join(", ");
+                let names = |mask| rt_plan::capability_names_of(mask).join(", ");
                 let mut masks = masks.chain([0, 0]);
                 if let Some(missing) = masks.next().filter(|mask| *mask != 0) {
                     tracing::warn!("{at}: the caller of rt does not have {}; left out", names(missing));
@@ -198,7 +199,7 @@ impl Launched {
 
     /// Makes what the plan leaves to us while init is at work, and hands it over.
     pub fn make_meanwhile(&self, plan: &Plan) -> Result<(), LaunchError> {
-        if plan.namespaces.made_meanwhile() & flags::NEWNET != 0 {
+        if plan.namespaces.made_meanwhile() & namespace::NEWNET != 0 {
             let namespace = trace_span!("network namespace").in_scope(|| network::make(in_first_user_namespace()))?;
             let sent = rt_sys::socket::send_fd(self.socket.as_fd(), namespace.as_fd(), b"n");
             unless_gone(sent).map_err(LaunchError::parent("send init its network namespace"))?;

@@ -1,5 +1,6 @@
 //! Id maps of user namespaces (user_namespaces(7)), written by the parent.
 
+use rt_protocol::flags::namespace;
 use std::path::Path;
 
 use rt_sys::clone::{flags, spawn};
@@ -12,9 +13,9 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, geteuid, pidfd_send_signal,
 
 use super::LaunchError;
 use super::process::open_namespace;
-use crate::caller::command;
-use crate::plan::{IdMaps, Idmap, Plan};
-use crate::spec::IdMapping;
+use crate::host::command::{HostCommand, failure};
+use rt_plan::spec::IdMapping;
+use rt_plan::{IdMaps, Idmap, Plan};
 
 /// Writes both maps of the process `pid`.
 pub fn write_maps(pid: i32, maps: &IdMaps) -> Result<(), LaunchError> {
@@ -52,31 +53,24 @@ fn put(pid: i32, file: &str, text: &str) -> Result<(), Errno> {
 }
 
 fn run_helper(program: &'static str, pid: i32, maps: &[IdMapping], pointer: &'static str) -> Result<(), LaunchError> {
-    let mut command = command(program);
-    command.arg(pid.to_string());
-    for m in maps {
-        command.args([m.container_id.to_string(), m.host_id.to_string(), m.size.to_string()]);
-    }
-    let failed = |how: String| LaunchError::Helper { pointer, program, how };
-    let output = command.output().map_err(|e| {
-        let errno = Errno::from_io_error(&e).unwrap_or(Errno::IO);
-        failed(format!(
-            "{}; install the package uidmap, which maps ranges of ids without root",
-            rt_sys::errno::text(errno)
-        ))
-    })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(failed(format!("{}: {}", output.status, said.trim())))
+    let numbers = maps.iter().flat_map(|m| [m.container_id, m.host_id, m.size]).map(|number| number.to_string());
+    let output = HostCommand::find(program)
+        .and_then(|command| command.args([pid.to_string()].into_iter().chain(numbers))?.output())
+        .map_err(|errno| {
+            let errno = rt_sys::errno::text(errno);
+            let how = format!("{errno}; install the package uidmap, which maps ranges of ids without root");
+            LaunchError::Helper { pointer, program, how }
+        })?;
+    let Some(how) = failure(&output.status) else { return Ok(()) };
+    let how = format!("{how}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Err(LaunchError::Helper { pointer, program, how })
 }
 
 /// The user namespace whose maps an id-mapped mount gets.
 pub fn of_mount(plan: &Plan, idmap: &Idmap) -> Result<OwnedFd, LaunchError> {
     match idmap {
         Idmap::Maps(maps) => user_namespace(maps),
-        Idmap::Joined => match plan.namespaces.join.iter().find(|join| join.kind.flag == flags::NEWUSER) {
+        Idmap::Joined => match plan.namespaces.join.iter().find(|join| join.kind.flag == namespace::NEWUSER) {
             Some(join) => open_namespace(join),
             None => Err(LaunchError::Parent { what: "find the user namespace to join", errno: Errno::NOENT }),
         },
@@ -90,7 +84,7 @@ fn user_namespace(maps: &IdMaps) -> Result<OwnedFd, LaunchError> {
     let mut stack = Box::new_uninit_slice(8192);
     let arg = reader.as_raw_fd() as usize as *mut std::ffi::c_void;
     // SAFETY: `idle` only reads from a descriptor and exits; the stack lives until the process is reaped below.
-    let (pid, pidfd) = unsafe { spawn(flags::VM | flags::NEWUSER, None, &mut stack, idle, arg) }
+    let (pid, pidfd) = unsafe { spawn(flags::VM | namespace::NEWUSER, None, &mut stack, idle, arg) }
         .map_err(parent("make a user namespace for an id-mapped mount"))?;
     let namespace = write_maps(pid, maps).and_then(|()| {
         let path = format!("/proc/{pid}/ns/user");

@@ -6,7 +6,7 @@ mod error;
 mod hooks;
 mod launched;
 mod maps;
-mod network;
+pub mod network;
 mod ops;
 mod process;
 mod stub;
@@ -23,15 +23,14 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tracing::trace_span;
 
-use crate::caller::start_with_default_signals;
-use crate::plan::Plan;
+use crate::caller::signals::start_with_default_signals;
 use ops::{encoded, final_ops, inherit, time_namespace};
 use process::{Wiring, clone_process};
+use rt_plan::Plan;
 
-pub use error::{LateOp, LaunchError, from_late_report, what};
+pub use error::{LateOp, LaunchError, from_late_report};
 pub use hooks::{HookRun, run_hooks, run_one};
 pub use launched::{Event, Launched};
-pub use stub::size as stub_size;
 
 /// Descriptors for the slots of the plan.
 #[derive(Debug, Default)]

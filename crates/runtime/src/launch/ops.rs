@@ -1,9 +1,9 @@
 //! The plan's ops as the stub gets them: with numbers of descriptors that are open in it.
 
 use rt_cgroups::Entry;
-use rt_init::op::encode;
-use rt_init::wire::{CHUNK, LENGTH, Sink};
-use rt_sys::clone::flags;
+use rt_protocol::flags::namespace;
+use rt_protocol::op::encode;
+use rt_protocol::wire::{CHUNK, LENGTH, Sink};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
@@ -11,8 +11,8 @@ use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use super::error::LaunchError;
 use super::process::open_namespace;
 use super::{Descriptors, Place};
-use crate::plan::{Op, Plan, slot};
-use crate::spec::Pointer;
+use rt_plan::spec::Pointer;
+use rt_plan::{Op, Plan, slot};
 
 struct Bytes(Vec<u8>);
 
@@ -92,9 +92,9 @@ pub(super) fn time_namespace(plan: &Plan, place: &Place<'_>) -> Result<Option<Ow
     match place {
         Place::Planned => {
             let mut joins = plan.namespaces.join.iter();
-            joins.find(|join| join.kind.flag == flags::NEWTIME).map(open_namespace).transpose()
+            joins.find(|join| join.kind.flag == namespace::NEWTIME).map(open_namespace).transpose()
         }
-        Place::Inside(pidfd, kinds) if kinds & flags::NEWTIME != 0 => {
+        Place::Inside(pidfd, kinds) if kinds & namespace::NEWTIME != 0 => {
             let failed = LaunchError::parent("open the container's time namespace");
             let open = || {
                 let path = format!("/proc/{}/ns/time", pid_of(*pidfd)?);

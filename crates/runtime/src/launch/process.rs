@@ -1,10 +1,11 @@
 //! The process itself: cloned into its namespaces and its cgroup.
 
+use rt_protocol::flags::namespace;
 use std::ffi::c_char;
 use std::mem::ManuallyDrop;
 
 use rt_cgroups::Entry;
-use rt_init::report::{HEAD, Report, Step};
+use rt_protocol::report::{HEAD, Report, Step};
 use rt_sys::clone::{flags, spawn};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -16,7 +17,7 @@ use super::child::{self, Child, FIRST_JOIN, Second};
 use super::error::{CLONE, CLONE_INSIDE, LaunchError};
 use super::launched::proceed;
 use super::{Place, maps};
-use crate::plan::{Join, Plan};
+use rt_plan::{Join, Plan};
 
 const STACK: usize = 16 * 1024;
 
@@ -38,27 +39,27 @@ pub(super) fn clone_process(
     let joined = open_namespaces(plan)?;
     let joins: ManuallyDrop<Vec<(BorrowedFd<'_>, u64)>> = ManuallyDrop::new(match place {
         Place::Planned => joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag)).collect(),
-        Place::Inside(pidfd, kinds) => vec![(*pidfd, kinds & !flags::NEWTIME)],
+        Place::Inside(pidfd, kinds) => vec![(*pidfd, kinds & !namespace::NEWTIME)],
     });
     let joined_kinds = joins.iter().fold(0, |all, (_, kinds)| all | kinds);
     // The first two are init's own business, after it joined its cgroup.
-    let new = plan.namespaces.new & !(flags::NEWCGROUP | flags::NEWTIME | plan.namespaces.made_meanwhile());
-    let new_user = new & flags::NEWUSER != 0;
+    let new = plan.namespaces.new & !(namespace::NEWCGROUP | namespace::NEWTIME | plan.namespaces.made_meanwhile());
+    let new_user = new & namespace::NEWUSER != 0;
     // A pid namespace takes effect for children only, and a new user namespace must own what is made with it but
     // not be needed for what is joined: both take a process that joins and one that is made there.
-    let two = joined_kinds & (flags::NEWPID | flags::NEWUSER) != 0 || (new_user && !joins.is_empty());
+    let two = joined_kinds & (namespace::NEWPID | namespace::NEWUSER) != 0 || (new_user && !joins.is_empty());
     // With another user's rights the cgroup might not be writable any more.
     let cgroup = entry.unified.as_ref().map(AsRawFd::as_raw_fd);
-    let cgroup_first = !two || joined_kinds & flags::NEWUSER != 0;
+    let cgroup_first = !two || joined_kinds & namespace::NEWUSER != 0;
     // Like the arguments, all that the child reads stays for good.
     // Seen from another cgroup namespace, the cgroup cannot be entered any more; so that one is joined last. The process
     // that joins must not be in the cgroup itself: its limits would reach this memory.
     let last = if two && !cgroup_first {
-        joins.iter().find(|(_, k)| k & flags::NEWCGROUP != 0).map(|(fd, _)| *fd)
+        joins.iter().find(|(_, k)| k & namespace::NEWCGROUP != 0).map(|(fd, _)| *fd)
     } else {
         None
     };
-    let first_joins = joins.iter().map(|(fd, k)| (*fd, if last.is_some() { k & !flags::NEWCGROUP } else { *k }));
+    let first_joins = joins.iter().map(|(fd, k)| (*fd, if last.is_some() { k & !namespace::NEWCGROUP } else { *k }));
     let joins = ManuallyDrop::new(first_joins.filter(|(_, k)| *k != 0).collect::<Vec<_>>());
     let offsets = ManuallyDrop::new(plan.namespaces.time_offsets.clone().into_bytes());
     let mut stack = ManuallyDrop::new(Box::new_uninit_slice(STACK));
@@ -112,7 +113,7 @@ pub(super) fn clone_process(
 }
 
 fn open_namespaces(plan: &Plan) -> Result<Vec<(OwnedFd, u64)>, LaunchError> {
-    let joins = plan.namespaces.join.iter().filter(|join| join.kind.flag != flags::NEWTIME);
+    let joins = plan.namespaces.join.iter().filter(|join| join.kind.flag != namespace::NEWTIME);
     joins.map(|join| Ok((open_namespace(join)?, join.kind.flag))).collect()
 }
 
@@ -136,7 +137,7 @@ pub(super) fn time_offsets_refused(errno: Errno) -> LaunchError {
 pub(super) fn join_refused(joins: &[Join], report: &Report) -> Option<LaunchError> {
     let index = report.op.checked_sub(FIRST_JOIN).filter(|_| report.op != child::BEFORE_STUB)?;
     // A time namespace is joined by init.
-    let join = joins.iter().filter(|join| join.kind.flag != flags::NEWTIME).nth(index as usize)?;
+    let join = joins.iter().filter(|join| join.kind.flag != namespace::NEWTIME).nth(index as usize)?;
     Some(LaunchError::Join {
         pointer: join.at.to_string(),
         kind: join.kind.name,
@@ -146,7 +147,7 @@ pub(super) fn join_refused(joins: &[Join], report: &Report) -> Option<LaunchErro
 }
 
 /// The failure that the child reported before it had a plan.
-fn before_stub(socket: &OwnedFd, joins: &[crate::plan::Join]) -> LaunchError {
+fn before_stub(socket: &OwnedFd, joins: &[rt_plan::Join]) -> LaunchError {
     let mut message = [0_u8; HEAD];
     let report = match recv(socket, &mut message[..], RecvFlags::DONTWAIT) {
         Ok((n, _)) => Report::decode(message.get(..n).unwrap_or_default()).map(|(r, _)| r),

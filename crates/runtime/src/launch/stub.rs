@@ -13,11 +13,6 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 /// The program that runs in the container before the user's.
 static STUB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rt-init"));
 
-/// Size of the stub in bytes.
-pub fn size() -> usize {
-    STUB.len()
-}
-
 /// Execute-only, so that the process that runs it cannot be traced or read by the container (no dumpable window).
 const MODE: Mode = Mode::from_raw_mode(0o111);
 
@@ -81,7 +76,7 @@ fn on_private_mount() -> Result<OwnedFd, Errno> {
     let create = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let file = openat(&mount, "rt-init", create, MODE)?;
     drop(written(file)?);
-    let read_only = rt_sys::mount::Attributes { set: rt_sys::mount::attr::RDONLY, ..Default::default() };
+    let read_only = rt_sys::mount::Attributes { set: rt_protocol::flags::attr::RDONLY, ..Default::default() };
     rt_sys::mount::set_attributes(mount.as_fd(), c"", false, &read_only)?;
     openat(&mount, "rt-init", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
@@ -93,7 +88,7 @@ mod tests {
     /// What runs inside containers stays small and cannot be rewritten by them (CVE-2019-5736).
     #[test]
     fn the_stub_is_small_and_sealed() {
-        assert!(size() <= 100 * 1024, "{} bytes", size());
+        assert!(STUB.len() <= 100 * 1024, "{} bytes", STUB.len());
         let fd = executable().unwrap();
         let seals = rustix::fs::fcntl_get_seals(&fd).unwrap();
         assert!(seals.contains(SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL));

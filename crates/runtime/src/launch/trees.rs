@@ -4,10 +4,11 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rt_init::op::flag;
-use rt_init::report::{Lent, Step};
-use rt_sys::clone::flags;
-use rt_sys::mount::{Attributes, attr, set_attributes};
+use rt_protocol::flags::attr;
+use rt_protocol::flags::namespace;
+use rt_protocol::op::flag;
+use rt_protocol::report::{Lent, Step};
+use rt_sys::mount::{Attributes, set_attributes};
 use rt_sys::process::set_namespace;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
@@ -46,7 +47,7 @@ fn open_there(init: BorrowedFd<'_>, wanted: &Wanted<'_>) -> Result<OwnedFd, (Ste
     let at_source = failed_in(Step::Source);
     // SAFETY: only this thread's root and working directory part from those of the others; memory and descriptors do not.
     unsafe { unshare_unsafe(UnshareFlags::FS) }.map_err(at_source)?;
-    set_namespace(init, flags::NEWNS).map_err(at_source)?;
+    set_namespace(init, namespace::NEWNS).map_err(at_source)?;
     let mut how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     how.set(OpenTreeFlags::AT_RECURSIVE, wanted.flags & flag::RECURSIVE != 0);
     let nofollow = wanted.flags & flag::SOURCE_NOFOLLOW != 0;

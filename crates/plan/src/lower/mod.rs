@@ -1,0 +1,313 @@
+//! Lowering: a config becomes a plan. Pure functions, one file per concern, in the order in which init executes.
+//!
+//! Nothing here makes a system call; what the host can do comes in as [`Host`], what the caller asked for as [`Request`].
+
+mod ahead;
+mod capabilities;
+mod cgroup_mount;
+mod devices;
+mod hooks;
+mod mounts;
+mod namespaces;
+mod network;
+mod options;
+mod paths;
+mod process;
+mod protect;
+mod resctrl;
+mod scheduling;
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use rt_protocol::op;
+use rt_protocol::wire::{Blob, Str};
+use rt_resources::{DeviceRule, Layout, Location};
+
+use crate::spec::{Fault, IdMapping, Pointer, Problem, Spec, SpecError, sort_problems};
+
+pub use capabilities::{Sets, known_names as capability_names, names_of as capability_names_of};
+pub use namespaces::{Join, Kind as NamespaceKind, Namespaces};
+pub use network::NetDevice;
+pub use options::known as mount_option_names;
+pub use process::{ExecRequest, limit_name, lower_exec};
+pub use resctrl::Resctrl;
+
+/// An op as `rt` holds it.
+pub type Op = op::Op<CString, Vec<u8>>;
+
+/// Descriptors that the launcher opens: placeholders in ops until the plan is encoded.
+pub mod slot {
+    /// None.
+    pub const NONE: i32 = -1;
+    /// The console socket.
+    pub const CONSOLE: i32 = -2;
+    /// The listening socket of the start barrier.
+    pub const START: i32 = -3;
+    /// The connection to the seccomp agent.
+    pub const SECCOMP_AGENT: i32 = -4;
+    /// The pidfd socket.
+    pub const PIDFD: i32 = -5;
+    /// User namespaces for id-mapped mounts: this one and below, one per entry of `Plan::idmaps`.
+    pub const IDMAP_BASE: i32 = -1000;
+}
+
+/// Facts of this host that lowering needs.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// How cgroups are mounted.
+    pub layout: Layout,
+    /// The caller's effective user id is 0.
+    pub root: bool,
+    /// The caller is in the host's user namespace, not in one that was made.
+    pub first_user_namespace: bool,
+    /// The kernel has /proc/kcore.
+    pub kcore: bool,
+}
+
+/// How the container gets its terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// The master goes over a socket of the caller.
+    Socket,
+    /// The master goes to this process, which relays it to the caller's terminal.
+    Relayed,
+    /// None was offered.
+    Absent,
+}
+
+/// What the caller asked for beside the config.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// The bundle, absolute.
+    pub bundle: &'a Path,
+    /// Where its cgroup will be.
+    pub cgroup: &'a Location,
+    /// Where a terminal's master would go.
+    pub console: Console,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+    /// `--preserve-fds`.
+    pub preserve_fds: u32,
+    /// Descriptors of socket activation (LISTEN_FDS), which come before the preserved ones, and LISTEN_FDNAMES.
+    pub listen_fds: u32,
+    /// Names of the descriptors of socket activation.
+    pub listen_names: Option<&'a str>,
+    /// The host's directory that holds the container's notify socket.
+    pub notify_dir: Option<&'a Path>,
+    /// `--pidfd-socket` was given.
+    pub pidfd_socket: bool,
+    /// Wait for `rt start` after everything is prepared.
+    pub barrier: bool,
+    /// The caller's environment, for hooks that have none of their own: `NAME=VALUE`, each with its NUL.
+    pub environment: &'a [u8],
+}
+
+/// Two id maps of one user namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdMaps {
+    /// User ids.
+    pub uid: Vec<IdMapping>,
+    /// Group ids.
+    pub gid: Vec<IdMapping>,
+}
+
+/// Where the id map of a mount comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Idmap {
+    /// A user namespace is made for these maps.
+    Maps(IdMaps),
+    /// The user namespace that the container joins has them.
+    Joined,
+}
+
+/// Everything that will be done for a container.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which namespaces are made and which joined.
+    pub namespaces: Namespaces,
+    /// What init does, each op with the field it comes from.
+    pub ops: Vec<(Op, Pointer)>,
+    /// Id maps of mounts, for [`slot::IDMAP_BASE`].
+    pub idmaps: Vec<Idmap>,
+    /// Init needs nothing of the parent when it is ready, so that the parent may let it go at any time before.
+    pub unattended: bool,
+    /// Resource limits to be set by the parent, where init will not have the right to.
+    pub limits: Vec<(u32, u64, u64)>,
+    /// oom_score_adj, inherited from the parent.
+    pub oom_score_adj: Option<i32>,
+    /// A memory limit so low that the kernel may kill init, and all that share its memory, before it is executed.
+    pub tight_memory: Option<i64>,
+    /// Network devices that the parent moves into the container while init waits.
+    pub net_devices: Vec<NetDevice>,
+    /// The class of cache and memory bandwidth.
+    pub resctrl: Option<Resctrl>,
+    /// The device rules of the cgroup, defaults included.
+    pub devices: Vec<DeviceRule>,
+    /// Where the seccomp listener goes.
+    pub seccomp_agent: Option<PathBuf>,
+    /// The encoded seccomp program, for the processes that are executed later.
+    pub seccomp: Option<Vec<u8>>,
+    /// The rootfs, absolute.
+    pub rootfs: PathBuf,
+    /// Fields that were understood but could not have effect, to be told as warnings.
+    pub warnings: Vec<Problem>,
+}
+
+/// Several times what init needs, see docs/limits.md.
+const TIGHT_MEMORY: i64 = 1 << 20;
+
+/// The state of one lowering: what has been produced, and all that was found wrong.
+struct Lowering<'a> {
+    spec: &'a Spec<'a>,
+    host: &'a Host,
+    request: &'a Request<'a>,
+    namespaces: Namespaces,
+    ops: Vec<(Op, Pointer)>,
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+    idmaps: Vec<Idmap>,
+    /// The rootfs, absolute.
+    rootfs: PathBuf,
+    /// `linux.rootfsPropagation`, once it was read.
+    propagation: Option<(u64, bool)>,
+}
+
+/// Lowers a config. All violations are reported at once, in the order of the specification.
+pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan, SpecError> {
+    let mut low = Lowering {
+        spec,
+        host,
+        request,
+        namespaces: Namespaces::default(),
+        ops: Vec::with_capacity(96),
+        problems: Vec::new(),
+        warnings: Vec::new(),
+        idmaps: Vec::new(),
+        rootfs: PathBuf::new(),
+        propagation: None,
+    };
+    low.namespaces();
+    low.rootfs = low.rootfs();
+    low.enter_namespaces();
+    low.root_mount();
+    low.mounts();
+    low.devices();
+    low.working_directory_exists();
+    low.terminal();
+    low.network();
+    let net_devices = low.net_devices();
+    low.runtime_hooks(!net_devices.is_empty());
+    low.create_container_hooks();
+    low.sysctls();
+    low.protected_paths();
+    low.change_root();
+    low.names();
+    let prepared = low.process();
+    low.work_ahead_of_network();
+    let resources = spec.linux.as_ref().and_then(|l| l.resources.as_ref());
+    if let Some(resources) = resources {
+        low.resources(resources);
+    }
+    let devices = low.device_rules(resources);
+    let resctrl = low.resctrl();
+    if !low.problems.is_empty() {
+        sort_problems(&mut low.problems);
+        return Err(SpecError::Invalid(low.problems));
+    }
+    Ok(Plan {
+        namespaces: low.namespaces,
+        ops: low.ops,
+        idmaps: low.idmaps,
+        unattended: prepared.unattended,
+        limits: prepared.limits,
+        oom_score_adj: prepared.oom_score_adj,
+        tight_memory: resources
+            .and_then(|r| r.memory.as_ref()?.limit)
+            .filter(|limit| (1..TIGHT_MEMORY).contains(limit)),
+        net_devices,
+        resctrl,
+        devices,
+        seccomp_agent: prepared.seccomp_agent,
+        seccomp: prepared.seccomp,
+        rootfs: low.rootfs,
+        warnings: low.warnings,
+    })
+}
+
+impl<'a> Lowering<'a> {
+    fn push(&mut self, op: Op, at: Pointer) {
+        self.ops.push((op, at));
+    }
+
+    fn wrong(&mut self, at: Pointer, fault: Fault) {
+        self.problems.push(Problem { pointer: at.to_string(), fault });
+    }
+
+    fn warn(&mut self, at: Pointer, fault: Fault) {
+        self.warnings.push(Problem { pointer: at.to_string(), fault });
+    }
+
+    /// A user or group id for the kernel, to which 4294967295 is -1: "leave it as it is" (setresuid(2), chown(2)).
+    fn id(&mut self, id: u32, at: Pointer) -> u32 {
+        if id == u32::MAX {
+            let why = "is no id: the kernel takes it for -1, which stands for \"unchanged\"";
+            self.wrong(at, Fault::Value { value: id.to_string(), why });
+        }
+        id
+    }
+
+    /// A string for the kernel; one with a NUL inside is reported and becomes empty.
+    fn text(&mut self, text: &str, at: Pointer) -> Str<CString> {
+        Str(CString::new(text).unwrap_or_else(|_| {
+            self.wrong(at, Fault::Nul);
+            CString::default()
+        }))
+    }
+
+    /// NUL-terminated strings in one blob.
+    fn texts<'t>(&mut self, texts: impl Iterator<Item = &'t str>, template: &'static str) -> Blob<Vec<u8>> {
+        let mut blob = Vec::new();
+        for (i, text) in texts.enumerate() {
+            if text.contains('\0') {
+                self.wrong(Pointer::index(template, i), Fault::Nul);
+            }
+            blob.extend_from_slice(text.as_bytes());
+            blob.push(0);
+        }
+        Blob(blob)
+    }
+
+    fn linux(&self) -> Option<&'a crate::spec::Linux<'a>> {
+        self.spec.linux.as_ref()
+    }
+
+    /// The rootfs, absolute (config.md "Root"). Whether it exists is seen when it is opened.
+    fn rootfs(&mut self) -> PathBuf {
+        let path = self.spec.root.as_ref().and_then(|r| r.path.as_deref());
+        match path {
+            None => self.wrong(Pointer::new("/root/path"), Fault::Missing),
+            Some("") => self.wrong(Pointer::new("/root/path"), Fault::Empty),
+            Some(path) => return paths::absolute(self.request.bundle, path),
+        }
+        PathBuf::new()
+    }
+
+    /// What the cgroup would refuse, or could not honour, of `linux.resources`.
+    fn resources(&mut self, resources: &rt_resources::Resources) {
+        for problem in resources.check(&self.host.layout) {
+            let found = Problem {
+                pointer: format!("/linux/resources{}", problem.pointer),
+                fault: Fault::Resources(problem.message),
+            };
+            match problem.severity {
+                rt_resources::Severity::Error => self.problems.push(found),
+                rt_resources::Severity::Warning => self.warnings.push(found),
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `linux.netDevices` (config-linux.md "Network Devices"): interfaces of the runtime's network namespace move into the
+//! container's, with their names, hardware addresses, MTU and permanent addresses.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+use rt_protocol::flags::namespace::NEWNET;
+use rustix::fs::stat;
+use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
+
+use super::netlink::{Address, add_address, link_up, list_addresses, move_link, read_answer};
+use crate::launch::LaunchError;
+use rt_plan::{NetDevice, Op, Plan};
+
+/// A route socket of a network namespace.
+struct Route(OwnedFd);
+
+fn errno(e: nix::Error) -> Errno {
+    Errno::from_raw_os_error(e as i32)
+}
+
+impl Route {
+    fn open() -> Result<Route, Errno> {
+        let protocol = SockProtocol::NetlinkRoute;
+        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).map(Route).map_err(errno)
+    }
+
+    fn index(&self, name: &str) -> Result<u32, Errno> {
+        name_to_index(&self.0, name)
+    }
+
+    /// Sends a request and reads to the end of the answer.
+    fn ask(&self, request: &[u8], index: u32) -> Result<Vec<Address>, Errno> {
+        let fd = self.0.as_raw_fd();
+        send(fd, request, MsgFlags::empty()).map_err(errno)?;
+        let mut addresses = Vec::new();
+        // More than the kernel fills of a list at once (32 KiB), or it would be cut.
+        let mut space = vec![0; 64 * 1024];
+        loop {
+            let n = match recv(fd, &mut space, MsgFlags::empty()) {
+                Err(nix::Error::EINTR) => continue,
+                other => other.map_err(errno)?,
+            };
+            let answer = read_answer(space.get(..n).unwrap_or_default(), index)?;
+            addresses.extend(answer.addresses);
+            if answer.end {
+                return Ok(addresses);
+            }
+        }
+    }
+}
+
+/// A route socket in the network namespace of the process, and the namespace. A thread of its own enters it: a socket
+/// belongs for good to the namespace in which it was made.
+fn inside(process: BorrowedFd<'_>) -> Result<(Route, OwnedFd), Errno> {
+    let enter = || {
+        rt_sys::process::set_namespace(process, NEWNET)?;
+        let namespace = File::open("/proc/thread-self/ns/net");
+        let namespace = namespace.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        Ok((Route::open()?, namespace.into()))
+    };
+    std::thread::scope(|s| s.spawn(enter).join().unwrap_or(Err(Errno::AGAIN)))
+}
+
+/// Refuses `net.*` parameters where the namespace joined by path is our own: a config that names the host's namespace so
+/// would change the host.
+pub fn refuse_own_parameters(plan: &Plan) -> Result<(), LaunchError> {
+    let sets = plan
+        .ops
+        .iter()
+        .any(|(op, _)| matches!(op, Op::Sysctl { path, .. } if path.0.as_bytes().starts_with(b"sys/net/")));
+    let Some(join) = plan.namespaces.join.iter().find(|join| join.kind.flag == NEWNET).filter(|_| sets) else {
+        return Ok(());
+    };
+    let identity = |path: &Path| stat(path).map(|s| (s.st_dev, s.st_ino));
+    match (identity(&join.path), identity(Path::new("/proc/self/ns/net"))) {
+        (Ok(theirs), Ok(ours)) if theirs == ours => Err(LaunchError::Named {
+            pointer: "/linux/sysctl".into(),
+            what: "net.* would change the host: /linux/namespaces has its network namespace",
+            name: join.path.display().to_string(),
+            errno: Errno::PERM,
+        }),
+        // One that cannot be read is told when it is joined.
+        _ => Ok(()),
+    }
+}
+
+/// Moves the devices into the network namespace of the process behind `process`.
+pub fn move_devices(devices: &[NetDevice], process: &OwnedFd) -> Result<(), LaunchError> {
+    if devices.is_empty() {
+        return Ok(());
+    }
+    let parent = LaunchError::parent;
+    let here = Route::open().map_err(parent("open a route socket"))?;
+    let (there, namespace) =
+        inside(process.as_fd()).map_err(parent("open a route socket in the container's network namespace"))?;
+    for device in devices {
+        let named = |what| {
+            move |errno| LaunchError::Named { pointer: device.pointer.clone(), what, name: device.name.clone(), errno }
+        };
+        let index = here.index(&device.name).map_err(named("find network device"))?;
+        // The kernel renames after it has moved: a device whose name is taken there would be lost with the container.
+        if there.index(&device.new_name).is_ok() {
+            return Err(named("move network device")(Errno::EXIST));
+        }
+        // Before the move, which takes the device down: the kernel drops the addresses of IPv6 then.
+        let addresses = here.ask(&list_addresses(), index).map_err(named("list the addresses of network device"))?;
+        let request = move_link(index, &device.new_name, namespace.as_raw_fd());
+        here.ask(&request, index).map_err(named("move network device"))?;
+        let index = there.index(&device.new_name).map_err(named("find the moved network device"))?;
+        for address in addresses.iter().filter(|a| a.moves()) {
+            there.ask(&add_address(index, address), index).map_err(named("give an address to network device"))?;
+        }
+        there.ask(&link_up(index), index).map_err(named("bring up network device"))?;
+    }
+    Ok(())
+}

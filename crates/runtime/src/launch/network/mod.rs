@@ -1,0 +1,8 @@
+//! The network of a container: its namespace, and the devices that move into it.
+
+mod devices;
+mod namespace;
+mod netlink;
+
+pub use devices::{move_devices, refuse_own_parameters};
+pub use namespace::*;

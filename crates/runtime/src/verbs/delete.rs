@@ -1,0 +1,127 @@
+//! `delete`: the end of a container, and of all that it had.
+
+use std::time::Duration;
+
+use rt_cgroups::{Cgroup, Driver, Location, systemd};
+use rt_protocol::flags::namespace;
+use rustix::fs::readlinkat;
+use rustix::process::{Signal, pidfd_send_signal};
+
+use crate::error::Error;
+use crate::host::host_mount::HostMount;
+use crate::launch::{HookRun, run_one};
+use crate::store::directory::{CGROUP_LINK, Container, Store};
+use crate::store::process::ends;
+use crate::store::state::{State, Status};
+use crate::verbs::until_exit;
+
+/// How long a killed init may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Deletes a container that is stopped or created; with `force`, any, and one that does not exist is no error.
+pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
+    let container = match store.open(id) {
+        Err(Error::DoesNotExist) if force => return Ok(()),
+        other => other?,
+    };
+    match container.lock() {
+        Err(Error::DoesNotExist) if force => return Ok(()),
+        other => other?,
+    }
+    let state = match container.state() {
+        Ok(state) => state,
+        // Left by a creator that was killed, or damaged: the cgroup is known all the same.
+        Err(Error::DoesNotExist | Error::Damaged { .. }) if force => return destroy(&container, None),
+        Err(e) => return Err(e),
+    };
+    let cgroup = Cgroup::open(&state.cgroup)?;
+    let status = container.status(&state, || false)?;
+    match status {
+        Status::Stopped => {}
+        Status::Created => kill_and_wait(&state, &cgroup)?,
+        _ if force => {
+            cgroup.kill_all()?;
+            kill_and_wait(&state, &cgroup)?;
+        }
+        _ => {
+            let paused = matches!(cgroup.freezer_state(), Ok(rt_cgroups::FreezerState::Frozen));
+            let status = if paused { Status::Paused } else { status };
+            return Err(Error::DeleteRunning { id: id.to_owned(), status: status.text() });
+        }
+    }
+    destroy(&container, Some(&state))?;
+    until_exit((container, state, cgroup));
+    Ok(())
+}
+
+fn kill_and_wait(state: &State, cgroup: &Cgroup) -> Result<(), Error> {
+    let Some(init) = state.init()? else { return Ok(()) };
+    let _ = pidfd_send_signal(&init, Signal::KILL);
+    tracing::debug!("killed init, process {}", state.pid);
+    // An engine may have frozen it, created or running.
+    cgroup.thaw_killed()?;
+    match ends(&init, PATIENCE) {
+        Ok(false) => Err(Error::InitStillRunning),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the cgroup with whatever still runs in it, runs poststop hooks, removes the directory.
+pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error> {
+    let location = match state {
+        Some(state) => Some(state.cgroup.clone()),
+        None => recorded_location(container),
+    };
+    if let Some(location) = location {
+        let cgroup = Cgroup::open(&location)?;
+        if location.driver == Driver::Systemd || !cgroup.remove_if_empty()? {
+            if cgroup.processes().is_ok_and(|p| !p.is_empty()) {
+                cgroup.kill_all()?;
+            }
+            systemd::stop(&location)?;
+            cgroup.remove()?;
+        }
+        for (_, path) in &location.paths {
+            tracing::debug!("removed the cgroup {}", path.display());
+        }
+    }
+    if state.is_none_or(|s| s.resctrl) {
+        leave_resctrl(container)?;
+    }
+    // Only who has no mount namespace of its own has mounted anything on the host.
+    if state.is_none_or(|s| s.namespaces & namespace::NEWNS == 0)
+        && let Some(mount) = HostMount::recorded(container)
+    {
+        mount.remove();
+    }
+    if let Some(state) = state {
+        let hooks = state.hooks.poststop.as_deref().unwrap_or_default();
+        if !hooks.is_empty() {
+            let document = state.for_hook("stopped");
+            // The container is gone whatever they say (config.md "Poststop": log a warning, go on).
+            let run = HookRun { kind: "poststop", hooks, state: &document, directory: &state.bundle, interrupt: None };
+            for i in 0..hooks.len() {
+                if let Err(e) = run_one(&run, i) {
+                    tracing::warn!("{e}");
+                }
+            }
+        }
+    }
+    container.remove(state)?;
+    tracing::debug!("removed {}", container.path.display());
+    Ok(())
+}
+
+/// Removes what the container has of its own in resctrl; most have nothing.
+pub fn leave_resctrl(container: &Container) -> Result<(), Error> {
+    match container.resctrl() {
+        Some(group) => group.remove(),
+        None => Ok(()),
+    }
+}
+
+/// What the creator wrote down before it made the cgroup.
+fn recorded_location(container: &Container) -> Option<Location> {
+    let text = readlinkat(container.dir(), CGROUP_LINK, Vec::new()).ok()?;
+    serde_json::from_slice(text.to_bytes()).ok()
+}

@@ -1,0 +1,39 @@
+//! `gc`: what commands that were killed have left behind.
+
+use super::delete::destroy;
+use crate::error::Error;
+use crate::store::directory::Store;
+
+/// A container that nobody can use: its creator died before there was a state, or the state cannot be read.
+#[derive(Debug)]
+pub struct Orphan {
+    /// Its id.
+    pub id: String,
+    /// What is wrong with it.
+    pub why: String,
+    /// Whether it is gone now, and if not, why.
+    pub removed: Option<Result<(), Error>>,
+}
+
+/// Finds orphans, and unless `dry_run` is set removes them with their processes and cgroups. What another command has locked
+/// is being made or deleted right now, and left alone. A stopped container is no orphan: it is for whoever made it to delete.
+pub fn gc(store: &Store, dry_run: bool) -> Result<Vec<Orphan>, Error> {
+    let mut orphans = Vec::new();
+    for id in store.ids()? {
+        let container = match store.open(&id) {
+            Err(Error::DoesNotExist) => continue,
+            other => other?,
+        };
+        if !container.try_lock()? {
+            continue;
+        }
+        let why = match container.state() {
+            Err(Error::DoesNotExist) => "its creator ended before it was made".to_owned(),
+            Err(e @ Error::Damaged { .. }) => e.to_string(),
+            _ => continue,
+        };
+        let removed = (!dry_run).then(|| destroy(&container, None));
+        orphans.push(Orphan { id, why, removed });
+    }
+    Ok(orphans)
+}

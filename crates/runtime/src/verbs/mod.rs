@@ -1,0 +1,31 @@
+//! The verbs of the lifecycle, one file each.
+
+mod create;
+mod delete;
+mod exec;
+pub(crate) mod foreground;
+mod gc;
+mod kill;
+pub(crate) mod options;
+mod pause;
+mod preview;
+mod query;
+mod start;
+
+/// Leaves what a command still has in the end to the end of the process, which closes descriptors, gives up locks and takes back
+/// memory at once.
+fn until_exit<T>(owned: T) {
+    std::mem::forget(owned);
+}
+
+pub use create::{create, run};
+pub use delete::delete;
+pub use exec::{ExecOptions, exec};
+pub use foreground::Ending;
+pub use gc::{Orphan, gc};
+pub use kill::{kill, parse_signal};
+pub use options::{CreateOptions, Driver, StoreOptions};
+pub use pause::{pause, resume, update};
+pub use preview::{Report, check, plan};
+pub use query::{list, load, processes, state};
+pub use start::start;

@@ -1,0 +1,67 @@
+//! `plan` and `check`: what create would do and what would stop it, without doing anything and without root.
+
+use super::create::{locate, read_config};
+use super::options::{CreateOptions, StoreOptions};
+use crate::error::Error;
+use rt_cgroups::Location;
+
+use crate::host::{self, Finding};
+use rt_plan::spec::{Problem, Spec, SpecError};
+use rt_plan::{Console, Plan, PlannedOp, Request, lower, steps};
+
+/// What create would do, in order: the parent's steps around init's ops.
+pub fn plan(store: &StoreOptions, options: &CreateOptions) -> Result<Vec<PlannedOp>, Error> {
+    let document = read_config(options)?;
+    let spec: Spec<'_> = document.parse()?;
+    let (plan, location) = lower_for_show(&spec, store, options)?;
+    Ok(steps(&plan, &location))
+}
+
+/// Everything that is wrong: with the config, or with this host for it.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Violations of the specification, in its order.
+    pub problems: Vec<Problem>,
+    /// Fields without effect.
+    pub warnings: Vec<Problem>,
+    /// What the host lacks.
+    pub findings: Vec<Finding>,
+}
+
+/// Checks a bundle.
+pub fn check(store: &StoreOptions, options: &CreateOptions) -> Result<Report, Error> {
+    let document = read_config(options)?;
+    let spec: Spec<'_> = document.parse()?;
+    let mut report = Report::default();
+    match lower_for_show(&spec, store, options) {
+        Ok((plan, _)) => report.warnings = plan.warnings,
+        Err(Error::Spec(SpecError::Invalid(problems))) => report.problems = problems,
+        Err(e) => return Err(e),
+    }
+    report.findings = host::check(&spec, &host::probe()?, &options.bundle);
+    Ok(report)
+}
+
+fn lower_for_show(spec: &Spec<'_>, store: &StoreOptions, options: &CreateOptions) -> Result<(Plan, Location), Error> {
+    let mut host = host::probe()?;
+    // What would be done by a caller with all rights is shown to one with none.
+    host.root = true;
+    let location = locate(spec, &host, "ID", store)?;
+    let request = Request {
+        id: "ID",
+        bundle: &options.bundle,
+        cgroup: &location,
+        console: Console::Socket,
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        preserve_fds: options.preserve_fds,
+        listen_fds: 0,
+        listen_names: None,
+        notify_dir: None,
+        pidfd_socket: false,
+        barrier: true,
+        environment: &[],
+    };
+    let plan = lower(spec, &host, &request)?;
+    Ok((plan, location))
+}
