@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rt_resources::model::{BlockIo, Cpu, DeviceRule, HugepageLimit, Memory, Network, Resources};
+
 use crate::cgroup::{Access, Cgroup};
 use crate::controller::{blkio, cpu, cpuset, hugetlb, memory, network, pids, rdma, unified};
 use crate::devices::{self, Filter};
@@ -10,7 +12,7 @@ use crate::enable::enable_path;
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::knobs::Knobs;
-use rt_resources::model::{BlockIo, Cpu, DeviceRule, HugepageLimit, Memory, Network, Resources};
+use crate::own::in_user_namespace;
 
 impl Cgroup {
     /// Sets every limit in `resources` but those on devices. What is unset is left as it is.
@@ -128,8 +130,11 @@ impl<'a> Setter<'a> {
     }
 
     fn cpu(self, limits: &Cpu) -> Result<(), Error> {
-        let is_v2 = self.cgroup.is_v2();
-        if is_v2 && !cpu::wanted_v2(limits) || !cpu::wanted(limits) {
+        let wanted = match self.cgroup.is_v2() {
+            true => cpu::wanted_v2(limits),
+            false => cpu::wanted(limits),
+        };
+        if !wanted {
             return Ok(());
         }
         match self.home("cpu", "/cpu")? {
@@ -218,10 +223,4 @@ fn enable_late(dir: &Dir, controller: &str) -> Result<bool, Error> {
     }
     enable_path(root, dir.path().parent().unwrap_or(root), &[controller])?;
     Ok(true)
-}
-
-/// True when the ids of this process are not those of the host.
-fn in_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.split_whitespace().ne(["0", "0", "4294967295"])
 }

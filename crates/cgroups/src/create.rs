@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rt_resources::Layout;
+use rt_resources::{Driver, Location};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
@@ -11,8 +13,6 @@ use crate::dir::Dir;
 use crate::enable::{enable_all, leaf_mode};
 use crate::error::Error;
 use crate::freezer::FreezerState;
-use rt_resources::Layout;
-use rt_resources::{Driver, Location};
 
 impl Cgroup {
     /// Makes the cgroup in every hierarchy, with all controllers that the host offers.

@@ -8,10 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use rt_resources::check::is_file_name;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-
-use rt_resources::check::is_file_name;
 
 use crate::error::Error;
 

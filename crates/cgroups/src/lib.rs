@@ -36,6 +36,7 @@ pub use error::Error;
 pub use freezer::FreezerState;
 pub use layout::{detect, detect_at};
 pub use location::locate;
+pub use own::in_user_namespace;
 pub use psi::{Psi, PsiData};
 pub use reached::{Hit, Reached};
 pub use rt_resources::{Driver, Layout, Location, Resources};

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use procfs::process::{MountInfos, Process};
 use rustix::io::Errno;
 
 use crate::dir::text;
@@ -55,24 +56,27 @@ pub(crate) fn directory(mount_point: &Path, path: &str) -> Result<PathBuf, Error
     if path == "/" || rustix::fs::stat(&direct).is_ok() {
         return Ok(direct);
     }
-    let table = read_text(Path::new("/proc/self/mountinfo"))?;
-    let root = mounted_root(&table, mount_point).unwrap_or("/");
+    let unreadable = |_| Error::Call { action: "read", path: "/proc/self/mountinfo".into(), errno: Errno::IO };
+    let mounts = Process::myself().and_then(|own| own.mountinfo()).map_err(unreadable)?;
+    let root = mounted_root(&mounts, mount_point).unwrap_or("/");
     let inside = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
     Ok(mount_point.join(inside))
 }
 
-/// Which directory of its file system is mounted on `mount_point`. The last mount on it is the one in force.
-fn mounted_root<'a>(mountinfo: &'a str, mount_point: &Path) -> Option<&'a str> {
-    mountinfo.lines().rev().find_map(|line| {
-        let mut fields = line.split(' ').skip(3);
-        let root = fields.next()?;
-        (Path::new(fields.next()?) == mount_point).then_some(root)
-    })
+/// Whether the ids of this process are not those of the host. A user namespace that maps every id to itself counts as the host's,
+/// because root has its rights over the host's files there, too.
+pub fn in_user_namespace() -> bool {
+    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !maps_all_ids_to_themselves(&map))
 }
 
-fn read_text(path: &Path) -> Result<String, Error> {
-    // To the end: mountinfo is a list.
-    as_text(path, rt_sys::file::read(path))
+/// An empty map is one that nobody has written yet: its ids are nobody's.
+fn maps_all_ids_to_themselves(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Which directory of its file system is mounted on `mount_point`. The last mount on it is the one in force.
+fn mounted_root<'a>(mounts: &'a MountInfos, mount_point: &Path) -> Option<&'a str> {
+    mounts.iter().rev().find(|mount| mount.mount_point == mount_point).map(|mount| mount.root.as_str())
 }
 
 fn as_text(path: &Path, read: Result<Vec<u8>, Errno>) -> Result<String, Error> {
@@ -81,6 +85,8 @@ fn as_text(path: &Path, read: Result<Vec<u8>, Errno>) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
+    use procfs::FromRead;
+
     use super::*;
 
     #[test]
@@ -92,11 +98,19 @@ mod tests {
         assert_eq!(own.path("memory"), None);
     }
 
+    #[test]
+    fn a_user_namespace_is_known_by_its_map() {
+        assert!(maps_all_ids_to_themselves("         0          0 4294967295\n"));
+        assert!(!maps_all_ids_to_themselves("         0     100000      65536\n"));
+        assert!(!maps_all_ids_to_themselves(""));
+    }
+
     /// Docker in Docker: /sys/fs/cgroup/memory shows /docker/ID of the host.
     #[test]
     fn the_mounts_root_is_that_of_the_topmost_mount() {
         let table = "1 2 0:3 / /m rw - cgroup cgroup rw,memory\n3 2 0:3 /docker/ID /m rw - cgroup cgroup rw,memory\n";
-        assert_eq!(mounted_root(table, Path::new("/m")), Some("/docker/ID"));
-        assert_eq!(mounted_root(table, Path::new("/n")), None);
+        let mounts = MountInfos::from_read(table.as_bytes()).unwrap();
+        assert_eq!(mounted_root(&mounts, Path::new("/m")), Some("/docker/ID"));
+        assert_eq!(mounted_root(&mounts, Path::new("/n")), None);
     }
 }

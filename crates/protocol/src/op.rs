@@ -192,14 +192,10 @@ ops! {
     42 Exec { argv: Blob<B>, env: Blob<B>, home: u32, uid: u32 }
     /// A new session without a terminal.
     43 NewSession {}
-    /// Makes `source`'s terminal (standard input) the controlling terminal, sized as said.
-    44 ConsoleSize { columns: u32, rows: u32 }
     /// Marks every descriptor from `from` on close-on-exec.
     45 CloseFrom { from: u32 }
     /// Sets the boot and monotonic offsets of the time namespace just unshared.
     46 TimeOffsets { text: Blob<B> }
-    /// Keeps `fds` descriptors, moving nothing: only checks that each is open.
-    47 CheckFds { from: u32, count: u32 }
     /// CPU affinity of the process, a bit mask; an empty mask stands for all CPUs that the cgroup allows.
     48 Affinity { mask: Blob<B> }
     /// Sends a pidfd of init itself over `socket`.

@@ -13,6 +13,6 @@ mod update;
 
 pub use check::{Problem, Severity};
 pub use layout::{Hierarchy, Layout};
-pub use location::{Driver, InvalidPath, Location};
+pub use location::{Driver, InvalidPath, Location, clean, place};
 pub use model::{DeviceKind, DeviceRule, Resources};
 pub use unit::Unit;

@@ -62,3 +62,63 @@ impl Location {
         matches!(&self.paths[..], [(name, _)] if name.is_empty())
     }
 }
+
+/// The container's place inside a hierarchy under the cgroupfs driver: absolute as `cgroups_path` is, and relative to the caller's own
+/// cgroup if that is. Without a `cgroups_path` it is the relative path `id`. `..` does not lead out.
+pub fn place(cgroups_path: Option<&str>, id: &str) -> Result<PathBuf, InvalidPath> {
+    let path = cgroups_path.unwrap_or(id);
+    let clean = clean(path);
+    if clean == "/" {
+        let why = "this is the root of the hierarchy, not a place of the container's own";
+        return Err(InvalidPath { path: path.to_owned(), why });
+    }
+    Ok(if path.starts_with('/') { clean.into() } else { clean[1..].into() })
+}
+
+/// `path` with `.`, `..` and double slashes resolved as text, below `/`: `..` at the top stays there.
+///
+/// The kernel resolves what is left, inside the rootfs, when the op runs (openat2 RESOLVE_IN_ROOT).
+pub fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let mut out = String::with_capacity(path.len() + 1);
+    for part in &parts {
+        out.push('/');
+        out.push_str(part);
+    }
+    if out.is_empty() {
+        out.push('/');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cleaning_stays_below_the_root() {
+        assert_eq!(clean("/a/../../b"), "/b");
+        assert_eq!(clean("a//./b/"), "/a/b");
+        assert_eq!(clean("/../.."), "/");
+    }
+
+    /// A config may come from an image's author; its cgroup must stay below the mount point.
+    #[test]
+    fn dots_do_not_lead_out_of_the_hierarchy() {
+        for path in ["/../../../some/path", "/a/../../some/./path", "/some/b/../path"] {
+            assert_eq!(place(Some(path), "id").unwrap(), Path::new("/some/path"), "{path}");
+        }
+        assert_eq!(place(Some("../../a"), "id").unwrap(), Path::new("a"));
+        assert_eq!(place(None, "id").unwrap(), Path::new("id"));
+        for path in ["/", "/..", ".", "a/.."] {
+            assert!(place(Some(path), "id").is_err(), "{path}");
+        }
+    }
+}

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use rt_cgroups::Reached;
+use rt_plan::spec::SpecError;
 use rt_sys::errno::text;
 use rustix::io::Errno;
 
 use crate::launch::LaunchError;
-use rt_plan::spec::SpecError;
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]

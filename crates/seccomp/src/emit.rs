@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use seccompiler::sock_filter;
+
 use super::asm::{Assembler, Label, code, offset};
 use super::policy::{Branch, Policy};
 use super::ranges::{Group, Range, Target};
 use super::resolve::{Condition, Resolved, ResolvedRule};
 use super::table::X32_BIT;
 use super::vocabulary::{Arch, Op};
-
-use seccompiler::sock_filter;
 
 /// The program for all groups; the first one is the native architecture's, and nearest to the start.
 pub(super) fn emit(groups: &[Group], policies: &[Policy], resolved: &Resolved, foreign: u32) -> Vec<sock_filter> {

@@ -13,12 +13,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seccompiler::sock_filter;
-
 use rt_seccomp::{
     Action, Arch, Arg, Call, Error, HostSeccomp, Named, Op, Options, Profile, Syscall, Vocabulary, compile_with,
     describe_return, run,
 };
+use seccompiler::sock_filter;
 
 #[allow(dead_code, reason = "shared with other tests")]
 mod oracle;

@@ -46,12 +46,6 @@ pub fn personality(persona: u32) -> Result<(), Errno> {
     unsafe { syscall3(nr::PERSONALITY, persona as usize, 0, 0) }.map(drop)
 }
 
-/// Sets the file mode creation mask and returns the old one.
-pub fn umask(mask: u32) -> u32 {
-    // SAFETY: one integer; umask(2) cannot fail.
-    unsafe { syscall3(nr::UMASK, mask as usize, 0, 0) }.unwrap_or(0) as u32
-}
-
 /// Blocks exactly the signals in `mask` (bit n-1 is signal n) for the calling thread.
 pub fn set_signal_mask(mask: u64) -> Result<(), Errno> {
     const SIG_SETMASK: usize = 2;
@@ -109,68 +103,6 @@ pub fn working_directory(buffer: &mut [u8]) -> Result<usize, Errno> {
 pub fn set_affinity(mask: &[u64]) -> Result<(), Errno> {
     // SAFETY: `mask` is live and of the length said.
     unsafe { syscall3(nr::SCHED_SETAFFINITY, 0, size_of_val(mask), mask.as_ptr() as usize) }.map(drop)
-}
-
-/// Moves the calling thread into namespaces: all kinds of `flags` of a pidfd, or the one of a namespace file (setns(2)).
-pub fn set_namespace(fd: BorrowedFd<'_>, flags: u64) -> Result<(), Errno> {
-    // SAFETY: a descriptor and flags.
-    unsafe { syscall3(nr::SETNS, fd.as_raw_fd() as usize, flags as usize, 0) }.map(drop)
-}
-
-/// prctl(2) operations with integer arguments.
-fn prctl(option: usize, a: usize, b: usize, c: usize) -> Result<usize, Errno> {
-    // SAFETY: private; every caller below passes integers or a live string, as its operation asks.
-    unsafe { syscall5(nr::PRCTL, option, a, b, c, 0) }
-}
-
-/// Whether other processes of the same user may trace this one and read its /proc files (PR_SET_DUMPABLE).
-pub fn set_dumpable(dumpable: bool) -> Result<(), Errno> {
-    prctl(4, usize::from(dumpable), 0, 0).map(drop)
-}
-
-/// Keeps the permitted capabilities when all user ids become non-zero (PR_SET_KEEPCAPS); reset by exec.
-pub fn keep_capabilities() -> Result<(), Errno> {
-    prctl(8, 1, 0, 0).map(drop)
-}
-
-/// Sets the name that `ps` and /proc/PID/comm show (PR_SET_NAME); at most 15 bytes are kept.
-pub fn set_name(name: &CStr) -> Result<(), Errno> {
-    prctl(15, name.as_ptr() as usize, 0, 0).map(drop)
-}
-
-/// Asks for `signal` when the parent dies (PR_SET_PDEATHSIG); 0 asks for none.
-pub fn set_parent_death_signal(signal: i32) -> Result<(), Errno> {
-    prctl(1, signal as usize, 0, 0).map(drop)
-}
-
-/// Makes orphaned descendants children of this process (PR_SET_CHILD_SUBREAPER).
-pub fn set_child_subreaper() -> Result<(), Errno> {
-    prctl(36, 1, 0, 0).map(drop)
-}
-
-/// Gives up ever gaining privileges by exec (PR_SET_NO_NEW_PRIVS).
-pub fn set_no_new_privs() -> Result<(), Errno> {
-    prctl(38, 1, 0, 0).map(drop)
-}
-
-/// Removes capability `cap` from the bounding set (PR_CAPBSET_DROP). EINVAL: the kernel does not know `cap`.
-pub fn drop_bounding(cap: u32) -> Result<(), Errno> {
-    prctl(24, cap as usize, 0, 0).map(drop)
-}
-
-/// Whether capability `cap` is in the bounding set (PR_CAPBSET_READ). EINVAL: the kernel does not know `cap`.
-pub fn has_bounding(cap: u32) -> Result<bool, Errno> {
-    prctl(23, cap as usize, 0, 0).map(|v| v == 1)
-}
-
-/// Empties the ambient set (PR_CAP_AMBIENT_CLEAR_ALL).
-pub fn clear_ambient() -> Result<(), Errno> {
-    prctl(47, 4, 0, 0).map(drop)
-}
-
-/// Adds `cap` to the ambient set (PR_CAP_AMBIENT_RAISE); it must be permitted and inheritable.
-pub fn raise_ambient(cap: u32) -> Result<(), Errno> {
-    prctl(47, 2, cap as usize, 0).map(drop)
 }
 
 /// `struct sched_attr` without the utilisation clamps (`SCHED_ATTR_SIZE_VER0`).

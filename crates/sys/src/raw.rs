@@ -70,9 +70,7 @@ pub mod nr {
     pub const EXECVE: usize = 59;
     pub const FORK_EXIT: usize = 60;
     pub const PERSONALITY: usize = 135;
-    pub const PRCTL: usize = 157;
     pub const SET_MEMPOLICY: usize = 238;
-    pub const ADD_KEY: usize = 248;
     pub const KEYCTL: usize = 250;
     pub const IOPRIO_SET: usize = 251;
     pub const SCHED_SETATTR: usize = 314;
@@ -85,13 +83,11 @@ pub mod nr {
     pub const MOUNT_SETATTR: usize = 442;
     pub const RT_SIGACTION: usize = 13;
     pub const RT_SIGPROCMASK: usize = 14;
-    pub const UMASK: usize = 95;
     pub const GETCWD: usize = 79;
     pub const SIGNALFD4: usize = 289;
     pub const CLOCK_GETTIME: usize = 228;
     pub const IOCTL: usize = 16;
     pub const SCHED_SETAFFINITY: usize = 203;
-    pub const SETNS: usize = 308;
 }
 
 /// Numbers of the system calls wrapped in this crate (asm/unistd_64.h, asm-generic/unistd.h).
@@ -102,9 +98,7 @@ pub mod nr {
     pub const EXECVE: usize = 221;
     pub const FORK_EXIT: usize = 93;
     pub const PERSONALITY: usize = 92;
-    pub const PRCTL: usize = 167;
     pub const SET_MEMPOLICY: usize = 237;
-    pub const ADD_KEY: usize = 217;
     pub const KEYCTL: usize = 219;
     pub const IOPRIO_SET: usize = 30;
     pub const SCHED_SETATTR: usize = 274;
@@ -117,11 +111,9 @@ pub mod nr {
     pub const MOUNT_SETATTR: usize = 442;
     pub const RT_SIGACTION: usize = 134;
     pub const RT_SIGPROCMASK: usize = 135;
-    pub const UMASK: usize = 166;
     pub const GETCWD: usize = 17;
     pub const SIGNALFD4: usize = 74;
     pub const CLOCK_GETTIME: usize = 113;
     pub const IOCTL: usize = 29;
     pub const SCHED_SETAFFINITY: usize = 122;
-    pub const SETNS: usize = 268;
 }

@@ -1,12 +1,13 @@
 //! `blkio` of v1, `io` of v2: weights and rates of block devices.
 
+use rt_resources::convert::io_weight_of_blkio;
+use rt_resources::model::{BlockIo, ThrottleDevice, nonzero};
+
 use crate::dir::Dir;
 use crate::error::Error;
 use crate::knobs::Knobs;
 use crate::psi;
 use crate::stats::{Blkio, BlkioEntry};
-use rt_resources::convert::io_weight_of_blkio;
-use rt_resources::model::{BlockIo, ThrottleDevice, nonzero};
 
 /// The four lists of rates: field, file of v1, key in `io.max` of v2.
 const RATES: [(&str, &str, &str); 4] = [

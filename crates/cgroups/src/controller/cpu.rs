@@ -1,12 +1,13 @@
 //! `cpu` (and `cpuacct` of v1): weight, bandwidth, real-time bandwidth; time used.
 
+use rt_resources::convert::{cpu_max, weight_of_shares};
+use rt_resources::model::Cpu;
+
 use crate::dir::Dir;
 use crate::error::Error;
 use crate::knobs::Knobs;
 use crate::psi;
 use crate::stats::{self, CpuUsage, Throttling};
-use rt_resources::convert::{cpu_max, weight_of_shares};
-use rt_resources::model::Cpu;
 
 /// Nanoseconds per tick of `cpuacct.stat`: the kernel's USER_HZ is 100 on every architecture we build for.
 const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / 100;

@@ -1,10 +1,11 @@
 //! `cpuset`: processors and memory nodes.
 
+use rt_resources::model::Cpu;
+
 use crate::dir::Dir;
 use crate::error::Error;
 use crate::knobs::Knobs;
 use crate::stats::Cpuset;
-use rt_resources::model::Cpu;
 
 /// The two lists without which a cgroup of v1 takes no tasks.
 const LISTS: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use rt_resources::check::is_page_size;
+use rt_resources::model::HugepageLimit;
+
 use crate::dir::Dir;
 use crate::error::Error;
 use crate::knobs::Knobs;
 use crate::stats::Hugetlb;
-use rt_resources::check::is_page_size;
-use rt_resources::model::HugepageLimit;
 
 /// Sets the limits; `file` is how the hierarchy calls the limit: `limit_in_bytes` or `max`.
 ///

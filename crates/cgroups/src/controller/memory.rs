@@ -1,5 +1,7 @@
 //! `memory`: limits of memory and swap; usage.
 
+use rt_resources::convert::{number_or_max, swap_max};
+use rt_resources::model::Memory;
 use rustix::io::Errno;
 
 use crate::dir::Dir;
@@ -7,8 +9,6 @@ use crate::error::Error;
 use crate::knobs::Knobs;
 use crate::psi;
 use crate::stats::{self, MemoryEntry};
-use rt_resources::convert::{number_or_max, swap_max};
-use rt_resources::model::Memory;
 
 /// The most that cgroup v1 reports for "no limit" is LONG_MAX rounded down to a page.
 const UNLIMITED: &str = "-1";

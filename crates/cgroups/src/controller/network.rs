@@ -1,8 +1,9 @@
 //! `net_cls` and `net_prio` of v1. On v2 both are the business of packet filters.
 
+use rt_resources::model::Network;
+
 use crate::error::Error;
 use crate::knobs::Knobs;
-use rt_resources::model::Network;
 
 /// Sets the class of `net_cls`.
 pub(crate) fn set_class(knobs: Knobs<'_>, class: u32) -> Result<(), Error> {

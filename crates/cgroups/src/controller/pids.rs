@@ -1,11 +1,12 @@
 //! `pids`: the number of processes and threads. The file is the same on v1 and v2.
 
+use rt_resources::convert::pids_max;
+use rt_resources::model as resources;
+
 use crate::dir::Dir;
 use crate::error::Error;
 use crate::knobs::Knobs;
 use crate::stats;
-use rt_resources::convert::pids_max;
-use rt_resources::model as resources;
 
 /// Sets the limit.
 pub(crate) fn set(knobs: Knobs<'_>, limits: &resources::Pids) -> Result<(), Error> {

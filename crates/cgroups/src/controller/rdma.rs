@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::Error;
-use crate::knobs::Knobs;
 use rt_resources::check::escape;
 use rt_resources::model::Rdma;
+
+use crate::error::Error;
+use crate::knobs::Knobs;
 
 /// Sets the limits of each device.
 pub(crate) fn set(knobs: Knobs<'_>, limits: &BTreeMap<String, Rdma>) -> Result<(), Error> {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use rt_resources::check::{escape, unified_key};
+
 use crate::dir::Dir;
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::knobs::Knobs;
-use rt_resources::check::{escape, unified_key};
 
 /// Writes each file, line by line: a file with an entry per device takes one entry per write.
 pub(crate) fn set(dir: &Dir, journal: Option<&Journal>, files: &BTreeMap<String, String>) -> Result<(), Error> {

@@ -1,8 +1,9 @@
 //! The emulator: reduces ordered rules to the few that decide anything.
 
+use rt_resources::model::DeviceRule;
+
 use super::rule::{Access, Devices, Meaning, Rule, parse};
 use crate::error::Error;
-use rt_resources::model::DeviceRule;
 
 /// What is decided for every device: the last rule that speaks of a device and a kind of access decides it, the
 /// default decides the rest.

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use crate::error::Error;
 use rt_resources::check::device_number;
 use rt_resources::model::{DeviceKind, DeviceRule};
+
+use crate::error::Error;
 
 /// Block or character device, with the numbers of `BPF_DEVCG_DEV_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,16 +8,16 @@ mod properties;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use rustix::process::Pid;
-
-use crate::cgroup::Cgroup;
-use crate::error::Error;
 use bus::{Bus, refused};
 use message::{Properties, Value, Writer};
 use rt_resources::Layout;
 use rt_resources::Location;
 use rt_resources::Unit;
 use rt_resources::model::{DeviceRule, Resources};
+use rustix::process::Pid;
+
+use crate::cgroup::Cgroup;
+use crate::error::Error;
 
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";

@@ -1,9 +1,10 @@
 //! Limits as properties of a systemd unit (systemd.resource-control(5)), so that systemd knows what we write to the
 //! files and does not undo it at its next `daemon-reload`.
 
-use crate::systemd::message::{Properties, Value};
 use rt_resources::convert::{io_weight_of_blkio, pids_max, swap_max, weight_of_shares};
 use rt_resources::model::{DeviceKind, DeviceRule, Resources};
+
+use crate::systemd::message::{Properties, Value};
 
 /// systemd's "no limit".
 const INFINITY: u64 = u64::MAX;

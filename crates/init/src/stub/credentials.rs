@@ -1,15 +1,15 @@
 //! Who the program will be: user, groups, capabilities.
 
 use rt_protocol::report::Step;
-use rt_sys::process::{clear_ambient, drop_bounding, has_bounding, keep_capabilities, raise_ambient};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchown, fstat, major, minor, openat};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid, getgid, getuid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities as get_capabilities, set_capabilities, set_thread_groups,
-    set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, capabilities as get_capabilities, capability_is_in_bounding_set,
+    clear_ambient_capability_set, configure_capability_in_ambient_set, remove_capability_from_bounding_set,
+    set_capabilities, set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
 use crate::brief::Brief;
@@ -64,7 +64,7 @@ fn open_null() -> Option<Brief> {
 pub fn user(uid: u32, gid: u32, groups: &[u8], keep_groups: bool) -> Result<(), Fail> {
     // To become root takes none away.
     if uid != 0 {
-        keep_capabilities()?;
+        set_keep_capabilities(true)?;
     }
     if !keep_groups {
         // NGROUPS_MAX is 65536; what an engine sends is a few dozen.
@@ -92,9 +92,10 @@ pub fn bounding(keep: u64, last: u32) -> Result<(), Errno> {
         if keep & (1 << cap) != 0 {
             continue;
         }
-        match drop_bounding(cap) {
+        let capability = CapabilitySet::from_bits_retain(1 << cap);
+        match remove_capability_from_bounding_set(capability) {
             // In a user namespace without CAP_SETPCAP nothing can be dropped; what was never there need not be.
-            Err(Errno::PERM) if !has_bounding(cap)? => {}
+            Err(Errno::PERM) if !capability_is_in_bounding_set(capability)? => {}
             // Past the last capability of this kernel.
             Err(Errno::INVAL) => break,
             other => other?,
@@ -122,7 +123,7 @@ pub fn capabilities(
     let mut missing = 0;
     // What is not both permitted and inheritable, the kernel takes out of the ambient set (capabilities(7)).
     if permitted & inheritable != 0 {
-        clear_ambient()?;
+        clear_ambient_capability_set()?;
     }
     match set_capabilities(None, sets(CapabilitySet::from_bits_retain(u64::MAX))) {
         Err(Errno::PERM) => {
@@ -134,8 +135,9 @@ pub fn capabilities(
     }
     let mut not_raised = 0;
     for cap in 0..64 {
+        let capability = CapabilitySet::from_bits_retain(ambient & (1 << cap));
         // A capability that is not permitted and inheritable cannot be ambient; peers go on with a warning.
-        if ambient & (1 << cap) != 0 && raise_ambient(cap).is_err() {
+        if !capability.is_empty() && configure_capability_in_ambient_set(capability, true).is_err() {
             not_raised |= 1 << cap;
         }
     }

@@ -1,16 +1,22 @@
 //! The loop: read an op, execute it, report.
 
+use rt_protocol::greeting::Greeting;
 use rt_protocol::op::{self, Op, flag};
 use rt_protocol::report::{HEAD, Kind, LENT, Lent, Report, Step};
 use rt_sys::mount::Attributes;
 use rt_sys::process::{self, SchedAttr};
 use rt_sys::{exec::exit, socket::send_fd};
-use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
-use rustix::fs::fstat;
-use rustix::io::Errno;
+use rustix::fd::{AsFd, FromRawFd, OwnedFd};
+use rustix::fs::Mode;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use rustix::process::{PidfdFlags, Rlimit, chdir, chroot, fchdir, getpid, pidfd_open, setrlimit, setsid};
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::process::{
+    DumpableBehavior, PidfdFlags, Rlimit, chdir, chroot, fchdir, getpid, pidfd_open, set_dumpable_behavior, setrlimit,
+    setsid, umask,
+};
+use rustix::thread::{
+    ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, set_name, set_no_new_privs, unshare_unsafe,
+};
 
 use crate::brief::{Brief, close_left};
 use crate::fail::{At, Fail};
@@ -48,11 +54,11 @@ struct Filter {
 /// Executes the plan that comes over `peer`. Never returns: it ends in the user's program or in an exit.
 pub fn run(peer: OwnedFd) -> ! {
     // The memfd is unreadable to make this so from exec on; this covers a kernel that would still allow it.
-    let _ = process::set_dumpable(false);
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     // A signal to end must still be there when init comes to wait for it; the program starts with none blocked.
     let _ = process::set_signal_mask(start::ENDING);
     // Modes of what is made here are meant as they are.
-    process::umask(0);
+    umask(Mode::empty());
     let mut init = Init {
         mounts: Mounts::default(),
         label: None,
@@ -64,7 +70,7 @@ pub fn run(peer: OwnedFd) -> ! {
         peer: Some(peer),
     };
     // By this name `rt` knows a container that waits.
-    if let Err(e) = process::set_name(c"rt:init") {
+    if let Err(e) = set_name(c"rt:init") {
         init.give_up(0, Fail::new(Step::LoadPlan, e));
     }
     let bytes = match init.peer.as_ref().map(plan::receive) {
@@ -116,16 +122,13 @@ impl Init {
     fn await_release(&mut self) -> Result<(), Fail> {
         let mut answer = [0_u8; 16];
         let peer = self.peer.as_ref().ok_or(Errno::PIPE)?;
-        loop {
-            match recv(peer, &mut answer[..], RecvFlags::empty()) {
-                Err(Errno::INTR) => {}
-                Ok((n @ 1.., _)) => {
-                    self.outer_pid.0.copy_from_slice(&answer[1..]);
-                    self.outer_pid.1 = n.min(answer.len()) - 1;
-                    return Ok(());
-                }
-                _ => exit(255),
+        match retry_on_intr(|| recv(peer, &mut answer[..], RecvFlags::empty())) {
+            Ok((n @ 1.., _)) if Greeting::Release.begins(&answer) => {
+                self.outer_pid.0.copy_from_slice(&answer[1..]);
+                self.outer_pid.1 = n.min(answer.len()) - 1;
+                Ok(())
             }
+            _ => exit(255),
         }
     }
 
@@ -143,7 +146,7 @@ impl Init {
             Op::TimeOffsets { text } => proc::put(&mut self.mounts.proc, c"self/timens_offsets", text.0)?,
             Op::EnterTime { fd } => {
                 let namespace = if fd < 0 { proc::new_time_namespace(&mut self.mounts.proc)? } else { owned(fd) };
-                process::set_namespace(namespace.as_fd(), rt_protocol::flags::namespace::NEWTIME)?;
+                move_into_thread_name_spaces(namespace.as_fd(), ThreadNameSpaceType::TIME)?;
             }
             Op::MountsPropagation { propagation, recursive } => {
                 mounts::mounts_propagation(propagation, recursive != 0)?
@@ -216,12 +219,6 @@ impl Init {
                 let how = Terminal { size: (columns, rows), console: console != 0, relayed: relayed != 0 };
                 terminal::terminal(self.mounts.root()?, socket, &how)?;
             }
-            Op::ConsoleSize { columns, rows } => {
-                // SAFETY: init never closes standard input.
-                let stdin = unsafe { rustix::stdio::stdin() };
-                // Standard input that is no terminal has no size.
-                let _ = terminal::resize(stdin, (columns, rows));
-            }
             Op::NewSession {} => match setsid() {
                 Ok(_) | Err(Errno::PERM) => {}
                 Err(e) => return Err(e.into()),
@@ -284,7 +281,7 @@ impl Init {
             }
             Op::IoPriority { value } => process::set_io_priority(value)?,
             Op::Umask { mask } => {
-                process::umask(mask);
+                umask(Mode::from_bits_retain(mask));
             }
             Op::Limit { resource, soft, hard } => {
                 // What was left open must not count against a low limit of open files.
@@ -314,16 +311,10 @@ impl Init {
                     let _ = self.report(Kind::Warning, index, Step::Only, 0, &masks);
                 }
             }
-            Op::NoNewPrivileges {} => process::set_no_new_privs()?,
+            Op::NoNewPrivileges {} => set_no_new_privs(true)?,
             Op::WorkingDirectory { path, last } => self.working_directory(path.0, last != 0)?,
             Op::FindProgram { file, search } => self.program = Some(program::find(file.0, search.0)?),
             Op::CloseFrom { from } => process::close_range(from, u32::MAX, true)?,
-            Op::CheckFds { from, count } => {
-                for number in from..from + count {
-                    // SAFETY: only asked whether it is open; a number without a file gives EBADF.
-                    fstat(unsafe { BorrowedFd::borrow_raw(number as i32) })?;
-                }
-            }
             Op::SendPidfd { socket, payload } => {
                 let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
                 send_fd(owned(socket).as_fd(), pidfd.as_fd(), payload.0).at(Step::Send)?;
@@ -368,7 +359,7 @@ impl Init {
         let peer = self.peer.as_ref().ok_or(Errno::PIPE)?;
         match rt_sys::socket::receive_fd(peer.as_fd()).at(Step::Source)? {
             Some(namespace) => {
-                process::set_namespace(Brief::from(namespace).as_fd(), rt_protocol::flags::namespace::NEWNET)?;
+                move_into_thread_name_spaces(Brief::from(namespace).as_fd(), ThreadNameSpaceType::NETWORK)?;
             }
             None => exit(255),
         }

@@ -1,8 +1,9 @@
 //! The start barrier: waiting for `rt start` on the listening socket in the state directory.
 
+use rt_protocol::greeting::Greeting;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, FromRawFd, OwnedFd};
-use rustix::io::{Errno, read};
+use rustix::io::{Errno, read, retry_on_intr};
 use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 
 /// SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGTERM: as pid 1 of a namespace init has no default
@@ -39,11 +40,8 @@ pub fn await_start(socket: i32) -> Result<OwnedFd, Errno> {
 /// well when the connection closes, so that is a failure.
 fn hears(connection: &OwnedFd) -> Result<bool, Errno> {
     let mut go = [0_u8; 1];
-    loop {
-        match recv(connection, &mut go[..], RecvFlags::empty()) {
-            Err(Errno::INTR) => {}
-            Err(Errno::CONNRESET) => return Ok(false),
-            other => return other.map(|(n, _)| n == 1),
-        }
+    match retry_on_intr(|| recv(connection, &mut go[..], RecvFlags::empty())) {
+        Err(Errno::CONNRESET) => Ok(false),
+        other => other.map(|_| Greeting::Start.begins(&go)),
     }
 }

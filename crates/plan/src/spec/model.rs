@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use rt_resources::Resources;
-use serde::{Deserialize, Serialize};
-
 use rt_json::Text;
+use rt_resources::Resources;
 use rt_seccomp::Profile;
+use serde::{Deserialize, Serialize};
 
 pub type List<T> = Option<Vec<T>>;
 pub type Map<'a> = Option<BTreeMap<Text<'a>, Text<'a>>>;

@@ -2,11 +2,11 @@
 
 use std::os::unix::ffi::OsStrExt;
 
+use rt_plan::spec::Spec;
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
 
 use crate::error::Error;
 use crate::launch::LaunchError;
-use rt_plan::spec::Spec;
 
 /// Descriptors of socket activation (sd_listen_fds(3)).
 pub struct Activation {

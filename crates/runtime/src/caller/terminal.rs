@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rt_plan::Console;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read, write};
@@ -13,7 +14,6 @@ use rustix::termios::{
 
 use super::sockets::{connect_to, console_pair, receive_master};
 use crate::error::{Context, Error};
-use rt_plan::Console;
 
 /// The terminal of the person before it.
 pub struct HostTerminal(OwnedFd);

@@ -4,12 +4,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rt_cgroups::Layout;
+use rt_plan::spec::{Hook, Pointer, Process, Spec};
+use rt_plan::{Host, NamespaceKind};
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 
 use crate::host::program::Format;
-use rt_plan::spec::{Hook, Pointer, Process, Spec};
-use rt_plan::{Host, NamespaceKind};
 
 /// One thing that would stop the container here.
 #[derive(Clone, Debug, PartialEq, Eq)]

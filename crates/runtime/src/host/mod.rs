@@ -39,7 +39,7 @@ pub fn is_rootless() -> bool {
 
 /// The same for who knows already whether that is root.
 pub fn is_rootless_as(root: bool) -> bool {
-    !root || in_user_namespace()
+    !root || (!in_first_user_namespace() && rt_cgroups::in_user_namespace())
 }
 
 /// The inode number of the initial user namespace on every kernel (USER_NS_INIT_INO of nsfs.h).
@@ -50,14 +50,4 @@ const INITIAL: &[u8] = b"user:[4026531837]";
 pub fn in_first_user_namespace() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| readlink(c"/proc/self/ns/user", Vec::new()).is_ok_and(|name| name.to_bytes() == INITIAL))
-}
-
-/// Whether ids here are not those of the host. A user namespace that maps all ids to themselves counts for none.
-fn in_user_namespace() -> bool {
-    if in_first_user_namespace() {
-        return false;
-    }
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let fields: Vec<&str> = map.split_whitespace().collect();
-    !map.is_empty() && fields != ["0", "0", "4294967295"]
 }

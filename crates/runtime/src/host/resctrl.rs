@@ -5,12 +5,12 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use rt_plan::Resctrl;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use rt_plan::Resctrl;
 
 /// Where a container is in resctrl. Kept in its directory, for `exec`, `update` and `delete`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,11 +24,8 @@ pub struct Group {
 
 /// The mounted filesystem, if there is one.
 pub fn mounted() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    mounts.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        (after.split(' ').next() == Some("resctrl")).then(|| before.split(' ').nth(4).map(PathBuf::from))?
-    })
+    let mounts = procfs::process::Process::myself().and_then(|own| own.mountinfo()).ok()?;
+    mounts.into_iter().find(|mount| mount.fs_type == "resctrl").map(|mount| mount.mount_point)
 }
 
 impl Group {

@@ -1,21 +1,21 @@
 //! The child between clone3 and the stub. It shares the parent's memory, so it only makes system calls.
 
-use rt_protocol::flags::namespace;
 use std::ffi::{c_char, c_void};
 use std::mem::MaybeUninit;
 
+use rt_protocol::flags::namespace;
+use rt_protocol::greeting::Greeting;
 use rt_protocol::report::{Kind, Report, Step};
 use rt_sys::clone::spawn;
 use rt_sys::exec::{exit, fexecve};
-use rt_sys::process::set_namespace;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::{Errno, write};
+use rustix::io::{Errno, retry_on_intr, write};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{
-    CapabilitySet, UnshareFlags, capabilities, set_capabilities, set_thread_groups, set_thread_res_gid,
-    set_thread_res_uid, unshare_unsafe,
+    CapabilitySet, ThreadNameSpaceType, UnshareFlags, capabilities, move_into_thread_name_spaces, set_capabilities,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid, unshare_unsafe,
 };
 
 /// The report's op index for failures before the stub runs; `Step` and the number below tell which.
@@ -96,7 +96,7 @@ unsafe extern "C" fn second(arg: *mut c_void) -> ! {
 
 /// Root of the user namespace first: rights over what else is joined may come from it.
 fn join(fd: BorrowedFd<'_>, kinds: u64) -> Result<(), Errno> {
-    set_namespace(fd, kinds)?;
+    move_into_thread_name_spaces(fd, ThreadNameSpaceType::from_bits_retain(kinds as u32))?;
     if kinds & namespace::NEWUSER != 0 {
         become_root()?;
     }
@@ -124,16 +124,13 @@ fn set_time_offsets(text: &[u8]) -> Result<(), Errno> {
 fn run_stub(child: &Child<'_>) -> ! {
     if child.await_maps {
         let mut go = [0_u8; 1];
-        loop {
-            match recv(child.socket, &mut go[..], RecvFlags::empty()) {
-                Err(Errno::INTR) => {}
-                Ok((1, _)) => break,
-                _ => exit(255),
-            }
+        let received = retry_on_intr(|| recv(child.socket, &mut go[..], RecvFlags::empty()));
+        if received.is_err() || !Greeting::MapsWritten.begins(&go) {
+            exit(255);
         }
     }
     if let Some(fd) = child.last_cgroup_namespace
-        && let Err(errno) = set_namespace(fd, namespace::NEWCGROUP)
+        && let Err(errno) = move_into_thread_name_spaces(fd, ThreadNameSpaceType::CONTROL_GROUP)
     {
         fail(child, Step::Source, errno);
     }

@@ -3,18 +3,19 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use rt_plan::spec::Pointer;
+use rt_plan::{EXEC, Op, what};
 use rt_protocol::op::flag;
-use rt_protocol::report::{HEAD, MAX_DETAIL, Report, Step};
+use rt_protocol::report::{Report, Step};
 use rt_sys::errno::text;
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
-use rustix::net::{RecvFlags, recv};
+use rustix::net::RecvFlags;
 use rustix::process::geteuid;
 
-use rt_plan::spec::Pointer;
-use rt_plan::{EXEC, Op, what};
+use super::reports::Message;
 
 /// What was being done when the process could not be made.
 pub(super) const CLONE: &str = "clone a process into the container's namespaces";
@@ -229,9 +230,8 @@ const SCHED_DEADLINE: u32 = 6;
 
 /// The detail of the next report; empty if there is none.
 pub fn next_report(peer: &OwnedFd) -> Vec<u8> {
-    let mut message = [0_u8; HEAD + MAX_DETAIL];
-    let received = retry_on_intr(|| recv(peer, &mut message[..], RecvFlags::empty()));
-    let detail = received.ok().and_then(|(n, _)| Report::decode(message.get(..n)?)).map(|(_, detail)| detail.to_vec());
+    let message = Message::receive(peer, RecvFlags::empty()).ok();
+    let detail = message.as_ref().and_then(|message| message.report()).map(|(_, detail)| detail.to_vec());
     detail.unwrap_or_default()
 }
 

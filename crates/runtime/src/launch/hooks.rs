@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::time::{Duration, Instant};
 
+use rt_plan::spec::Hook;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, memfd_create, openat};
@@ -13,7 +14,6 @@ use rustix::process::WaitIdStatus;
 use super::LaunchError;
 use super::launched::interrupted;
 use crate::host::command::{HostCommand, Running, failure};
-use rt_plan::spec::Hook;
 
 /// Hooks of one kind, and what they get.
 pub struct HookRun<'a> {

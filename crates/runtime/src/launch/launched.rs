@@ -1,25 +1,27 @@
 //! A process that executes the stub: what it says, and what it is told.
 
+use rt_plan::spec::Pointer;
+use rt_plan::what;
+use rt_plan::{Join, Op, Plan, limit_name};
 use rt_protocol::flags::namespace;
+use rt_protocol::greeting::Greeting;
 use rt_protocol::op::flag;
-use rt_protocol::report::{HEAD, Kind, Lent, MAX_DETAIL, Report, Step};
+use rt_protocol::report::{Kind, Lent, Report, Step};
 use rt_protocol::wire::CHUNK;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendFlags, send};
 use rustix::process::{Pid, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, prlimit, waitid};
 use tracing::trace_span;
 
 use super::child::BEFORE_STUB;
 use super::error::{self, LateOp, LaunchError};
 use super::process::{join_refused, time_offsets_refused};
+use super::reports::Message;
 use super::trees::{self, Wanted};
 use super::{network, timeline};
 use crate::host::in_first_user_namespace;
-use rt_plan::spec::Pointer;
-use rt_plan::what;
-use rt_plan::{Join, Op, Plan, limit_name};
 
 /// A process that executes the stub.
 #[derive(Debug)]
@@ -75,27 +77,28 @@ pub(super) fn interrupted(interrupt: &OwnedFd) -> LaunchError {
 
 /// Lets the child go on to the stub.
 pub(super) fn proceed(socket: &OwnedFd) -> Result<(), LaunchError> {
-    send(socket, b"m", SendFlags::NOSIGNAL).map(drop).map_err(LaunchError::parent("let init begin"))
+    send(socket, &Greeting::MapsWritten.bytes(), SendFlags::NOSIGNAL)
+        .map(drop)
+        .map_err(LaunchError::parent("let init begin"))
 }
 
 impl Launched {
     /// Waits for what the stub says next.
     pub fn event(&self) -> Result<Event, LaunchError> {
         let _span = trace_span!("wait for init").entered();
-        let mut message = [0_u8; HEAD + MAX_DETAIL];
         loop {
             if let Some(interrupt) = &self.interrupt {
                 await_either(&self.socket, interrupt)?;
             }
-            let n = match recv(&self.socket, &mut message[..], RecvFlags::empty()) {
-                // A process that died with unread bytes on its side resets the connection, once; what it said comes after.
-                Err(Errno::INTR | Errno::CONNRESET) => continue,
-                other => other.map_err(LaunchError::parent("wait for init"))?.0,
+            let message = match Message::receive(&self.socket, RecvFlags::empty()) {
+                // A process that died with unread bytes on its side resets the connection, once; its reports come after that.
+                Err(Errno::CONNRESET) => continue,
+                other => other.map_err(LaunchError::parent("wait for init"))?,
             };
-            if n == 0 {
+            if message.is_end() {
                 return Ok(Event::Executed);
             }
-            let Some((report, detail)) = Report::decode(message.get(..n).unwrap_or_default()) else {
+            let Some((report, detail)) = message.report() else {
                 return Err(LaunchError::Parent { what: "understand init's report", errno: Errno::PROTO });
             };
             match report.kind {
@@ -124,7 +127,7 @@ impl Launched {
             _ => Err(Lent { step: Step::LoadPlan, errno: Errno::PROTO.raw_os_error() as u32 }),
         };
         let sent = match opened {
-            Ok(tree) => rt_sys::socket::send_fd(self.socket.as_fd(), tree.as_fd(), b"t"),
+            Ok(tree) => rt_sys::socket::send_fd(self.socket.as_fd(), tree.as_fd(), &Greeting::Tree.bytes()),
             Err(lent) => send(&self.socket, &lent.encode(), SendFlags::NOSIGNAL).map(drop),
         };
         unless_gone(sent).map_err(LaunchError::parent("send init the source of a mount"))
@@ -192,16 +195,15 @@ impl Launched {
 
     /// Lets the stub go on, and tells it its pid as we see it. One that is gone has said why.
     pub fn release(&self) -> Result<(), LaunchError> {
-        let go = format!("g{}", self.pid);
-        unless_gone(send(&self.socket, go.as_bytes(), SendFlags::NOSIGNAL).map(drop))
-            .map_err(LaunchError::parent("release init"))
+        let go = [&Greeting::Release.bytes()[..], self.pid.to_string().as_bytes()].concat();
+        unless_gone(send(&self.socket, &go, SendFlags::NOSIGNAL).map(drop)).map_err(LaunchError::parent("release init"))
     }
 
     /// Makes what the plan leaves to us while init is at work, and hands it over.
     pub fn make_meanwhile(&self, plan: &Plan) -> Result<(), LaunchError> {
         if plan.namespaces.made_meanwhile() & namespace::NEWNET != 0 {
             let namespace = trace_span!("network namespace").in_scope(|| network::make(in_first_user_namespace()))?;
-            let sent = rt_sys::socket::send_fd(self.socket.as_fd(), namespace.as_fd(), b"n");
+            let sent = rt_sys::socket::send_fd(self.socket.as_fd(), namespace.as_fd(), &Greeting::Network.bytes());
             unless_gone(sent).map_err(LaunchError::parent("send init its network namespace"))?;
         }
         Ok(())

@@ -1,8 +1,10 @@
 //! Id maps of user namespaces (user_namespaces(7)), written by the parent.
 
-use rt_protocol::flags::namespace;
 use std::path::Path;
 
+use rt_plan::spec::IdMapping;
+use rt_plan::{IdMaps, Idmap, Plan};
+use rt_protocol::flags::namespace;
 use rt_sys::clone::{flags, spawn};
 use rt_sys::exec::exit;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -14,8 +16,6 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, geteuid, pidfd_send_signal,
 use super::LaunchError;
 use super::process::open_namespace;
 use crate::host::command::{HostCommand, failure};
-use rt_plan::spec::IdMapping;
-use rt_plan::{IdMaps, Idmap, Plan};
 
 /// Writes both maps of the process `pid`.
 pub fn write_maps(pid: i32, maps: &IdMaps) -> Result<(), LaunchError> {

@@ -9,6 +9,7 @@ mod maps;
 pub mod network;
 mod ops;
 mod process;
+mod reports;
 mod stub;
 pub mod timeline;
 mod trees;
@@ -31,6 +32,7 @@ use rt_plan::Plan;
 pub use error::{LateOp, LaunchError, from_late_report};
 pub use hooks::{HookRun, run_hooks, run_one};
 pub use launched::{Event, Launched};
+pub use reports::Message;
 
 /// Descriptors for the slots of the plan.
 #[derive(Debug, Default)]

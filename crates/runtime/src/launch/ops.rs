@@ -1,6 +1,8 @@
 //! The plan's ops as the stub gets them: with numbers of descriptors that are open in it.
 
 use rt_cgroups::Entry;
+use rt_plan::spec::Pointer;
+use rt_plan::{Op, Plan, slot};
 use rt_protocol::flags::namespace;
 use rt_protocol::op::encode;
 use rt_protocol::wire::{CHUNK, LENGTH, Sink};
@@ -11,8 +13,6 @@ use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use super::error::LaunchError;
 use super::process::open_namespace;
 use super::{Descriptors, Place};
-use rt_plan::spec::Pointer;
-use rt_plan::{Op, Plan, slot};
 
 struct Bytes(Vec<u8>);
 

@@ -1,23 +1,26 @@
 //! The process itself: cloned into its namespaces and its cgroup.
 
-use rt_protocol::flags::namespace;
 use std::ffi::c_char;
 use std::mem::ManuallyDrop;
 
 use rt_cgroups::Entry;
-use rt_protocol::report::{HEAD, Report, Step};
+use rt_plan::{Join, Plan};
+use rt_protocol::flags::namespace;
+use rt_protocol::report::{Report, Step};
 use rt_sys::clone::{flags, spawn};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::net::RecvFlags;
+use rustix::process::{
+    DumpableBehavior, Signal, WaitId, WaitIdOptions, pidfd_send_signal, set_dumpable_behavior, waitid,
+};
 
 use super::child::{self, Child, FIRST_JOIN, Second};
 use super::error::{CLONE, CLONE_INSIDE, LaunchError};
 use super::launched::proceed;
+use super::reports::Message;
 use super::{Place, maps};
-use rt_plan::{Join, Plan};
 
 const STACK: usize = 16 * 1024;
 
@@ -87,7 +90,7 @@ pub(super) fn clone_process(
     let arg = (&raw mut **child).cast();
     if joined_kinds != 0 {
         // The child is in reach of a container's processes while it still shares this memory.
-        rt_sys::process::set_dumpable(false).map_err(parent("hide from the container"))?;
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(parent("hide from the container"))?;
     }
     // SAFETY: `child`, the stacks and what they point to are never freed, and not written here while the child may
     // read them; the entry only makes system calls.
@@ -148,11 +151,8 @@ pub(super) fn join_refused(joins: &[Join], report: &Report) -> Option<LaunchErro
 
 /// The failure that the child reported before it had a plan.
 fn before_stub(socket: &OwnedFd, joins: &[rt_plan::Join]) -> LaunchError {
-    let mut message = [0_u8; HEAD];
-    let report = match recv(socket, &mut message[..], RecvFlags::DONTWAIT) {
-        Ok((n, _)) => Report::decode(message.get(..n).unwrap_or_default()).map(|(r, _)| r),
-        Err(_) => None,
-    };
+    let message = Message::receive(socket, RecvFlags::DONTWAIT).ok();
+    let report = message.and_then(|message| message.report().map(|(report, _)| report));
     let errno = report.map_or(Errno::CHILD, |r| Errno::from_raw_os_error(r.errno as i32));
     if let Some(refused) = report.and_then(|report| join_refused(joins, &report)) {
         return refused;

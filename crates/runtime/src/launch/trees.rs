@@ -5,15 +5,13 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rt_protocol::flags::attr;
-use rt_protocol::flags::namespace;
 use rt_protocol::op::flag;
 use rt_protocol::report::{Lent, Step};
 use rt_sys::mount::{Attributes, set_attributes};
-use rt_sys::process::set_namespace;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, unshare_unsafe};
 
 fn failed_in(step: Step) -> impl Fn(Errno) -> (Step, Errno) + Copy {
     move |errno| (step, errno)
@@ -47,7 +45,7 @@ fn open_there(init: BorrowedFd<'_>, wanted: &Wanted<'_>) -> Result<OwnedFd, (Ste
     let at_source = failed_in(Step::Source);
     // SAFETY: only this thread's root and working directory part from those of the others; memory and descriptors do not.
     unsafe { unshare_unsafe(UnshareFlags::FS) }.map_err(at_source)?;
-    set_namespace(init, namespace::NEWNS).map_err(at_source)?;
+    move_into_thread_name_spaces(init, ThreadNameSpaceType::MOUNT).map_err(at_source)?;
     let mut how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     how.set(OpenTreeFlags::AT_RECURSIVE, wanted.flags & flag::RECURSIVE != 0);
     let nofollow = wanted.flags & flag::SOURCE_NOFOLLOW != 0;

@@ -190,19 +190,13 @@ impl Container {
         Error::Damaged { id: self.id.clone(), path: self.path.join(STATE_FILE), message: e.to_string() }
     }
 
-    /// Replaces the state. A reader sees the old one or the new one.
-    pub fn save(&self, state: &State) -> Result<(), Error> {
-        self.stage(state)?;
-        self.publish()
-    }
-
     /// Writes the state to where nobody reads it yet.
     pub fn stage(&self, state: &State) -> Result<(), Error> {
         let bytes = serde_json::to_vec(state).map_err(|e| self.damaged(&e))?;
         self.write(STAGED_FILE, &bytes)
     }
 
-    /// Makes the staged state the state.
+    /// Makes the staged state the state: a reader sees the old one or the new one, whole.
     pub fn publish(&self) -> Result<(), Error> {
         renameat(&self.dir, STAGED_FILE, &self.dir, STATE_FILE).on("write", self.path.join(STATE_FILE))
     }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::state::Surroundings;
 use rt_plan::spec::{
     CpuAffinity, Hooks, IoPriority, Linux, List, MemoryPolicy, Personality, Process, Scheduler, Spec, Text, User,
 };
+
+use super::state::Surroundings;
 
 /// The annotations, for `state` and hooks.
 pub fn owned_annotations(spec: &Spec<'_>) -> BTreeMap<String, String> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rt_cgroups::{Cgroup, Location, Reached, Resources};
+use rt_plan::spec::{Hooks, IdMapping, MemoryPolicy, Personality, Process};
 use rustix::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,6 @@ use super::later::Later;
 use super::process::{Stat, open};
 use crate::error::{Context, Error};
 use crate::launch::LateOp;
-use rt_plan::spec::{Hooks, IdMapping, MemoryPolicy, Personality, Process};
 
 /// The state of a container.
 #[derive(Clone, Debug, Serialize, Deserialize)]

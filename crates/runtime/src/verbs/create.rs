@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use rt_cgroups::{Cgroup, Driver, Entry, Location, systemd};
+use rt_plan::spec::{Document, Spec};
+use rt_plan::{Console, Host, Plan, Request, hook_state_for, lower};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, stat, symlinkat};
 use rustix::io::Errno;
 use tracing::trace_span;
+use {crate::store::time, crate::verbs::until_exit};
 
 use super::delete::destroy;
 use super::foreground::{self, Awaited, Ending};
@@ -31,9 +34,6 @@ use crate::store::later::Later;
 use crate::store::pid_file::PidFile;
 use crate::store::process::{Stat, has_executed};
 use crate::store::state::State;
-use rt_plan::spec::{Document, Spec};
-use rt_plan::{Console, Host, Plan, Request, hook_state_for, lower};
-use {crate::store::time, crate::verbs::until_exit};
 
 /// Creates a container; its program waits for `start`.
 pub fn create(store: &Store, id: &str, options: &CreateOptions) -> Result<(), Error> {

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rt_cgroups::{Cgroup, Driver, Entry, systemd};
+use rt_plan::spec::{Capabilities, Linux, Process, Spec, Text, User};
+use rt_plan::{Console, ExecRequest, Request, lower_exec};
+use rt_seccomp::Profile;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -24,9 +27,6 @@ use crate::store::pid_file::PidFile;
 use crate::store::process::{DYING, ends};
 use crate::store::state::{State, Status, Surroundings};
 use crate::verbs::until_exit;
-use rt_plan::spec::{Capabilities, Linux, Process, Spec, Text, User};
-use rt_plan::{Console, ExecRequest, Request, lower_exec};
-use rt_seccomp::Profile;
 
 /// The options of `exec`.
 #[derive(Clone, Debug, Default)]

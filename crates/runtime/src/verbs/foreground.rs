@@ -51,7 +51,7 @@ impl Signals {
     /// pid namespace go to its first process anyway.
     pub fn take(subreaper: bool) -> Result<Signals, Error> {
         if subreaper {
-            rt_sys::process::set_child_subreaper().doing("become a subreaper")?;
+            rustix::process::set_child_subreaper(Some(rustix::process::getpid())).doing("become a subreaper")?;
         }
         let mut all = SigSet::all();
         // A fault of ours must end us.

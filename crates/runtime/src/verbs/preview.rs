@@ -1,13 +1,13 @@
 //! `plan` and `check`: what create would do and what would stop it, without doing anything and without root.
 
+use rt_cgroups::Location;
+use rt_plan::spec::{Problem, Spec, SpecError};
+use rt_plan::{Console, Plan, PlannedOp, Request, lower, steps};
+
 use super::create::{locate, read_config};
 use super::options::{CreateOptions, StoreOptions};
 use crate::error::Error;
-use rt_cgroups::Location;
-
 use crate::host::{self, Finding};
-use rt_plan::spec::{Problem, Spec, SpecError};
-use rt_plan::{Console, Plan, PlannedOp, Request, lower, steps};
 
 /// What create would do, in order: the parent's steps around init's ops.
 pub fn plan(store: &StoreOptions, options: &CreateOptions) -> Result<Vec<PlannedOp>, Error> {

@@ -1,9 +1,10 @@
 //! `start`: opens the barrier and waits until the program has been executed.
 
-use rt_protocol::report::{HEAD, Kind, MAX_DETAIL, Report};
+use rt_protocol::greeting::Greeting;
+use rt_protocol::report::Kind;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendFlags, send};
 use tracing::trace_span;
 
 use super::create::poststart;
@@ -11,7 +12,7 @@ use super::delete::destroy;
 use crate::caller::notify::Proxy;
 use crate::caller::sockets::connect_to_init;
 use crate::error::{Context, Error};
-use crate::launch::{from_late_report, timeline};
+use crate::launch::{Message, from_late_report, timeline};
 use crate::store::directory::{START_SOCKET, Store};
 use crate::store::process::has_executed;
 use crate::store::state::{State, Status};
@@ -71,15 +72,13 @@ fn stopped(state: &State) -> Error {
 }
 
 fn open_barrier(socket: &OwnedFd, state: &State) -> Result<(), Error> {
-    send(socket, b"s", SendFlags::NOSIGNAL).doing("start the container")?;
-    let mut message = [0_u8; HEAD + MAX_DETAIL];
+    send(socket, &Greeting::Start.bytes(), SendFlags::NOSIGNAL).doing("start the container")?;
     loop {
-        let n = match recv(socket, &mut message[..], RecvFlags::empty()) {
-            Err(Errno::INTR) => continue,
+        let message = match Message::receive(socket, RecvFlags::empty()) {
             Err(Errno::CONNRESET) => return Err(stopped(state)),
-            other => other.doing("wait for the container's init")?.0,
+            other => other.doing("wait for the container's init")?,
         };
-        let Some((report, detail)) = message.get(..n).filter(|m| !m.is_empty()).and_then(Report::decode) else {
+        let Some((report, detail)) = message.report() else {
             // Closed without a report: by exec, or by init's death before it.
             let executed = has_executed(state.pid, state.start_time).doing("look at the container's init")?;
             return if executed { Ok(()) } else { Err(stopped(state)) };

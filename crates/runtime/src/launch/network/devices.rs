@@ -6,14 +6,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+use rt_plan::{NetDevice, Op, Plan};
 use rt_protocol::flags::namespace::NEWNET;
 use rustix::fs::stat;
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use super::netlink::{Address, add_address, link_up, list_addresses, move_link, read_answer};
 use crate::launch::LaunchError;
-use rt_plan::{NetDevice, Op, Plan};
 
 /// A route socket of a network namespace.
 struct Route(OwnedFd);
@@ -57,7 +58,7 @@ impl Route {
 /// belongs for good to the namespace in which it was made.
 fn inside(process: BorrowedFd<'_>) -> Result<(Route, OwnedFd), Errno> {
     let enter = || {
-        rt_sys::process::set_namespace(process, NEWNET)?;
+        move_into_thread_name_spaces(process, ThreadNameSpaceType::NETWORK)?;
         let namespace = File::open("/proc/thread-self/ns/net");
         let namespace = namespace.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
         Ok((Route::open()?, namespace.into()))

@@ -1,11 +1,9 @@
 //! The network namespace of a container, made by this process while init mounts.
 
-use rt_protocol::flags::namespace;
-use rt_sys::process::set_namespace;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, unshare_unsafe};
 
 use crate::launch::error::LaunchError;
 
@@ -15,7 +13,9 @@ pub fn make(first_user_namespace: bool) -> Result<OwnedFd, LaunchError> {
     let ours = current().map_err(parent("open the runtime's network namespace"))?;
     // Root of a user namespace may leave a network namespace of its parent, and not return. Whether that is so is seen by
     // entering where we are; a thread of its own need not return.
-    if !first_user_namespace && set_namespace(ours.as_fd(), namespace::NEWNET) == Err(Errno::PERM) {
+    if !first_user_namespace
+        && move_into_thread_name_spaces(ours.as_fd(), ThreadNameSpaceType::NETWORK) == Err(Errno::PERM)
+    {
         let made = std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, leave) {
             Ok(thread) => thread.join().unwrap_or(Err(Errno::AGAIN)),
             Err(e) => Err(Errno::from_io_error(&e).unwrap_or(Errno::AGAIN)),
@@ -25,7 +25,8 @@ pub fn make(first_user_namespace: bool) -> Result<OwnedFd, LaunchError> {
     // SAFETY: neither memory, descriptors nor the file system context are unshared.
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(parent("make the container's network namespace"))?;
     let made = current().map_err(parent("open the container's network namespace"));
-    set_namespace(ours.as_fd(), namespace::NEWNET).map_err(parent("return to the runtime's network namespace"))?;
+    move_into_thread_name_spaces(ours.as_fd(), ThreadNameSpaceType::NETWORK)
+        .map_err(parent("return to the runtime's network namespace"))?;
     made
 }
 
