@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the scripts share: finding the tools a fresh Debian machine lacks. Sourced, not run.
 
 # need PACKAGE...: installs what is missing, and says which package could not be had.
@@ -27,7 +28,17 @@ need_rust() {
     need gcc libc6-dev git ca-certificates
     if ! command -v cargo >/dev/null; then
         need rustup
-        rustup default stable >/dev/null 2>&1 || { echo "$(basename "$0"): rustup could not fetch a toolchain" >&2; exit 1; }
+    fi
+    if command -v rustup >/dev/null; then
+        local pinned
+        pinned=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+        # A toolchain of another name that is the pinned version saves a download.
+        if rustup run stable rustc --version 2>/dev/null | grep -q "^rustc $pinned "; then
+            export RUSTUP_TOOLCHAIN=stable
+        elif ! rustup toolchain install "$pinned" --profile minimal --component clippy,rustfmt >/dev/null 2>&1; then
+            echo "$(basename "$0"): rustup could not fetch the toolchain $pinned" >&2
+            exit 1
+        fi
     fi
     # rust-toolchain.toml names the target, but a toolchain that was there before may lack it.
     if command -v rustup >/dev/null && ! rustup target list --installed | grep -qx x86_64-unknown-linux-musl; then

@@ -1,4 +1,4 @@
-//! The errors of the lifecycle verbs. The texts are runc's where engines match them (contracts.md 1.5).
+//! The errors of the lifecycle verbs. The texts are runc's where engines match them (docs/contracts.md, part 3).
 
 use std::path::PathBuf;
 

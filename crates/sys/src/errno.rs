@@ -145,7 +145,7 @@ pub fn text(errno: Errno) -> &'static str {
 mod tests {
     use super::*;
 
-    /// Docker and Podman derive exit codes 126 and 127 from these words (contracts.md 1.5).
+    /// Docker and Podman derive exit codes 126 and 127 from these words (docs/contracts.md, part 3).
     #[test]
     fn the_words_that_engines_match() {
         assert_eq!(text(Errno::NOENT), "no such file or directory");

@@ -49,7 +49,8 @@ test_refused_update() {
 used() { sed -n 's/^usage_usec //p' "$cg/cpu.stat"; }
 # gets_share PERCENT: in five seconds, within ten percent.
 gets_share() {
-  local before=$(used) start=$(now)
+  local before start
+  before=$(used) start=$(now)
   sleep 5
   within "$((($(used) - before) * 100000 / ($(now) - start)))" "$1" 10 "percent of a processor"
 }
@@ -71,7 +72,8 @@ test_writer() {
       blockIO: {throttleWriteBpsDevice: [{major: 7, minor: '"${id#7:}"', rate: 2097152}]}}
     | .linux.devices = [{path: "/dev/disk", type: "b", major: 7, minor: '"${id#7:}"'}]' sleep 1000
   limit "$cg" io.max "$id rbps=max wbps=2097152 riops=max wiops=max"
-  local start=$(now)
+  local start
+  start=$(now)
   rt exec writer dd if=/dev/zero of=/dev/disk bs=256k count=32 oflag=direct
   within $((8388608 * 1000 / (($(now) - start) / 1000000))) 2097152 20 "bytes per second"
   jq -n '{blockIO: {throttleWriteBpsDevice: [{major: 7, minor: '"${id#7:}"', rate: 4194304}]}}' | rt update --resources - writer

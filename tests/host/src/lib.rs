@@ -410,3 +410,8 @@ pub fn cgroup_dir(pid: i32, controller: &str) -> PathBuf {
         }
     }
 }
+
+/// `hack/on-cgroup2`, to be followed by a command: it runs where cgroups are v2 alone, as on most hosts, whatever this one has.
+pub fn on_cgroup2() -> Command {
+    Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../hack/on-cgroup2"))
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use rt_tests::{Bundle, Container, done, need, need_host, rt};
+use rt_tests::{Bundle, Container, done, need, need_host, on_cgroup2, rt};
 use serde_json::json;
 
 /// System calls of rt and init in `rt run` of the default config on cgroup v2, those of the program included.
@@ -14,22 +14,13 @@ const STATE_CALLS: u32 = 16;
 /// Bytes of the binary.
 const BINARY: u64 = 2_500_000;
 
-/// The command where cgroups are v2 alone, as on most hosts, whatever this one has.
-fn on_v2(command: &Command) -> Command {
-    let mut whole = Command::new("unshare");
-    let script = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
-    whole.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
-    whole.arg(command.get_program()).args(command.get_args());
-    whole
-}
-
 /// How many system calls a command makes, with all that it starts.
 fn calls(command: &Command) -> u32 {
     let log = tempfile::NamedTempFile::new().unwrap();
-    let mut traced = Command::new("strace");
-    traced.args(["-f", "-qq", "-c", "-U", "calls,name", "-o"]).arg(log.path());
+    let mut traced = on_cgroup2();
+    traced.arg("strace").args(["-f", "-qq", "-c", "-U", "calls,name", "-o"]).arg(log.path());
     traced.arg(command.get_program()).args(command.get_args());
-    done(on_v2(&traced)).ok();
+    done(traced).ok();
     let table = fs::read_to_string(log.path()).unwrap();
     let total = table.lines().find(|line| line.trim_end().ends_with("total"));
     let total = total.and_then(|line| line.split_whitespace().next()?.parse().ok());

@@ -1,4 +1,4 @@
-//! exec: the same container, the same limits, the same filter (contracts.md 1.6).
+//! exec: the same container, the same limits, the same filter (docs/contracts.md, part 4).
 
 use std::fs;
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use rt_tests::{Bundle, Container, Done, done, need, need_host, rt};
+use rt_tests::{Bundle, Container, Done, done, need, need_host, on_cgroup2, rt};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::{Value, json};
 
@@ -193,13 +193,12 @@ fn cgroups() {
     let parent = format!("rt-test-tenant-{}", std::process::id());
     let bundle = bundle.with(|config| config["linux"]["cgroupsPath"] = format!("/{parent}/{}", c.id).into());
     bundle.write();
-    let script =
-        "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && mkdir /sys/fs/cgroup/$0 || exit 77
+    let script = "mkdir /sys/fs/cgroup/$0 || exit 77
         echo 0 > /sys/fs/cgroup/$0/cgroup.max.descendants
         \"$@\"; code=$?
         rmdir /sys/fs/cgroup/$0; exit $code";
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", script, &parent]).arg(rt());
+    let mut command = on_cgroup2();
+    command.args(["sh", "-c", script, &parent]).arg(rt());
     command.arg("--root").arg(c.root()).args(["run", "--bundle", bundle.path().to_str().unwrap(), &c.id]);
     let done = done(command);
     need!(done.code != 77, "cannot mount cgroup2 here");

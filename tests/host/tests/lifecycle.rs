@@ -1,4 +1,4 @@
-//! create, start, state, kill, delete, run, list, ps: what callers build on (contracts.md 1.4 to 1.6).
+//! create, start, state, kill, delete, run, list, ps: what callers build on (docs/contracts.md, parts 2 to 4).
 
 use std::fs;
 use std::process::Command;

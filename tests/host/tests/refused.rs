@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use rt_tests::{Bundle, Container, Done, done, need, need_host, rt};
+use rt_tests::{Bundle, Container, Done, done, need, need_host, on_cgroup2, rt};
 use serde_json::json;
 
 /// `rt run` with `call` failing with `errno` wherever it is made, in rt, in init, and in the program.
@@ -13,9 +13,8 @@ fn refusing(bundle: &Bundle, call: &str, errno: &str, unified: bool) -> Done {
     let container = Container::new();
     let traced = ["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={call}:error={errno}"), "--"];
     let mut command = if unified {
-        let script = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh", "strace"]);
+        let mut command = on_cgroup2();
+        command.arg("strace");
         command
     } else {
         Command::new("strace")

@@ -1,4 +1,4 @@
-//! The log contract (contracts.md 1.3): a command that fails writes exactly one line, the error; engines parse the file.
+//! The log contract (docs/contracts.md, part 1): a command that fails writes exactly one line, the error; engines parse the file.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};

@@ -39,7 +39,7 @@ fn spaced(rows: &[Vec<String>], min_width: usize, padding: usize) -> String {
 mod tests {
     use super::*;
 
-    /// runc's header, byte for byte (contracts.md 1.4).
+    /// runc's header, byte for byte (docs/contracts.md, part 2).
     #[test]
     fn the_empty_list_looks_like_runcs() {
         let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned).to_vec();
