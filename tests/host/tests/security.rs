@@ -2,9 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use rt_tests::{Bundle, Container, need_host};
-use rustix::fs::SealFlags;
+use rt_tests::{Bundle, Container, need, need_host, rt};
+use rustix::fs::{CWD, RenameFlags, SealFlags};
 use serde_json::json;
 
 /// A container must not get at the host through a descriptor that rt leaks (CVE-2024-21626).
@@ -276,4 +281,46 @@ fn nothing_covers_proc() {
         c["mounts"][0] = json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
     });
     assert_eq!(own.run().ok(), "/proc/self\n", "the host's, for a privileged container");
+}
+
+/// An old-style mount (its source is too long for fsconfig(2)) gets its attributes, although somebody who can write to the volume
+/// that holds its destination renames it at just this moment.
+#[test]
+fn a_renamed_destination_does_not_take_a_mounts_attributes() {
+    need_host!();
+    need!(Path::new("/usr/bin/strace").exists(), "needs strace");
+    let volume = tempfile::tempdir().unwrap();
+    for name in ["x", "y"] {
+        fs::create_dir(volume.path().join(name)).unwrap();
+    }
+    let source = "long".repeat(80);
+    let bundle = Bundle::shell("grep longlong /proc/self/mountinfo")
+        .mount("/vol", "bind", volume.path().to_str().unwrap(), &["bind", "rw"])
+        .mount("/vol/x", "tmpfs", &source, &["nosuid", "nodev", "noexec"]);
+    bundle.write();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let at = |name: &str| volume.path().join(name);
+            while !done.load(Relaxed) {
+                rustix::fs::renameat_with(CWD, at("x"), CWD, at("y"), RenameFlags::EXCHANGE).unwrap();
+                std::thread::sleep(Duration::from_millis(3));
+            }
+        });
+        for _ in 0..5 {
+            let container = Container::new();
+            let mut command = Command::new("strace");
+            command.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=mount:delay_exit=50000", "--"]);
+            command.arg(rt()).arg("--root").arg(container.root()).args(["run", "--bundle"]).arg(bundle.path());
+            let ended = rt_tests::done({
+                command.arg(&container.id);
+                command
+            });
+            if ended.code != 0 || !ended.out.contains("nosuid,nodev,noexec") {
+                done.store(true, Relaxed);
+                panic!("{ended:?}");
+            }
+        }
+        done.store(true, Relaxed);
+    });
 }

@@ -10,7 +10,8 @@ use rt_protocol::wire::strings;
 use rt_sys::mount::{Attributes, set_attributes};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, openat, readlinkat_raw, statat, symlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, fstat, fstatfs, openat, openat2,
+    readlinkat_raw, statat, symlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::{
@@ -141,7 +142,7 @@ impl Mounts {
         let mount = match new_filesystem(fs, mode) {
             // A seccomp profile around the runtime that is older than the call.
             Err(e) if e.step == Step::Filesystem && is_refused(&e) && at_once(fs, target.as_fd()).is_ok() => {
-                return self.finish_old_mount(fs);
+                return self.finish_old_mount(fs, target.as_fd());
             }
             Err(e) if fs.flags & flag::CGROUP_FALLBACK != 0 => self.cgroup_fallback(fs, e)?,
             other => other?,
@@ -164,8 +165,8 @@ impl Mounts {
     /// What a mount by mount(2) still lacks of `Op::Mount`.
     #[cold]
     #[inline(never)] // For its frame, see `main.rs`.
-    fn finish_old_mount(&mut self, fs: &Filesystem<'_>) -> Result<(), Fail> {
-        let mounted = self.root()?.open(fs.target, OFlags::PATH).at(Step::Target)?;
+    fn finish_old_mount(&mut self, fs: &Filesystem<'_>, target: BorrowedFd<'_>) -> Result<(), Fail> {
+        let mounted = mount_on(target).at(Step::Target)?;
         let set = Attributes { set: fs.attributes, clear: attr::ATIME, ..Attributes::default() };
         change(mounted.as_fd(), false, &set).at(Step::Attributes)?;
         propagate(mounted.as_fd(), fs.propagation, fs.propagation_recursive).at(Step::Propagation)?;
@@ -201,10 +202,7 @@ impl Mounts {
         let mut flags = MountFlags::empty();
         flags.set(MountFlags::RDONLY, fs.attributes & attr::RDONLY != 0);
         with_proc_path(target, |path| mount(fs.source, path, fs.fstype, flags, Some(data))).at(Step::Superblock)?;
-        let mounted = self.root()?.open(fs.target, OFlags::PATH).at(Step::Target)?;
-        let set = Attributes { set: fs.attributes, clear: attr::ATIME, ..Attributes::default() };
-        change(mounted.as_fd(), false, &set).at(Step::Attributes)?;
-        propagate(mounted.as_fd(), fs.propagation, fs.propagation_recursive).at(Step::Propagation)
+        self.finish_old_mount(fs, target)
     }
 
     /// A user namespace may not mount cgroup2 that it does not own: show the host's part of the tree instead, read-only,
@@ -396,6 +394,14 @@ impl Mounts {
 /// Whether the kernel, or a seccomp profile around the runtime, knows no such call.
 fn is_refused(fail: &Fail) -> bool {
     [Errno::NOSYS, Errno::PERM].iter().any(|errno| errno.raw_os_error() as u32 == fail.errno)
+}
+
+/// The mount on top of the directory that is open as `covered`. With that directory as the root of the lookup, `..` leads back to it,
+/// and on to what is mounted there: the destination's path is not resolved a second time, so that whoever can rename its components
+/// at this moment gains nothing.
+fn mount_on(covered: BorrowedFd<'_>) -> Result<Brief, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat2(covered, c"..", flags, Mode::empty(), ResolveFlags::IN_ROOT).map(Brief::from)
 }
 
 /// Sets the propagation of all mounts of this namespace.
