@@ -2,7 +2,7 @@
 
 use rt_protocol::flags::namespace;
 use rt_protocol::flags::{attr, propagation};
-use rt_protocol::op::flag;
+use rt_protocol::op::{self, flag};
 use rt_protocol::wire::strings;
 use rt_resources::Location;
 
@@ -165,7 +165,7 @@ fn describe(op: &Op) -> String {
                 spread(*propagation, *recursive != 0).unwrap_or_default()
             )
         }
-        Op::Mount { options, attributes: set, propagation, propagation_recursive, flags, .. } => {
+        Op::Mount(op::Mount { options, attributes: set, propagation, propagation_recursive, flags, .. }) => {
             let mut words = attributes(*set, 0, "");
             words.extend(spread(*propagation, *propagation_recursive != 0));
             if flags & flag::LEGACY == 0 {
@@ -173,7 +173,9 @@ fn describe(op: &Op) -> String {
             }
             with(what(op), words)
         }
-        Op::Bind { set, clear, below_set, below_clear, propagation, propagation_recursive, flags, .. } => {
+        Op::Bind(op::Bind {
+            set, clear, below_set, below_clear, propagation, propagation_recursive, flags, ..
+        }) => {
             let mut words = vec![if flags & flag::RECURSIVE != 0 { "rbind" } else { "bind" }.to_owned()];
             words.extend(attributes(*set, *clear, ""));
             words.extend(attributes(*below_set, *below_clear, "r"));
@@ -244,10 +246,10 @@ fn describe(op: &Op) -> String {
 /// What an op does, as the middle of a sentence.
 pub fn what(op: &Op) -> String {
     match op {
-        Op::Mount { fstype, source, target, .. } => {
+        Op::Mount(op::Mount { fstype, source, target, .. }) => {
             format!("mount of {} {:?} on {:?}", fstype.0.to_string_lossy(), source.0, target.0)
         }
-        Op::Bind { source, target, .. } => format!("bind mount of {:?} on {:?}", source.0, target.0),
+        Op::Bind(op::Bind { source, target, .. }) => format!("bind mount of {:?} on {:?}", source.0, target.0),
         Op::Root { path, .. } => format!("rootfs {:?}", path.0),
         Op::Directory { path, .. } => format!("directory {:?}", path.0),
         Op::Node { path, .. } => format!("device node {:?}", path.0),
@@ -263,7 +265,7 @@ pub fn what(op: &Op) -> String {
             format!("label the session keyring {:?}", label.0)
         }
         Op::SessionKeyring { .. } => "join a new session keyring".to_owned(),
-        Op::Hook { path, .. } => format!("hook {:?}", path.0),
+        Op::Hook(op::Hook { path, .. }) => format!("hook {:?}", path.0),
         Op::Exec { argv, .. } => {
             format!("{EXEC}{}", strings(&argv.0).next().unwrap_or_default().to_string_lossy())
         }

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use rt_plan::spec::{Document, Spec, SpecError};
 use rt_plan::{Console, Host, Op, Plan, Request, lower};
+use rt_protocol::op;
 use rt_resources::{Driver, Layout};
 use serde_json::{Value, json};
 
@@ -204,7 +205,7 @@ proptest! {
                 prop_assert_eq!(&a.ops, &b.ops);
                 for (op, _) in &a.ops {
                     let inside = match op {
-                        Op::Mount { target, .. } | Op::Bind { target, .. } => Some(target),
+                        Op::Mount(op::Mount { target, .. }) | Op::Bind(op::Bind { target, .. }) => Some(target),
                         Op::Mask { path } | Op::ReadOnly { path } | Op::Directory { path, .. } | Op::Node { path, .. }
                         | Op::Symlink { path, .. } | Op::Attributes { path, .. } => Some(path),
                         _ => None,
@@ -256,7 +257,7 @@ fn labels_of_mounts_and_flags_of_personalities() {
     let options = |config: &Value| {
         let plan = lowered(config).unwrap();
         let data = plan.ops.iter().find_map(|(op, at)| match op {
-            Op::Mount { options, .. } if at.to_string() == "/mounts/1" => Some(options.0.clone()),
+            Op::Mount(op::Mount { options, .. }) if at.to_string() == "/mounts/1" => Some(options.0.clone()),
             _ => None,
         });
         String::from_utf8(data.unwrap()).unwrap().replace('\0', " ")

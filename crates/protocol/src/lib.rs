@@ -5,6 +5,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod descriptor;
 pub mod flags;
 pub mod greeting;
 pub mod op;

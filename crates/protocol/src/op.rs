@@ -1,19 +1,74 @@
 //! The ops: everything that init does, one variant per kernel interaction.
 //!
 //! `S` is a NUL-terminated string and `B` bytes: owned in `rt`, borrowed from the mapped plan in the stub.
-//! Descriptor fields are numbers valid in the stub's own table; -1 is none.
 
 use core::ffi::CStr;
 
+use crate::descriptor::Descriptor;
 use crate::wire::{Blob, MAGIC, Malformed, Put, Reader, Sink, Str, Take};
 
+/// A field of an op.
+trait Field {
+    /// Calls `each` with the field if it is a descriptor, or with those inside it.
+    fn descriptors(&mut self, _each: &mut dyn FnMut(&mut Descriptor)) {}
+}
+
+impl Field for Descriptor {
+    fn descriptors(&mut self, each: &mut dyn FnMut(&mut Descriptor)) {
+        each(self);
+    }
+}
+
+impl Field for u32 {}
+impl Field for u64 {}
+impl Field for i32 {}
+impl<S> Field for Str<S> {}
+impl<B> Field for Blob<B> {}
+
+/// The ops whose fields the stub hands on together.
+macro_rules! record {
+    ($(#[$doc:meta])* $name:ident<$($param:ident: $bound:ty),+>, from <$($from:ty),+> { $( $(#[$fdoc:meta])* $field:ident : $ty:ty ),* $(,)? }) => {
+        $(#[$doc])*
+        #[allow(missing_docs)] // a field is what the call named by the op takes
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name<$($param: AsRef<$bound>),+> { $( $(#[$fdoc])* pub $field: $ty ),* }
+
+        impl<$($param: AsRef<$bound>),+> $name<$($param),+> {
+            fn fields(&self, mut each: impl FnMut(&'static str, &dyn core::fmt::Debug)) {
+                $( each(stringify!($field), &self.$field); )*
+            }
+        }
+
+        impl<$($param: AsRef<$bound>),+> Field for $name<$($param),+> {
+            fn descriptors(&mut self, each: &mut dyn FnMut(&mut Descriptor)) {
+                $( self.$field.descriptors(each); )*
+            }
+        }
+
+        impl<$($param: AsRef<$bound>),+> Put for $name<$($param),+> {
+            fn put(&self, sink: &mut impl Sink) {
+                $( self.$field.put(sink); )*
+            }
+        }
+
+        impl<'a> Take<'a> for $name<$($from),+> {
+            fn take(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+                Ok($name { $( $field: Take::take(reader)? ),* })
+            }
+        }
+    };
+}
+
 macro_rules! ops {
-    ($( $(#[$doc:meta])* $num:literal $name:ident { $( $(#[$fdoc:meta])* $field:ident : $ty:ty ),* $(,)? } )*) => {
+    ($( $(#[$doc:meta])* $num:literal $name:ident
+        $( ($record:ty) )?
+        $( { $( $(#[$fdoc:meta])* $field:ident : $ty:ty ),* $(,)? } )?
+    )*) => {
         /// One step of init.
         #[allow(missing_docs)] // a field is what the call named by its variant takes
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Op<S: AsRef<CStr>, B: AsRef<[u8]>> {
-            $( $(#[$doc])* $name { $( $(#[$fdoc])* $field: $ty ),* }, )*
+            $( $(#[$doc])* $name $( ($record) )? $( { $( $(#[$fdoc])* $field: $ty ),* } )?, )*
         }
 
         impl<S: AsRef<CStr>, B: AsRef<[u8]>> Op<S, B> {
@@ -24,28 +79,41 @@ macro_rules! ops {
 
             /// Calls `each` with every field's name and value.
             pub fn fields(&self, mut each: impl FnMut(&'static str, &dyn core::fmt::Debug)) {
-                match self { $( Op::$name { $($field),* } => { $( each(stringify!($field), $field); )* let _ = &mut each; } )* }
+                match self { $(
+                    $( Op::$name(record) => <$record>::fields(record, &mut each), )?
+                    $( Op::$name { $($field),* } => { $( each(stringify!($field), $field); )* let _ = &mut each; } )?
+                )* }
+            }
+
+            /// Calls `each` with every descriptor.
+            pub fn descriptors(&mut self, each: &mut dyn FnMut(&mut Descriptor)) {
+                match self { $(
+                    $( Op::$name(record) => <$record as Field>::descriptors(record, each), )?
+                    $( Op::$name { $($field),* } => { $( Field::descriptors($field, each); )* let _ = each; } )?
+                )* }
             }
         }
 
         impl<S: AsRef<CStr>, B: AsRef<[u8]>> Put for Op<S, B> {
             fn put(&self, sink: &mut impl Sink) {
-                match self { $( Op::$name { $($field),* } => {
-                    ($num as u64).put(sink);
-                    $( $field.put(sink); )*
-                } )* }
+                match self { $(
+                    $( Op::$name(record) => { ($num as u64).put(sink); <$record as Put>::put(record, sink); } )?
+                    $( Op::$name { $($field),* } => { ($num as u64).put(sink); $( $field.put(sink); )* } )?
+                )* }
             }
         }
 
         impl<'a> Take<'a> for Op<&'a CStr, &'a [u8]> {
             fn take(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
                 Ok(match reader.number()? {
-                    $( $num => Op::$name { $( $field: Take::take(reader)? ),* }, )*
+                    $( $num => ops!(@take reader $name $( ($record) )? $( { $($field),* } )?), )*
                     other => return Err(Malformed::Kind(other)),
                 })
             }
         }
     };
+    (@take $reader:ident $name:ident ($record:ty)) => { Op::$name(Take::take($reader)?) };
+    (@take $reader:ident $name:ident { $($field:ident),* }) => { Op::$name { $( $field: Take::take($reader)? ),* } };
 }
 
 /// Bits of the `flags` fields.
@@ -93,9 +161,43 @@ pub mod flag {
     pub const HOOK_FILTERED: u32 = 4;
 }
 
+record! {
+    /// A mount of a filesystem. `options` are `key` or `key=value` strings, each with its NUL.
+    Mount<S: CStr, B: [u8]>, from <&'a CStr, &'a [u8]> {
+        fstype: Str<S>, source: Str<S>, target: Str<S>, options: Blob<B>,
+        attributes: u64, propagation: u64, propagation_recursive: u32, flags: u32,
+        /// The source for [`flag::CGROUP_FALLBACK`].
+        fallback: Str<S>,
+    }
+}
+
+record! {
+    /// A bind mount. Attribute pairs are set and cleared bits, for the mount itself and for all below it.
+    Bind<S: CStr>, from <&'a CStr> {
+        source: Str<S>, target: Str<S>, set: u64, clear: u64, below_set: u64, below_clear: u64,
+        propagation: u64, propagation_recursive: u32, flags: u32,
+        /// A user namespace whose maps the mount gets.
+        idmap: Descriptor,
+    }
+}
+
+record! {
+    /// A hook that init runs.
+    Hook<S: CStr, B: [u8]>, from <&'a CStr, &'a [u8]> {
+        path: Str<S>, argv: Blob<B>, env: Blob<B>,
+        /// The state document, before and after the number that is init's pid.
+        state_head: Blob<B>, state_tail: Blob<B>,
+        /// Milliseconds; 0 is no limit.
+        timeout: u64,
+        /// [`flag::HOOK_IN_ROOTFS`], [`flag::HOOK_HOME`], [`flag::HOOK_FILTERED`].
+        flags: u32,
+        uid: u32,
+    }
+}
+
 ops! {
     /// Moves init into a cgroup v1 hierarchy through the open `tasks` file `fd`.
-    1 JoinCgroup { fd: i32 }
+    1 JoinCgroup { fd: Descriptor }
     /// Leaves the parent's namespaces of the kinds in `flags` (CLONE_NEW*).
     2 Unshare { flags: u64 }
     /// Sets the propagation of every mount of the new mount namespace.
@@ -103,21 +205,11 @@ ops! {
     /// Makes the mount that `path` lies on private, so that what is mounted there stays here.
     4 ParentPrivate { path: Str<S> }
     /// Makes the rootfs a mount of its own, and the root of all later paths.
-    5 Root { path: Str<S>, idmap: i32 }
-    /// A mount of a filesystem. `options` are `key` or `key=value` strings, each with its NUL.
-    6 Mount {
-        fstype: Str<S>, source: Str<S>, target: Str<S>, options: Blob<B>,
-        attributes: u64, propagation: u64, propagation_recursive: u32, flags: u32,
-        /// The source for [`flag::CGROUP_FALLBACK`].
-        fallback: Str<S>,
-    }
-    /// A bind mount. Attribute pairs are set and cleared bits, for the mount itself and for all below it.
-    7 Bind {
-        source: Str<S>, target: Str<S>, set: u64, clear: u64, below_set: u64, below_clear: u64,
-        propagation: u64, propagation_recursive: u32, flags: u32,
-        /// A user namespace whose maps the mount gets.
-        idmap: i32,
-    }
+    5 Root { path: Str<S>, idmap: Descriptor }
+    /// A mount of a filesystem.
+    6 Mount(Mount<S, B>)
+    /// A bind mount.
+    7 Bind(Bind<S>)
     /// A directory (and what is missing above it).
     8 Directory { path: Str<S>, mode: u32, uid: u32, gid: u32, flags: u32 }
     /// A device node or FIFO; `mode` includes the file type.
@@ -132,20 +224,11 @@ ops! {
     13 Sysctl { path: Str<S>, value: Blob<B> }
     /// Opens a pseudo-terminal of the container's devpts, sends its master over `socket`, makes it the controlling
     /// terminal and, with `console`, binds it on /dev/console. With `relayed` it leaves newlines to the terminal to which it is relayed.
-    14 Terminal { socket: i32, columns: u32, rows: u32, console: u32, relayed: u32 }
+    14 Terminal { socket: Descriptor, columns: u32, rows: u32, console: u32, relayed: u32 }
     /// Waits until the parent has run the hooks of the runtime namespace.
     15 AwaitHooks {}
     /// Runs a program in the container's namespaces with the state on standard input.
-    16 Hook {
-        path: Str<S>, argv: Blob<B>, env: Blob<B>,
-        /// The state document, before and after the number that is init's pid.
-        state_head: Blob<B>, state_tail: Blob<B>,
-        /// Milliseconds; 0 is no limit.
-        timeout: u64,
-        /// [`flag::HOOK_IN_ROOTFS`], [`flag::HOOK_HOME`], [`flag::HOOK_FILTERED`].
-        flags: u32,
-        uid: u32,
-    }
+    16 Hook(Hook<S, B>)
     /// Swaps the root mount and drops the old one.
     17 PivotRoot { slave_first: u32 }
     /// Moves the rootfs over `/` where pivot_root cannot work (initramfs).
@@ -185,9 +268,9 @@ ops! {
     /// Reports that all is ready, unless it is to be `quiet`, and waits for the parent to let go.
     39 Ready { quiet: u32 }
     /// Waits for `rt start` on the listening socket.
-    40 AwaitStart { socket: i32 }
+    40 AwaitStart { socket: Descriptor }
     /// Attaches a seccomp program; a listener is sent over `listener` with `message`.
-    41 Seccomp { program: Blob<B>, flags: u32, listener: i32, message_head: Blob<B>, message_tail: Blob<B> }
+    41 Seccomp { program: Blob<B>, flags: u32, listener: Descriptor, message_head: Blob<B>, message_tail: Blob<B> }
     /// Executes the program found. With `home` set, HOME comes from the container's passwd entry of `uid`.
     42 Exec { argv: Blob<B>, env: Blob<B>, home: u32, uid: u32 }
     /// A new session without a terminal.
@@ -199,17 +282,17 @@ ops! {
     /// CPU affinity of the process, a bit mask; an empty mask stands for all CPUs that the cgroup allows.
     48 Affinity { mask: Blob<B> }
     /// Sends a pidfd of init itself over `socket`.
-    49 SendPidfd { socket: i32, payload: Blob<B> }
+    49 SendPidfd { socket: Descriptor, payload: Blob<B> }
     /// Sets a resource limit (RLIMIT_* number).
     50 Limit { resource: u32, soft: u64, hard: u64 }
     /// Changes attributes and propagation of the mount at `path`.
     51 Attributes { path: Str<S>, set: u64, clear: u64, propagation: u64, recursive: u32 }
     /// Joins the network namespace that the parent has made meanwhile, and sends over the report socket.
     52 JoinNetwork {}
-    /// Enters the time namespace of `fd`, or with -1 the one just unshared.
-    53 EnterTime { fd: i32 }
+    /// Enters the time namespace of `fd`, or without one the namespace just unshared.
+    53 EnterTime { fd: Descriptor }
     /// Writes into the file `fd` when each op begins: nanoseconds of CLOCK_MONOTONIC, 8 bytes for each op.
-    54 Timeline { fd: i32 }
+    54 Timeline { fd: Descriptor }
 }
 
 /// Appends the header and `ops`.
@@ -256,7 +339,7 @@ mod tests {
         [
             Op::Mask { path: Str(c"/proc/kcore".into()) },
             Op::Exec { argv: Blob(b"sh\0-c\0".to_vec()), env: Blob(Vec::new()), home: 1, uid: 9 },
-            Op::AwaitStart { socket: -1 },
+            Op::AwaitStart { socket: Descriptor::None },
         ]
     }
 
@@ -272,7 +355,7 @@ mod tests {
         let Op::Exec { argv, home: 1, uid: 9, .. } = next(&mut reader).unwrap() else { panic!() };
         let args: Vec<_> = crate::wire::strings(argv.0).collect();
         assert_eq!(args, [c"sh", c"-c"]);
-        assert_eq!(next(&mut reader).unwrap(), Op::AwaitStart { socket: -1 });
+        assert_eq!(next(&mut reader).unwrap(), Op::AwaitStart { socket: Descriptor::None });
         assert_eq!(next(&mut reader), Err(Malformed::Short));
     }
 

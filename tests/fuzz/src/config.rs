@@ -4,7 +4,8 @@ use std::path::Path;
 
 use rt_plan::spec::{Document, Spec, SpecError};
 use rt_plan::{Console, ExecRequest, Host, Op, Plan, Request, lower, lower_exec};
-use rt_protocol::op::{decode, encode, next};
+use rt_protocol::descriptor::Descriptor;
+use rt_protocol::op::{self, decode, encode, next};
 use rt_protocol::wire::Sink;
 use rt_resources::{Driver, Hierarchy, Layout, Location};
 
@@ -108,7 +109,7 @@ fn complain(error: &SpecError) {
 fn stays_inside(plan: &Plan) {
     for (op, at) in &plan.ops {
         let path = match op {
-            Op::Mount { target, .. } | Op::Bind { target, .. } => target,
+            Op::Mount(op::Mount { target, .. }) | Op::Bind(op::Bind { target, .. }) => target,
             Op::Mask { path }
             | Op::ReadOnly { path }
             | Op::Directory { path, .. }
@@ -124,11 +125,20 @@ fn stays_inside(plan: &Plan) {
 
 /// What the stub reads is what was lowered.
 fn survives_the_wire(plan: &Plan) {
+    let mut ops = plan.ops.clone();
+    // As the launcher does it, which opens what is in the slots.
+    for (op, _) in &mut ops {
+        op.descriptors(&mut |descriptor| {
+            if let Descriptor::Slot(_) = *descriptor {
+                *descriptor = Descriptor::Open(7);
+            }
+        });
+    }
     let mut bytes = Bytes(Vec::new());
-    encode(plan.ops.iter().map(|(op, _)| op), &mut bytes);
+    encode(ops.iter().map(|(op, _)| op), &mut bytes);
     let Ok((count, mut reader)) = decode(&bytes.0) else { panic!("our own header") };
-    assert_eq!(count, plan.ops.len() as u64);
-    for (op, at) in &plan.ops {
+    assert_eq!(count, ops.len() as u64);
+    for (op, at) in &ops {
         let read = next(&mut reader).unwrap_or_else(|e| panic!("{at}: {op:?} reads back as {e:?}"));
         assert_eq!(format!("{read:?}"), format!("{op:?}"), "{at}");
     }

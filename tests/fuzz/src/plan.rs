@@ -1,6 +1,6 @@
 //! The plan decoder and the reports, which both sides of the socket read with rights that the other may lack.
 
-use rt_protocol::op::{Op, decode, encode, next};
+use rt_protocol::op::{self, Op, decode, encode, next};
 use rt_protocol::report::{HEAD, Report};
 use rt_protocol::wire::strings;
 
@@ -19,7 +19,7 @@ pub fn run(data: &[u8]) -> bool {
         }
     }
     for op in &ops {
-        if let Op::Hook { argv, env, .. } | Op::Exec { argv, env, .. } = op {
+        if let Op::Hook(op::Hook { argv, env, .. }) | Op::Exec { argv, env, .. } = op {
             let all = strings(argv.0).chain(strings(env.0));
             assert!(all.map(|text| text.count_bytes() + 1).sum::<usize>() <= argv.0.len() + env.0.len());
         }

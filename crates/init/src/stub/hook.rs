@@ -3,6 +3,7 @@
 use core::ffi::{CStr, c_void};
 use core::mem::MaybeUninit;
 
+use rt_protocol::op;
 use rt_protocol::report::Step;
 use rt_sys::clone::spawn;
 use rt_sys::exec::exit;
@@ -18,35 +19,26 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use crate::fail::{At, Fail};
 use crate::program::exec_hook;
 
-/// One hook, as in `Op::Hook`.
-pub struct Hook<'a> {
-    pub path: &'a CStr,
-    pub argv: &'a [u8],
-    pub env: &'a [u8],
-    /// The user whose home directory becomes HOME.
-    pub home: Option<u32>,
-    pub state_head: &'a [u8],
-    pub state_tail: &'a [u8],
-    pub timeout: u64,
-    /// Its working directory; None is init's own.
-    pub directory: Option<BorrowedFd<'a>>,
-    /// The seccomp program and flags it runs under.
-    pub filter: Option<(&'a [u8], u32)>,
-}
+/// A hook, as it lies in the plan.
+pub type Hook = op::Hook<&'static CStr, &'static [u8]>;
 
 /// What the child of a hook needs.
 struct Child<'a> {
-    hook: &'a Hook<'a>,
+    hook: &'a Hook,
+    /// Its working directory; without one it is init's own.
+    directory: Option<BorrowedFd<'a>>,
+    /// The seccomp program and flags it runs under.
+    filter: Option<(&'a [u8], u32)>,
     stdin: &'a OwnedFd,
     output: &'a OwnedFd,
 }
 
 /// Runs the hook and waits for it. What it wrote last goes into the report of a failure.
 #[inline(never)] // For its frame, see `main.rs`.
-pub fn run(hook: &Hook<'_>) -> Result<(), Fail> {
+pub fn run(hook: &Hook, directory: Option<BorrowedFd<'_>>, filter: Option<(&[u8], u32)>) -> Result<(), Fail> {
     let stdin = state_file(hook).at(Step::Source)?;
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-    let child = Child { hook, stdin: &stdin, output: &writer };
+    let child = Child { hook, directory, filter, stdin: &stdin, output: &writer };
     let mut stack = [MaybeUninit::uninit(); 32768];
     // SAFETY: without CLONE_VM the child runs on a copy of this memory; `start` ends in exec or exit.
     let (_, pidfd) = unsafe { spawn(0, None, &mut stack, start, (&raw const child).cast_mut().cast()) }?;
@@ -67,7 +59,7 @@ pub fn run(hook: &Hook<'_>) -> Result<(), Fail> {
 }
 
 /// The state document with init's pid as it sees it, as a file: no size is too large and nobody can be slow to read it.
-fn state_file(hook: &Hook<'_>) -> Result<OwnedFd, Errno> {
+fn state_file(hook: &Hook) -> Result<OwnedFd, Errno> {
     let file = match memfd_create(c"state", MemfdFlags::CLOEXEC) {
         Err(Errno::NOSYS | Errno::PERM) => {
             openat(CWD, c"/tmp", OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?
@@ -75,7 +67,7 @@ fn state_file(hook: &Hook<'_>) -> Result<OwnedFd, Errno> {
         other => other?,
     };
     let pid = rustix::path::DecInt::new(getpid().as_raw_nonzero().get());
-    for part in [hook.state_head, pid.as_bytes(), hook.state_tail] {
+    for part in [hook.state_head.0, pid.as_bytes(), hook.state_tail.0] {
         let mut rest = part;
         while !rest.is_empty() {
             let n = write(&file, rest)?;
@@ -92,9 +84,9 @@ unsafe extern "C" fn start(arg: *mut c_void) -> ! {
     let wired = dup2_stdin(child.stdin)
         .and_then(|()| dup2_stdout(child.output))
         .and_then(|()| dup2_stderr(child.output))
-        .and_then(|()| child.hook.directory.map_or(Ok(()), |directory| fchdir(directory)));
+        .and_then(|()| child.directory.map_or(Ok(()), |directory| fchdir(directory)));
     if wired.is_ok() && rt_sys::process::set_signal_mask(0).is_ok() {
-        let errno = exec_hook(child.hook);
+        let errno = exec_hook(child.hook, child.filter);
         let _ = write(child.output, b"cannot execute: ");
         let _ = write(child.output, rt_sys::errno::text(errno).as_bytes());
     }

@@ -3,8 +3,9 @@
 
 use core::ffi::CStr;
 
+use rt_protocol::descriptor::Descriptor;
 use rt_protocol::flags::attr;
-use rt_protocol::op::flag;
+use rt_protocol::op::{self, flag};
 use rt_protocol::report::Step;
 use rt_protocol::wire::strings;
 use rt_sys::mount::{Attributes, set_attributes};
@@ -41,30 +42,10 @@ pub struct Mounts {
     fresh_dev: bool,
 }
 
-/// One mount of a filesystem, as in `Op::Mount`.
-pub struct Filesystem<'a> {
-    pub fstype: &'a CStr,
-    pub source: &'a CStr,
-    pub target: &'a CStr,
-    pub options: &'a [u8],
-    pub attributes: u64,
-    pub propagation: u64,
-    pub propagation_recursive: bool,
-    pub flags: u32,
-    pub fallback: &'a CStr,
-}
-
-/// One bind mount, as in `Op::Bind`.
-pub struct Bind<'a> {
-    pub source: &'a CStr,
-    pub target: &'a CStr,
-    pub own: Attributes,
-    pub below: Attributes,
-    pub propagation: u64,
-    pub propagation_recursive: bool,
-    pub flags: u32,
-    pub idmap: i32,
-}
+/// A mount of a filesystem, as it lies in the plan.
+type Mount = op::Mount<&'static CStr, &'static [u8]>;
+/// A bind mount, as it lies in the plan.
+type Bind = op::Bind<&'static CStr>;
 
 /// Asks the parent for the source of the bind mount at hand, with its ids mapped if the plan says so.
 pub type Ask<'a> = &'a dyn Fn() -> Result<OwnedFd, Fail>;
@@ -76,13 +57,13 @@ impl Mounts {
     }
 
     /// `Op::Root`: a mount of the rootfs onto itself, or the directory as it is with no mount namespace.
-    pub fn open_root(&mut self, path: &CStr, idmap: i32) -> Result<(), Fail> {
+    pub fn open_root(&mut self, path: &CStr, idmap: Descriptor) -> Result<(), Fail> {
         let place: Brief = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .at(Step::Source)?
             .into();
         let tree = clone_tree(place.as_fd(), true).at(Step::Source)?;
-        if idmap >= 0 {
-            map_ids(tree.as_fd(), idmap, false).at(Step::Idmap)?;
+        if let Some(userns) = idmap.number() {
+            map_ids(tree.as_fd(), userns, false).at(Step::Idmap)?;
         }
         attach(tree.as_fd(), place.as_fd()).at(Step::Attach)?;
         self.root = Some(Root::new(tree.keep()));
@@ -126,11 +107,11 @@ impl Mounts {
     }
 
     /// `Op::Mount`.
-    pub fn filesystem(&mut self, fs: &Filesystem<'_>) -> Result<(), Fail> {
-        self.root()?.mounted_at(fs.target);
-        let mode = if fs.flags & flag::COVERED_MODE != 0 { self.covered_mode(fs.target)? } else { None };
-        let target = self.target(fs.target, fs.flags, true)?;
-        if fs.target == c"/dev" {
+    pub fn filesystem(&mut self, fs: &Mount) -> Result<(), Fail> {
+        self.root()?.mounted_at(fs.target.0);
+        let mode = if fs.flags & flag::COVERED_MODE != 0 { self.covered_mode(fs.target.0)? } else { None };
+        let target = self.target(fs.target.0, fs.flags, true)?;
+        if fs.target.0 == c"/dev" {
             self.fresh_dev = fs.flags & flag::COPY_UP == 0;
         }
         if fs.flags & flag::LEGACY != 0 {
@@ -155,8 +136,8 @@ impl Mounts {
             let set = Attributes { set: attr::RDONLY, ..Attributes::default() };
             change(mount.as_fd(), false, &set).at(Step::Attributes)?;
         }
-        propagate(mount.as_fd(), fs.propagation, fs.propagation_recursive).at(Step::Propagation)?;
-        if fs.fstype == c"proc" && fs.target == c"/proc" {
+        propagate(mount.as_fd(), fs.propagation, fs.propagation_recursive != 0).at(Step::Propagation)?;
+        if fs.fstype.0 == c"proc" && fs.target.0 == c"/proc" {
             self.proc = Some(mount.keep());
         }
         Ok(())
@@ -165,12 +146,12 @@ impl Mounts {
     /// What a mount by mount(2) still lacks of `Op::Mount`.
     #[cold]
     #[inline(never)] // For its frame, see `main.rs`.
-    fn finish_old_mount(&mut self, fs: &Filesystem<'_>, target: BorrowedFd<'_>) -> Result<(), Fail> {
+    fn finish_old_mount(&mut self, fs: &Mount, target: BorrowedFd<'_>) -> Result<(), Fail> {
         let mounted = mount_on(target).at(Step::Target)?;
         let set = Attributes { set: fs.attributes, clear: attr::ATIME, ..Attributes::default() };
         change(mounted.as_fd(), false, &set).at(Step::Attributes)?;
-        propagate(mounted.as_fd(), fs.propagation, fs.propagation_recursive).at(Step::Propagation)?;
-        if fs.fstype == c"proc" && fs.target == c"/proc" {
+        propagate(mounted.as_fd(), fs.propagation, fs.propagation_recursive != 0).at(Step::Propagation)?;
+        if fs.fstype.0 == c"proc" && fs.target.0 == c"/proc" {
             self.proc = Some(mounted.keep());
         }
         Ok(())
@@ -189,10 +170,10 @@ impl Mounts {
 
     /// A mount whose options fsconfig(2) cannot take: mount(2), with the destination still named by its descriptor.
     #[inline(never)] // For its frame, see `main.rs`.
-    fn legacy(&mut self, fs: &Filesystem<'_>, mode: Option<[u8; 5]>, target: BorrowedFd<'_>) -> Result<(), Fail> {
+    fn legacy(&mut self, fs: &Mount, mode: Option<[u8; 5]>, target: BorrowedFd<'_>) -> Result<(), Fail> {
         let words: [&[u8]; 4] = match &mode {
-            Some([digits @ .., _]) => [b"mode=", digits, b",", fs.options],
-            None => [b"", b"", b"", fs.options],
+            Some([digits @ .., _]) => [b"mode=", digits, b",", fs.options.0],
+            None => [b"", b"", b"", fs.options.0],
         };
         let mut space = [0_u8; 4096];
         for (to, from) in space.iter_mut().zip(words.iter().flat_map(|word| word.iter())) {
@@ -201,18 +182,18 @@ impl Mounts {
         let data = CStr::from_bytes_until_nul(&space).map_err(|_| Fail::new(Step::LoadPlan, Errno::INVAL))?;
         let mut flags = MountFlags::empty();
         flags.set(MountFlags::RDONLY, fs.attributes & attr::RDONLY != 0);
-        with_proc_path(target, |path| mount(fs.source, path, fs.fstype, flags, Some(data))).at(Step::Superblock)?;
+        with_proc_path(target, |path| mount(fs.source.0, path, fs.fstype.0, flags, Some(data))).at(Step::Superblock)?;
         self.finish_old_mount(fs, target)
     }
 
     /// A user namespace may not mount cgroup2 that it does not own: show the host's part of the tree instead, read-only,
     /// and where even that cannot be, an empty directory (CVE-2023-25809 is about leaving it writable).
-    fn cgroup_fallback(&mut self, fs: &Filesystem<'_>, first: Fail) -> Result<Brief, Fail> {
+    fn cgroup_fallback(&mut self, fs: &Mount, first: Fail) -> Result<Brief, Fail> {
         if ![Errno::PERM, Errno::NOENT, Errno::BUSY].iter().any(|e| e.raw_os_error() as u32 == first.errno) {
             return Err(first);
         }
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-        match open_tree(CWD, fs.fallback, flags) {
+        match open_tree(CWD, fs.fallback.0, flags) {
             Ok(tree) => {
                 let set = Attributes { set: fs.attributes | attr::RDONLY, ..Attributes::default() };
                 set_attributes(tree.as_fd(), c"", true, &set).at(Step::Attributes)?;
@@ -223,41 +204,43 @@ impl Mounts {
     }
 
     /// `Op::Bind`.
-    pub fn bind(&mut self, bind: &Bind<'_>, ask: Ask<'_>) -> Result<(), Fail> {
-        self.root()?.mounted_at(bind.target);
-        self.fresh_dev &= bind.target != c"/dev";
+    pub fn bind(&mut self, bind: &Bind, ask: Ask<'_>) -> Result<(), Fail> {
+        self.root()?.mounted_at(bind.target.0);
+        self.fresh_dev &= bind.target.0 != c"/dev";
         if bind.flags & flag::COPY_SYMLINK != 0 && self.copy_symlink(bind)? {
             return Ok(());
         }
         let Some((tree, mapped)) = self.source(bind, ask)? else { return Ok(()) };
-        if bind.target == c"/proc" && fstatfs(&tree).at(Step::Source)?.f_type != PROC_SUPER_MAGIC {
+        if bind.target.0 == c"/proc" && fstatfs(&tree).at(Step::Source)?.f_type != PROC_SUPER_MAGIC {
             return Err(Fail::new(Step::NotProc, Errno::PERM));
         }
         let directory = is_directory(tree.as_fd()).at(Step::Source)?;
         let nofollow = bind.flags & flag::TARGET_NOFOLLOW != 0;
-        let target = if nofollow && let Ok(fd) = self.root()?.open(bind.target, OFlags::PATH | OFlags::NOFOLLOW) {
+        let target = if nofollow && let Ok(fd) = self.root()?.open(bind.target.0, OFlags::PATH | OFlags::NOFOLLOW) {
             fd
         } else {
-            self.target(bind.target, bind.flags, directory)?
+            self.target(bind.target.0, bind.flags, directory)?
         };
-        if bind.idmap >= 0 && !mapped {
-            map_ids(tree.as_fd(), bind.idmap, bind.flags & flag::IDMAP_RECURSIVE != 0).at(Step::Idmap)?;
+        if let Some(userns) = bind.idmap.number().filter(|_| !mapped) {
+            map_ids(tree.as_fd(), userns, bind.flags & flag::IDMAP_RECURSIVE != 0).at(Step::Idmap)?;
         }
         attach(tree.as_fd(), target.as_fd()).at(Step::Attach)?;
+        let own = Attributes { set: bind.set, clear: bind.clear, ..Attributes::default() };
+        let below = Attributes { set: bind.below_set, clear: bind.below_clear, ..Attributes::default() };
         if bind.flags & flag::EXACT != 0 {
-            change_exactly(tree.as_fd(), &bind.own).at(Step::Attributes)?;
+            change_exactly(tree.as_fd(), &own).at(Step::Attributes)?;
         } else {
-            change(tree.as_fd(), false, &bind.own).at(Step::Attributes)?;
+            change(tree.as_fd(), false, &own).at(Step::Attributes)?;
         }
-        change(tree.as_fd(), true, &bind.below).at(Step::Attributes)?;
-        propagate(tree.as_fd(), bind.propagation, bind.propagation_recursive).at(Step::Propagation)
+        change(tree.as_fd(), true, &below).at(Step::Attributes)?;
+        propagate(tree.as_fd(), bind.propagation, bind.propagation_recursive != 0).at(Step::Propagation)
     }
 
     /// A detached copy of the source, and whether its ids are mapped already; None if it is missing and may be.
     #[inline(never)] // For its frame, see `main.rs`.
-    fn source(&self, bind: &Bind<'_>, ask: Ask<'_>) -> Result<Option<(Brief, bool)>, Fail> {
+    fn source(&self, bind: &Bind, ask: Ask<'_>) -> Result<Option<(Brief, bool)>, Fail> {
         let by_parent = bind.flags & flag::BY_PARENT != 0;
-        let asked = if by_parent && bind.idmap >= 0 {
+        let asked = if by_parent && bind.idmap.number().is_some() {
             ask()
         } else {
             match self.open_source(bind) {
@@ -270,33 +253,33 @@ impl Mounts {
             Err(fail) if bind.flags & flag::OPTIONAL != 0 && fail.errno == Errno::NOENT.raw_os_error() as u32 => {
                 Ok(None)
             }
-            other => other.map(|tree| Some((tree.into(), bind.idmap >= 0))),
+            other => other.map(|tree| Some((tree.into(), bind.idmap.number().is_some()))),
         }
     }
 
-    fn open_source(&self, bind: &Bind<'_>) -> Result<Brief, Errno> {
+    fn open_source(&self, bind: &Bind) -> Result<Brief, Errno> {
         let recursive = bind.flags & flag::RECURSIVE != 0;
         let nofollow = bind.flags & flag::SOURCE_NOFOLLOW != 0;
         if bind.flags & flag::SOURCE_IN_ROOT != 0 {
             let root = self.root.as_ref().ok_or(Errno::INVAL)?;
             let kind = if nofollow { OFlags::PATH | OFlags::NOFOLLOW } else { OFlags::PATH };
-            return clone_tree(root.open(bind.source, kind)?.as_fd(), recursive);
+            return clone_tree(root.open(bind.source.0, kind)?.as_fd(), recursive);
         }
         let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
         flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, nofollow);
-        open_tree(CWD, bind.source, flags).map(Brief::from)
+        open_tree(CWD, bind.source.0, flags).map(Brief::from)
     }
 
     /// Recreates a symlink source in the rootfs; false if the source is no symlink.
     #[inline(never)] // For its frame, see `main.rs`.
-    fn copy_symlink(&self, bind: &Bind<'_>) -> Result<bool, Fail> {
-        let stat = statat(CWD, bind.source, AtFlags::SYMLINK_NOFOLLOW).at(Step::Source)?;
+    fn copy_symlink(&self, bind: &Bind) -> Result<bool, Fail> {
+        let stat = statat(CWD, bind.source.0, AtFlags::SYMLINK_NOFOLLOW).at(Step::Source)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             return Ok(false);
         }
         let mut space = [core::mem::MaybeUninit::uninit(); 4096];
-        let (text, rest) = readlinkat_raw(CWD, bind.source, &mut space).at(Step::Source)?;
+        let (text, rest) = readlinkat_raw(CWD, bind.source.0, &mut space).at(Step::Source)?;
         let Some(end) = rest.first_mut() else {
             return Err(Fail::new(Step::Source, Errno::NAMETOOLONG));
         };
@@ -305,7 +288,7 @@ impl Mounts {
         // SAFETY: the kernel wrote `len` bytes and the line above the one after them.
         let text = unsafe { core::slice::from_raw_parts(text.as_ptr(), len + 1) };
         let text = CStr::from_bytes_with_nul(text).map_err(|_| Fail::new(Step::Source, Errno::INVAL))?;
-        match self.root()?.in_parent(bind.target, |parent, name| symlinkat(text, parent, name)) {
+        match self.root()?.in_parent(bind.target.0, |parent, name| symlinkat(text, parent, name)) {
             Ok(()) | Err(Errno::EXIST) => Ok(true),
             Err(e) => Err(Fail::new(Step::Create, e)),
         }
@@ -425,7 +408,7 @@ pub fn parent_private(path: &CStr) -> Result<(), Errno> {
 }
 
 /// One mount(2) on the working directory, instead of a call for each option. Whatever is wrong is told by the long way.
-fn at_once(fs: &Filesystem<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
+fn at_once(fs: &Mount, target: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut data = [0_u8; 1024];
     let mut len = 0;
     let mut put = |part: &[u8]| {
@@ -436,7 +419,7 @@ fn at_once(fs: &Filesystem<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
         len += part.len();
         Ok(())
     };
-    let mut options = strings(fs.options);
+    let mut options = strings(fs.options.0);
     while let Some(key) = options.next() {
         let (kind, key) = key.to_bytes().split_at(1);
         put(key)?;
@@ -451,21 +434,21 @@ fn at_once(fs: &Filesystem<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
     // The MS_ bits of nosuid, nodev and noexec are the attribute bits; the one of strictatime is not.
     let mut flags = MountFlags::from_bits_retain((fs.attributes & (attr::NOSUID | attr::NODEV | attr::NOEXEC)) as u32);
     flags.set(MountFlags::STRICTATIME, fs.attributes & attr::STRICTATIME != 0);
-    mount(fs.source, c".", fs.fstype, flags, Some(data))
+    mount(fs.source.0, c".", fs.fstype.0, flags, Some(data))
 }
 
 /// Makes the filesystem of `fs` as a mount that is attached nowhere yet.
-fn new_filesystem(fs: &Filesystem<'_>, mode: Option<[u8; 5]>) -> Result<Brief, Fail> {
-    let context: Brief = fsopen(fs.fstype, FsOpenFlags::FSOPEN_CLOEXEC).at(Step::Filesystem)?.into();
+fn new_filesystem(fs: &Mount, mode: Option<[u8; 5]>) -> Result<Brief, Fail> {
+    let context: Brief = fsopen(fs.fstype.0, FsOpenFlags::FSOPEN_CLOEXEC).at(Step::Filesystem)?.into();
     let said = |step, errno| Fail::new(step, errno).with_detail(context_message(context.as_fd(), &mut [0; 256]));
-    if !fs.source.is_empty() {
-        fsconfig_set_string(&context, c"source", fs.source).map_err(|e| said(Step::Source, e))?;
+    if !fs.source.0.is_empty() {
+        fsconfig_set_string(&context, c"source", fs.source.0).map_err(|e| said(Step::Source, e))?;
     }
     if let Some(mode) = mode {
         let mode = CStr::from_bytes_with_nul(&mode).map_err(|_| Fail::new(Step::LoadPlan, Errno::INVAL))?;
         fsconfig_set_string(&context, c"mode", mode).map_err(|e| said(Step::Option, e))?;
     }
-    let mut options = strings(fs.options);
+    let mut options = strings(fs.options.0);
     while let Some(key) = options.next() {
         // Each key is prefixed by its kind: `f` a flag, `s` a string whose value follows.
         let (kind, key) = key.to_bytes_with_nul().split_at(1);

@@ -2,6 +2,7 @@
 
 use core::ffi::{CStr, c_char};
 
+use rt_protocol::op::flag;
 use rt_protocol::report::Step;
 use rt_protocol::wire::strings;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, openat, statat};
@@ -173,13 +174,14 @@ fn try_exec(
 }
 
 /// Executes a hook, under its filter if it has one. Returns only on failure.
-pub fn exec_hook(hook: &Hook<'_>) -> Errno {
+pub fn exec_hook(hook: &Hook, filter: Option<(&[u8], u32)>) -> Errno {
     let mut program = Program { path: [0; 4096] };
-    if set(&mut program, b"", hook.path.to_bytes()).is_err() {
+    if set(&mut program, b"", hook.path.0.to_bytes()).is_err() {
         return Errno::NAMETOOLONG;
     }
-    exec(&program, hook.argv, hook.env, hook.home, &|| {
-        if let Some((filter, flags)) = hook.filter
+    let home = (hook.flags & flag::HOOK_HOME != 0).then_some(hook.uid);
+    exec(&program, hook.argv.0, hook.env.0, home, &|| {
+        if let Some((filter, flags)) = filter
             && rt_sys::seccomp::attach(filter, flags).is_err()
         {
             // Never without the filter: 127 is what a shell says of a program that it could not execute.

@@ -1,9 +1,9 @@
 //! The loop: read an op, execute it, report.
 
+use rt_protocol::descriptor::Descriptor;
 use rt_protocol::greeting::Greeting;
 use rt_protocol::op::{self, Op, flag};
 use rt_protocol::report::{HEAD, Kind, LENT, Lent, Report, Step};
-use rt_sys::mount::Attributes;
 use rt_sys::process::{self, SchedAttr};
 use rt_sys::{exec::exit, socket::send_fd};
 use rustix::fd::{AsFd, FromRawFd, OwnedFd};
@@ -20,8 +20,8 @@ use rustix::thread::{
 
 use crate::brief::{Brief, close_left};
 use crate::fail::{At, Fail};
-use crate::hook::{self, Hook};
-use crate::mounts::{self, Bind, Filesystem, Mounts};
+use crate::hook;
+use crate::mounts::{self, Mounts};
 use crate::program::{self, Program};
 use crate::terminal::Terminal;
 use crate::timeline::Timeline;
@@ -47,7 +47,7 @@ struct Filter {
     index: u32,
     program: &'static [u8],
     flags: u32,
-    listener: i32,
+    listener: Descriptor,
     message: (&'static [u8], &'static [u8]),
 }
 
@@ -135,7 +135,7 @@ impl Init {
     fn execute(&mut self, index: u32, op: Op<&'static core::ffi::CStr, &'static [u8]>) -> Result<(), Fail> {
         match op {
             Op::JoinCgroup { fd } => {
-                let tasks = owned(fd);
+                let tasks = owned(fd)?;
                 // "0" is the writer itself: moving itself, a task needs no lock over all threads of the host.
                 rustix::io::write(&tasks, b"0")?;
             }
@@ -145,7 +145,10 @@ impl Init {
             }
             Op::TimeOffsets { text } => proc::put(&mut self.mounts.proc, c"self/timens_offsets", text.0)?,
             Op::EnterTime { fd } => {
-                let namespace = if fd < 0 { proc::new_time_namespace(&mut self.mounts.proc)? } else { owned(fd) };
+                let namespace = match fd {
+                    Descriptor::None => proc::new_time_namespace(&mut self.mounts.proc)?,
+                    fd => owned(fd)?,
+                };
                 move_into_thread_name_spaces(namespace.as_fd(), ThreadNameSpaceType::TIME)?;
             }
             Op::MountsPropagation { propagation, recursive } => {
@@ -153,49 +156,8 @@ impl Init {
             }
             Op::ParentPrivate { path } => mounts::parent_private(path.0)?,
             Op::Root { path, idmap } => self.mounts.open_root(path.0, idmap)?,
-            Op::Mount {
-                fstype,
-                source,
-                target,
-                options,
-                attributes,
-                propagation,
-                propagation_recursive,
-                flags,
-                fallback,
-            } => self.mounts.filesystem(&Filesystem {
-                fstype: fstype.0,
-                source: source.0,
-                target: target.0,
-                options: options.0,
-                attributes,
-                propagation,
-                propagation_recursive: propagation_recursive != 0,
-                flags,
-                fallback: fallback.0,
-            })?,
-            Op::Bind {
-                source,
-                target,
-                set,
-                clear,
-                below_set,
-                below_clear,
-                propagation,
-                propagation_recursive,
-                flags,
-                idmap,
-            } => {
-                let bind = Bind {
-                    source: source.0,
-                    target: target.0,
-                    own: Attributes { set, clear, ..Attributes::default() },
-                    below: Attributes { set: below_set, clear: below_clear, ..Attributes::default() },
-                    propagation,
-                    propagation_recursive: propagation_recursive != 0,
-                    flags,
-                    idmap,
-                };
+            Op::Mount(mount) => self.mounts.filesystem(&mount)?,
+            Op::Bind(bind) => {
                 let peer = self.peer.as_ref();
                 self.mounts.bind(&bind, &|| ask_for_tree(peer, index))?;
             }
@@ -217,30 +179,21 @@ impl Init {
                     self.mounts.use_directory(c"/")?;
                 }
                 let how = Terminal { size: (columns, rows), console: console != 0, relayed: relayed != 0 };
-                terminal::terminal(self.mounts.root()?, socket, &how)?;
+                terminal::terminal(self.mounts.root()?, owned(socket)?, &how)?;
             }
             Op::NewSession {} => match setsid() {
                 Ok(_) | Err(Errno::PERM) => {}
                 Err(e) => return Err(e.into()),
             },
             Op::AwaitHooks {} => self.meet(Kind::Hooks, index)?,
-            Op::Hook { path, argv, env, state_head, state_tail, timeout, flags, uid } => hook::run(&Hook {
-                path: path.0,
-                argv: argv.0,
-                env: env.0,
-                home: (flags & flag::HOOK_HOME != 0).then_some(uid),
-                state_head: state_head.0,
-                state_tail: state_tail.0,
-                timeout,
-                directory: (flags & flag::HOOK_IN_ROOTFS != 0)
-                    .then(|| self.mounts.root().map(|root| root.mount.as_fd()))
-                    .transpose()?,
+            Op::Hook(hook) => {
+                let in_rootfs = (hook.flags & flag::HOOK_IN_ROOTFS != 0).then(|| self.mounts.root()).transpose()?;
                 // A filter with a listener is for one process: the agent is sent the program's.
-                filter: self
-                    .filter
-                    .filter(|filter| flags & flag::HOOK_FILTERED != 0 && filter.listener < 0)
-                    .map(|filter| (filter.program, filter.flags)),
-            })?,
+                let under =
+                    |filter: &Filter| hook.flags & flag::HOOK_FILTERED != 0 && filter.listener == Descriptor::None;
+                let filter = self.filter.filter(under).map(|filter| (filter.program, filter.flags));
+                hook::run(&hook, in_rootfs.map(|root| root.mount.as_fd()), filter)?;
+            }
             Op::PivotRoot { slave_first } => self.mounts.pivot_root(slave_first != 0)?,
             Op::MoveRoot {} => self.mounts.move_root()?,
             Op::Chroot {} => {
@@ -317,16 +270,16 @@ impl Init {
             Op::CloseFrom { from } => process::close_range(from, u32::MAX, true)?,
             Op::SendPidfd { socket, payload } => {
                 let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
-                send_fd(owned(socket).as_fd(), pidfd.as_fd(), payload.0).at(Step::Send)?;
+                send_fd(owned(socket)?.as_fd(), pidfd.as_fd(), payload.0).at(Step::Send)?;
             }
             Op::Ready { quiet: 0 } => self.meet(Kind::Ready, index)?,
             Op::Ready { .. } => self.await_release()?,
             Op::JoinNetwork {} => self.join_network()?,
-            Op::Timeline { fd } => self.timeline = Timeline::map(&owned(fd))?,
+            Op::Timeline { fd } => self.timeline = Timeline::map(&owned(fd)?)?,
             Op::AwaitStart { socket } => {
                 self.peer = None;
                 close_left();
-                self.peer = Some(start::await_start(socket)?);
+                self.peer = Some(start::await_start(owned(socket)?)?);
             }
             Op::Seccomp { program, flags, listener, message_head, message_tail } => {
                 let message = (message_head.0, message_tail.0);
@@ -402,9 +355,9 @@ impl Init {
     fn attach(&self) {
         let Some(Filter { index, program, flags, listener, message: (head, tail) }) = self.filter else { return };
         let (pid, len) = &self.outer_pid;
-        let attached = match listener {
-            ..0 => rt_sys::seccomp::attach(program, flags).map(drop).map_err(Fail::from),
-            _ => crate::listener::attach_with_listener(program, flags, owned(listener), [head, &pid[..*len], tail]),
+        let attached = match owned(listener) {
+            Err(_) => rt_sys::seccomp::attach(program, flags).map(drop).map_err(Fail::from),
+            Ok(listener) => crate::listener::attach_with_listener(program, flags, listener, [head, &pid[..*len], tail]),
         };
         if let Err(fail) = attached {
             self.give_up(index, fail);
@@ -482,7 +435,8 @@ fn read_words<'w>(bytes: &[u8], words: &'w mut [u64]) -> Result<&'w [u64], Errno
     Ok(words)
 }
 
-fn owned(fd: i32) -> OwnedFd {
+fn owned(fd: Descriptor) -> Result<OwnedFd, Errno> {
+    let number = fd.number().ok_or(Errno::BADF)?;
     // SAFETY: the parent opened this descriptor for one op alone, and each op is executed once.
-    unsafe { OwnedFd::from_raw_fd(fd) }
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

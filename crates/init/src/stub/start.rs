@@ -2,7 +2,7 @@
 
 use rt_protocol::greeting::Greeting;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::{AsFd, FromRawFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, read, retry_on_intr};
 use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 
@@ -11,9 +11,7 @@ use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 pub const ENDING: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 9 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14;
 
 /// `Op::AwaitStart`. Returns the connection on which a failure of what follows is reported; exec closes it.
-pub fn await_start(socket: i32) -> Result<OwnedFd, Errno> {
-    // SAFETY: the parent opened this descriptor for this op alone.
-    let listener = unsafe { OwnedFd::from_raw_fd(socket) };
+pub fn await_start(listener: OwnedFd) -> Result<OwnedFd, Errno> {
     let signals = rt_sys::process::signal_fd(ENDING)?;
     loop {
         let mut fds = [

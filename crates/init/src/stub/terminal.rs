@@ -2,7 +2,7 @@
 
 use rt_protocol::report::Step;
 use rt_sys::socket::send_fd;
-use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, openat};
 use rustix::io::Errno;
 use rustix::process::{ioctl_tiocsctty, setsid};
@@ -26,9 +26,7 @@ pub struct Terminal {
 
 /// `Op::Terminal`.
 #[inline(never)] // For its frame, see `main.rs`.
-pub fn terminal(root: &Root, socket: i32, how: &Terminal) -> Result<(), Fail> {
-    // SAFETY: the parent opened this descriptor for this op alone.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+pub fn terminal(root: &Root, socket: OwnedFd, how: &Terminal) -> Result<(), Fail> {
     let master = root.open(c"/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY).at(Step::Pty)?.keep();
     // A file of the image at this path is not a terminal multiplexer.
     if fstatfs(&master).at(Step::Pty)?.f_type as i64 != DEVPTS_SUPER_MAGIC {

@@ -5,9 +5,10 @@ use rt_protocol::flags::namespace;
 use rt_protocol::op::{self, flag};
 
 use super::{Lowering, Op};
+use crate::spec::Pointer;
 
-/// How an op behind `JoinNetwork` stands to being done before it.
-enum Place<'o> {
+/// How an op behind `JoinNetwork` takes being done before it.
+enum Turn<'o> {
     /// It does one thing at this path of the container, and may go ahead inside a fresh filesystem.
     Path(&'o [u8]),
     /// It stays, and so does what concerns its path.
@@ -22,98 +23,131 @@ enum Place<'o> {
     Barrier,
 }
 
+/// What decides whether an op looks for something in the host's tree of files.
+struct Host {
+    /// The container is not made in another user namespace than the host's first.
+    first_user_namespace: bool,
+    /// The container gets a cgroup namespace.
+    own_cgroups: bool,
+}
+
 /// Of the paths that engines mask, those that are directories of sysfs wherever they exist.
 const DIRECTORIES: [&[u8]; 2] = [b"/sys/firmware", b"/sys/devices/virtual/powercap"];
 
 impl Lowering<'_> {
     /// Moves ops before `JoinNetwork`.
-    ///
-    /// Of those with a path only what is inside a procfs or tmpfs mounted before, such as the nodes of /dev and the masks of
-    /// /proc: nothing of the image's is in there that could lead to another place. Where paths are nested, and with hooks or
-    /// kernel parameters between, the order stays.
     pub(super) fn work_ahead_of_network(&mut self) {
-        let Some(join) = self.ops.iter().position(|(op, _)| matches!(op, op::Op::JoinNetwork {})) else { return };
-        let (before, behind) = self.ops.split_at(join);
-        let fresh: Vec<&[u8]> = before.iter().filter_map(|(op, _)| fresh_filesystem(op)).collect();
-        let mut staying: Vec<&[u8]> = Vec::new();
-        // In any other user namespace the kernel gives a new sysfs only to who sees one already (mount_too_revealing).
-        let mut host_needed = !self.host.first_user_namespace;
-        let mut ahead = vec![false; behind.len()];
-        for ((op, _), ahead) in behind.iter().zip(&mut ahead).skip(1) {
-            let (goes, stays_at) = match place(op) {
-                Place::Path(path) => {
-                    let nested = staying.iter().any(|other| within(path, other) || within(other, path));
-                    (!nested && fresh.iter().any(|root| within(path, root)), Some(path))
-                }
-                Place::Stays(path) => (false, Some(path)),
-                Place::Leaves => (!host_needed, None),
-                Place::Anywhere => (true, None),
-                Place::Apart => (false, None),
-                Place::Barrier => break,
-            };
-            *ahead = goes;
-            if !goes {
-                staying.extend(stays_at);
-                host_needed |= self.needs_host(op);
-            }
-        }
-        let mut ahead = ahead.into_iter();
-        let behind = self.ops.split_off(join);
-        let (first, rest): (Vec<_>, Vec<_>) = behind.into_iter().partition(|_| ahead.next() == Some(true));
-        self.ops.extend(first);
-        self.ops.extend(rest);
+        let host = Host {
+            first_user_namespace: self.host.first_user_namespace,
+            own_cgroups: self.namespaces.new & namespace::NEWCGROUP != 0,
+        };
+        self.ops = ahead_of_network(std::mem::take(&mut self.ops), &host);
     }
+}
 
-    /// Whether the op looks for something in the host's tree of files.
-    fn needs_host(&self, op: &Op) -> bool {
-        let own_cgroups = self.namespaces.new & namespace::NEWCGROUP != 0;
-        match op {
-            op::Op::Mount { flags, .. } if flags & flag::LEGACY != 0 => true,
-            op::Op::Mount { fstype, flags, .. } => match fstype.0.to_bytes() {
-                b"sysfs" | b"proc" | b"tmpfs" | b"devpts" | b"mqueue" => false,
-                b"cgroup2" => flags & flag::CGROUP_FALLBACK != 0 && !own_cgroups,
-                _ => true,
-            },
-            // A file is covered by the host's null device, a directory by nothing of the host's.
-            op::Op::Mask { path } => !DIRECTORIES.contains(&path.0.to_bytes()),
-            // A node that may not be made is bound from the host; attributes before Linux 5.12 go by a path of /proc.
-            op::Op::Bind { .. } | op::Op::Node { .. } | op::Op::ReadOnly { .. } | op::Op::Attributes { .. } => true,
-            _ => false,
+/// The ops in the order in which init has least to wait for; each has the effect that it has in the plain order.
+///
+/// Of those with a path only what is inside a procfs or tmpfs mounted before goes ahead, such as the nodes of /dev and the masks of
+/// /proc: nothing of the image's is in there that could lead to another place. Where paths are nested, and with hooks or kernel
+/// parameters between, the order stays.
+///
+/// An image can have a symlink that leads a mount over /dev by another name. Then what a config asks for inside /dev is covered,
+/// where in the plain order it would be made in that mount.
+fn ahead_of_network(mut ops: Vec<(Op, Pointer)>, host: &Host) -> Vec<(Op, Pointer)> {
+    let Some(join) = ops.iter().position(|(op, _)| matches!(op, op::Op::JoinNetwork {})) else { return ops };
+    let (before, behind) = ops.split_at(join);
+    let fresh: Vec<&[u8]> = before.iter().filter_map(|(op, _)| fresh_filesystem(op)).collect();
+    let mut staying: Vec<&[u8]> = Vec::new();
+    // In any other user namespace the kernel gives a new sysfs only to a process that sees one already (mount_too_revealing).
+    let mut host_needed = !host.first_user_namespace;
+    let mut ahead = vec![false; behind.len()];
+    for ((op, _), ahead) in behind.iter().zip(&mut ahead).skip(1) {
+        let (goes, stays_at) = match turn(op) {
+            Turn::Path(path) => {
+                let nested = staying.iter().any(|other| within(path, other) || within(other, path));
+                (!nested && fresh.iter().any(|root| within(path, root)), Some(path))
+            }
+            Turn::Stays(path) => (false, Some(path)),
+            Turn::Leaves => (!host_needed, None),
+            Turn::Anywhere => (true, None),
+            Turn::Apart => (false, None),
+            Turn::Barrier => break,
+        };
+        *ahead = goes;
+        if !goes {
+            staying.extend(stays_at);
+            host_needed |= needs_host(op, host);
         }
+    }
+    let mut ahead = ahead.into_iter();
+    let behind = ops.split_off(join);
+    let (first, rest): (Vec<_>, Vec<_>) = behind.into_iter().partition(|_| ahead.next() == Some(true));
+    ops.extend(first);
+    ops.extend(rest);
+    ops
+}
+
+/// Whether the op looks for something in the host's tree of files.
+fn needs_host(op: &Op, host: &Host) -> bool {
+    use op::Op;
+    match op {
+        Op::Mount(mount) if mount.flags & flag::LEGACY != 0 => true,
+        Op::Mount(mount) => match mount.fstype.0.to_bytes() {
+            b"sysfs" | b"proc" | b"tmpfs" | b"devpts" | b"mqueue" => false,
+            b"cgroup2" => mount.flags & flag::CGROUP_FALLBACK != 0 && !host.own_cgroups,
+            _ => true,
+        },
+        // A file is covered by the host's null device, a directory by nothing of the host's.
+        Op::Mask { path } => !DIRECTORIES.contains(&path.0.to_bytes()),
+        // A node that may not be made is bound from the host; attributes before Linux 5.12 go by a path of /proc.
+        Op::Bind(_) | Op::Node { .. } | Op::ReadOnly { .. } | Op::Attributes { .. } => true,
+        _ => false,
     }
 }
 
 /// The destination of a new filesystem in which nothing is but what the kernel or an op puts there.
 fn fresh_filesystem(op: &Op) -> Option<&[u8]> {
-    match op {
-        op::Op::Mount { fstype, target, flags, .. } if flags & flag::COPY_UP == 0 => {
-            matches!(fstype.0.to_bytes(), b"proc" | b"tmpfs").then(|| target.0.to_bytes())
-        }
-        _ => None,
-    }
+    let op::Op::Mount(mount) = op else { return None };
+    let fresh = matches!(mount.fstype.0.to_bytes(), b"proc" | b"tmpfs") && mount.flags & flag::COPY_UP == 0;
+    fresh.then(|| mount.target.0.to_bytes())
 }
 
-fn place(op: &Op) -> Place<'_> {
+fn turn(op: &Op) -> Turn<'_> {
     use op::Op;
     match op {
-        Op::Mount { fstype, target, flags, .. } => match fstype.0.to_bytes() {
-            b"tmpfs" | b"devpts" | b"mqueue" if flags & flag::COPY_UP == 0 => Place::Path(target.0.to_bytes()),
-            _ => Place::Stays(target.0.to_bytes()),
+        Op::Mount(mount) => match mount.fstype.0.to_bytes() {
+            b"tmpfs" | b"devpts" | b"mqueue" if mount.flags & flag::COPY_UP == 0 => {
+                Turn::Path(mount.target.0.to_bytes())
+            }
+            _ => Turn::Stays(mount.target.0.to_bytes()),
         },
         Op::Node { path, .. } | Op::Symlink { path, .. } | Op::Mask { path } | Op::ReadOnly { path } => {
-            Place::Path(path.0.to_bytes())
+            Turn::Path(path.0.to_bytes())
         }
-        Op::Bind { target: path, .. } | Op::Directory { path, .. } | Op::Attributes { path, .. } => {
-            Place::Stays(path.0.to_bytes())
-        }
-        Op::PivotRoot { .. } => Place::Leaves,
-        Op::Hostname { .. } | Op::Domainname { .. } | Op::Bounding { .. } => Place::Anywhere,
+        Op::Bind(bind) => Turn::Stays(bind.target.0.to_bytes()),
+        Op::Directory { path, .. } | Op::Attributes { path, .. } => Turn::Stays(path.0.to_bytes()),
+        Op::PivotRoot { .. } => Turn::Leaves,
+        Op::Hostname { .. } | Op::Domainname { .. } | Op::Bounding { .. } => Turn::Anywhere,
         // The root's attributes must wait for the last destination made in it.
-        Op::RootAttributes { .. } | Op::NewSession {} | Op::LoopbackUp {} => Place::Apart,
-        Op::WorkingDirectory { .. } | Op::OwnStdio { .. } | Op::PrepareLabel { .. } => Place::Apart,
-        Op::Limit { .. } | Op::Umask { .. } => Place::Apart,
-        Op::Affinity { .. } | Op::Scheduler { .. } | Op::IoPriority { .. } => Place::Apart,
-        _ => Place::Barrier,
+        Op::RootAttributes { .. } | Op::NewSession {} | Op::LoopbackUp {} => Turn::Apart,
+        Op::WorkingDirectory { .. } | Op::OwnStdio { .. } | Op::PrepareLabel { .. } => Turn::Apart,
+        Op::Limit { .. } | Op::Umask { .. } => Turn::Apart,
+        Op::Affinity { .. } | Op::Scheduler { .. } | Op::IoPriority { .. } => Turn::Apart,
+        // Programs run, or what they may do changes.
+        Op::AwaitHooks {} | Op::Hook(_) | Op::Exec { .. } | Op::FindProgram { .. } => Turn::Barrier,
+        Op::User { .. } | Op::Capabilities { .. } | Op::NoNewPrivileges {} | Op::Seccomp { .. } => Turn::Barrier,
+        Op::Label { .. } | Op::SessionKeyring { .. } | Op::Personality { .. } | Op::MemoryPolicy { .. } => {
+            Turn::Barrier
+        }
+        // A kernel parameter may be one of the network's.
+        Op::Sysctl { .. } => Turn::Barrier,
+        // Somebody outside is told, or waited for.
+        Op::Ready { .. } | Op::AwaitStart { .. } | Op::SendPidfd { .. } | Op::Terminal { .. } => Turn::Barrier,
+        // These come before the network in every plan.
+        Op::JoinCgroup { .. } | Op::Unshare { .. } | Op::TimeOffsets { .. } | Op::EnterTime { .. } => Turn::Barrier,
+        Op::MountsPropagation { .. } | Op::ParentPrivate { .. } | Op::Root { .. } => Turn::Barrier,
+        Op::CloseFrom { .. } | Op::Timeline { .. } | Op::JoinNetwork {} => Turn::Barrier,
+        Op::MoveRoot {} | Op::Chroot {} => Turn::Barrier,
     }
 }
 
@@ -122,6 +156,9 @@ fn within(path: &[u8], root: &[u8]) -> bool {
     let below = path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest[0] == b'/' || root.ends_with(b"/"));
     below && !path.split(|b| *b == b'/').any(|part| part == b"..")
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {

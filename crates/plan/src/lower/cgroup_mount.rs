@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rt_protocol::descriptor::Descriptor;
 use rt_protocol::flags::attr;
 use rt_protocol::flags::namespace;
 use rt_protocol::op::{self, flag};
@@ -10,7 +11,7 @@ use rt_resources::{Hierarchy, Layout};
 
 use super::mounts::option_blob;
 use super::options::Options;
-use super::{Lowering, Op, slot};
+use super::{Lowering, Op};
 use crate::spec::{Fault, Pointer};
 
 impl Lowering<'_> {
@@ -33,7 +34,7 @@ impl Lowering<'_> {
         let at = Pointer::index("/mounts/{}", i);
         let own = self.namespaces.has(namespace::NEWCGROUP);
         let fallback = self.request.cgroup.unified().filter(|_| own).unwrap_or(root).to_owned();
-        let op = op::Op::Mount {
+        let op = op::Op::Mount(op::Mount {
             fstype: self.text("cgroup2", at),
             source: self.text("cgroup", at),
             target: self.text(destination, at),
@@ -43,7 +44,7 @@ impl Lowering<'_> {
             propagation_recursive: u32::from(options.propagation_recursive),
             flags: flag::CGROUP_FALLBACK,
             fallback: self.text(&fallback.to_string_lossy(), at),
-        };
+        });
         self.push(op, at);
     }
 
@@ -52,7 +53,7 @@ impl Lowering<'_> {
         let at = Pointer::index("/mounts/{}", i);
         let own = self.namespaces.has(namespace::NEWCGROUP);
         let attributes = options.attributes() | options.below_set;
-        let tmpfs = op::Op::Mount {
+        let tmpfs = op::Op::Mount(op::Mount {
             fstype: self.text("tmpfs", at),
             source: self.text("cgroup", at),
             target: self.text(destination, at),
@@ -62,7 +63,7 @@ impl Lowering<'_> {
             propagation_recursive: u32::from(options.propagation_recursive),
             flags: 0,
             fallback: self.text("", at),
-        };
+        });
         self.push(tmpfs, at);
         for hierarchy in hierarchies {
             let Some(name) = hierarchy.mount_point.file_name().map(|n| n.to_string_lossy().into_owned()) else {
@@ -101,7 +102,7 @@ impl Lowering<'_> {
         if hierarchy.name.starts_with("name=") {
             data.insert(0, ("none".to_owned(), None));
         }
-        op::Op::Mount {
+        op::Op::Mount(op::Mount {
             fstype: self.text("cgroup", at),
             source: self.text("cgroup", at),
             target: self.text(target, at),
@@ -111,11 +112,11 @@ impl Lowering<'_> {
             propagation_recursive: 0,
             flags: 0,
             fallback: self.text("", at),
-        }
+        })
     }
 
     fn bound_hierarchy(&mut self, at: Pointer, target: &str, attributes: u64, source: &Path) -> Op {
-        op::Op::Bind {
+        op::Op::Bind(op::Bind {
             source: self.text(&source.to_string_lossy(), at),
             target: self.text(target, at),
             set: attributes,
@@ -125,7 +126,7 @@ impl Lowering<'_> {
             propagation: 0,
             propagation_recursive: 0,
             flags: 0,
-            idmap: slot::NONE,
-        }
+            idmap: Descriptor::None,
+        })
     }
 }

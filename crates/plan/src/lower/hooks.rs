@@ -102,7 +102,7 @@ impl Lowering<'_> {
         };
         let (head, tail) =
             crate::hook_state::hook_state_around_pid(self.spec, self.request.id, self.request.bundle, status);
-        let op = op::Op::Hook {
+        let op = op::Op::Hook(op::Hook {
             path: self.text(path, at),
             argv,
             env,
@@ -111,7 +111,7 @@ impl Lowering<'_> {
             timeout: hook.timeout.and_then(|t| u64::try_from(t).ok()).unwrap_or(0).saturating_mul(1000),
             flags,
             uid: process.and_then(|p| p.user.as_ref()?.uid).unwrap_or(0),
-        };
+        });
         self.push(op, at);
     }
 }

@@ -36,22 +36,6 @@ pub use resctrl::Resctrl;
 /// An op as `rt` holds it.
 pub type Op = op::Op<CString, Vec<u8>>;
 
-/// Descriptors that the launcher opens: placeholders in ops until the plan is encoded.
-pub mod slot {
-    /// None.
-    pub const NONE: i32 = -1;
-    /// The console socket.
-    pub const CONSOLE: i32 = -2;
-    /// The listening socket of the start barrier.
-    pub const START: i32 = -3;
-    /// The connection to the seccomp agent.
-    pub const SECCOMP_AGENT: i32 = -4;
-    /// The pidfd socket.
-    pub const PIDFD: i32 = -5;
-    /// User namespaces for id-mapped mounts: this one and below, one per entry of `Plan::idmaps`.
-    pub const IDMAP_BASE: i32 = -1000;
-}
-
 /// Facts of this host that lowering needs.
 #[derive(Clone, Debug)]
 pub struct Host {
@@ -132,7 +116,7 @@ pub struct Plan {
     pub namespaces: Namespaces,
     /// What init does, each op with the field it comes from.
     pub ops: Vec<(Op, Pointer)>,
-    /// Id maps of mounts, for [`slot::IDMAP_BASE`].
+    /// Id maps of mounts, for `Slot::Idmap`.
     pub idmaps: Vec<Idmap>,
     /// Init needs nothing of the parent when it is ready, so that the parent may let it go at any time before.
     pub unattended: bool,

@@ -1,12 +1,13 @@
 //! `root` and `mounts` (config.md "Root", "Mounts"; config-linux.md "Rootfs Mount Propagation").
 
+use rt_protocol::descriptor::{Descriptor, Slot};
 use rt_protocol::flags::namespace;
 use rt_protocol::flags::{attr, propagation};
 use rt_protocol::op::{self, flag};
 use rt_protocol::wire::Blob;
 
 use super::options::Options;
-use super::{IdMaps, Idmap, Lowering, Op, paths, slot};
+use super::{IdMaps, Idmap, Lowering, Op, paths};
 use crate::spec::{Fault, IdMapping, Mount, Pointer};
 
 /// fsconfig(2) takes strings of at most 255 bytes; a longer option goes through mount(2).
@@ -52,7 +53,7 @@ impl Lowering<'_> {
         let at = Pointer::new("/root/path");
         if !self.namespaces.has(namespace::NEWNS) {
             // All mounts go below this one, which `delete` takes away from the host with all that is on it.
-            self.push(op::Op::Root { path, idmap: slot::NONE }, at);
+            self.push(op::Op::Root { path, idmap: Descriptor::None }, at);
             self.push(op::Op::RootAttributes { set: 0, propagation: propagation::PRIVATE, recursive: 1 }, at);
             return;
         }
@@ -65,7 +66,7 @@ impl Lowering<'_> {
         if value != propagation::SLAVE || !recursive {
             self.push(op::Op::ParentPrivate { path: path.clone() }, propagation_at);
         }
-        self.push(op::Op::Root { path, idmap: slot::NONE }, at);
+        self.push(op::Op::Root { path, idmap: Descriptor::None }, at);
     }
 
     pub(super) fn mounts(&mut self) {
@@ -176,7 +177,7 @@ impl Lowering<'_> {
         if plain && options.propagation == 0 && flags == 0 && self.at_once(kind, &data) {
             flags |= flag::AT_ONCE;
         }
-        op::Op::Mount {
+        op::Op::Mount(op::Mount {
             fstype: self.text(kind, Pointer::index("/mounts/{}/type", i)),
             source: self.text(source, Pointer::index("/mounts/{}/source", i)),
             target: self.text(destination, at),
@@ -186,7 +187,7 @@ impl Lowering<'_> {
             propagation_recursive: u32::from(options.propagation_recursive),
             flags,
             fallback: self.text("", at),
-        }
+        })
     }
 
     /// Whether mount(2) takes all of a mount's options as one text: with filesystems known to take the same there and one by one.
@@ -245,7 +246,7 @@ impl Lowering<'_> {
             }
         }
         let idmap = self.mount_maps(i, mount, options);
-        let op = op::Op::Bind {
+        let op = op::Op::Bind(op::Bind {
             source: self.text(inside.as_deref().unwrap_or(&source), source_at),
             target: self.text(destination, at),
             set: options.attributes(),
@@ -256,14 +257,14 @@ impl Lowering<'_> {
             propagation_recursive: u32::from(options.propagation_recursive),
             flags: how,
             idmap,
-        };
+        });
         self.push(op, at);
     }
 
     /// The maps of an id-mapped mount: its own, or those of the container (config.md "uidMappings").
-    fn mount_maps(&mut self, i: usize, mount: &Mount<'_>, options: &Options) -> i32 {
+    fn mount_maps(&mut self, i: usize, mount: &Mount<'_>, options: &Options) -> Descriptor {
         if options.idmap.is_none() && !has_maps(mount) {
-            return slot::NONE;
+            return Descriptor::None;
         }
         let at = Pointer::index("/mounts/{}/uidMappings", i);
         // Maps of its own come first; those of the container are in the namespace that it joins.
@@ -280,7 +281,7 @@ impl Lowering<'_> {
                 None => {
                     let why = "is no id map; write uids=CONTAINER-HOST-SIZE;gids=CONTAINER-HOST-SIZE";
                     self.wrong(Pointer::index("/mounts/{}/options", i), Fault::Value { value: text.clone(), why });
-                    return slot::NONE;
+                    return Descriptor::None;
                 }
             }
         } else if has_maps(mount) {
@@ -296,7 +297,7 @@ impl Lowering<'_> {
                 at,
                 Fault::Rule("an id-mapped mount needs uidMappings and gidMappings, its own or the container's"),
             );
-            return slot::NONE;
+            return Descriptor::None;
         }
         if !self.host.root {
             self.wrong(at, Fault::Rule("id-mapped mounts need root"));
@@ -306,12 +307,12 @@ impl Lowering<'_> {
         self.idmap_slot(Idmap::Maps(maps))
     }
 
-    fn idmap_slot(&mut self, idmap: Idmap) -> i32 {
+    fn idmap_slot(&mut self, idmap: Idmap) -> Descriptor {
         let place = self.idmaps.iter().position(|known| *known == idmap).unwrap_or_else(|| {
             self.idmaps.push(idmap);
             self.idmaps.len() - 1
         });
-        slot::IDMAP_BASE - place as i32
+        Descriptor::Slot(Slot::Idmap(place as u32))
     }
 
     /// `process.cwd` is made if the image lacks it, as by all peers.
@@ -335,7 +336,7 @@ impl Lowering<'_> {
     /// sd_notify: the directory with the proxy's socket (`NOTIFY_SOCKET`, sd_notify(3)).
     fn notify_socket(&mut self, dir: &std::path::Path) {
         let at = Pointer::new("/process/env");
-        let op = op::Op::Bind {
+        let op = op::Op::Bind(op::Bind {
             source: self.text(&dir.to_string_lossy(), at),
             target: self.text("/run/notify", at),
             set: 0,
@@ -345,8 +346,8 @@ impl Lowering<'_> {
             propagation: 0,
             propagation_recursive: 0,
             flags: 0,
-            idmap: slot::NONE,
-        };
+            idmap: Descriptor::None,
+        });
         self.push(op, at);
     }
 

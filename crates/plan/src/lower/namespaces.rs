@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use rt_protocol::descriptor::Descriptor;
 use rt_protocol::flags::namespace;
 use rt_protocol::op;
 use rt_protocol::wire::Blob;
@@ -218,7 +219,7 @@ impl Lowering<'_> {
                 let text = Blob(self.namespaces.time_offsets.clone().into_bytes());
                 self.push(op::Op::TimeOffsets { text }, Pointer::new("/linux/timeOffsets"));
             }
-            self.push(op::Op::EnterTime { fd: super::slot::NONE }, at);
+            self.push(op::Op::EnterTime { fd: Descriptor::None }, at);
         }
         if !self.request.no_new_keyring {
             let name = self.text(&format!("_ses.{}", self.request.id), at);
@@ -262,5 +263,5 @@ impl Lowering<'_> {
 /// filesystems.
 fn sees_network(op: &super::Op) -> bool {
     const BLIND: [&[u8]; 6] = [b"proc", b"tmpfs", b"devpts", b"mqueue", b"cgroup", b"cgroup2"];
-    matches!(op, op::Op::Mount { fstype, .. } if !BLIND.contains(&fstype.0.to_bytes()))
+    matches!(op, op::Op::Mount(op::Mount { fstype, .. }) if !BLIND.contains(&fstype.0.to_bytes()))
 }

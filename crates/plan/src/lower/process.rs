@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use rt_protocol::descriptor::{Descriptor, Slot};
 use rt_protocol::flags::namespace;
 use rt_protocol::op::{self, flag};
 use rt_protocol::wire::Blob;
 
-use super::{Console, Host, Lowering, Namespaces, Plan, Request, capabilities, slot};
+use super::{Console, Host, Lowering, Namespaces, Plan, Request, capabilities};
 use crate::spec::{Fault, Pointer, Process, Spec, SpecError, Text};
 
 /// rlimits by number (asm-generic/resource.h).
@@ -173,7 +174,7 @@ impl Lowering<'_> {
         }
         let console = u32::from(console);
         let relayed = u32::from(self.request.console == Console::Relayed);
-        self.push(op::Op::Terminal { socket: slot::CONSOLE, columns, rows, console, relayed }, at);
+        self.push(op::Op::Terminal { socket: Descriptor::Slot(Slot::Console), columns, rows, console, relayed }, at);
     }
 
     /// All of `process` for a container's init.
@@ -270,16 +271,18 @@ impl Lowering<'_> {
         self.program(process);
         if self.request.pidfd_socket {
             let payload = Blob(if init.is_some() { b"standard".to_vec() } else { b"setns".to_vec() });
-            self.push(op::Op::SendPidfd { socket: slot::PIDFD, payload }, at);
+            self.push(op::Op::SendPidfd { socket: Descriptor::Slot(Slot::Pidfd), payload }, at);
         }
         if init.is_some() {
             let meets_before = self.ops.iter().any(|(op, _)| matches!(op, op::Op::AwaitHooks {}));
-            let asks =
-                self.ops.iter().any(|(op, _)| matches!(op, op::Op::Bind { flags, .. } if flags & flag::BY_PARENT != 0));
+            let asks = self
+                .ops
+                .iter()
+                .any(|(op, _)| matches!(op, op::Op::Bind(op::Bind { flags, .. }) if flags & flag::BY_PARENT != 0));
             prepared.unattended = !self.request.barrier && !meets_before && !asks && prepared.limits.is_empty();
             self.push(op::Op::Ready { quiet: u32::from(prepared.unattended) }, at);
             if self.request.barrier {
-                self.push(op::Op::AwaitStart { socket: slot::START }, at);
+                self.push(op::Op::AwaitStart { socket: Descriptor::Slot(Slot::Start) }, at);
             }
         } else if matches!(filter, Filter::Program { notify: true, .. }) {
             // The agent is told the pid, which only the parent knows.
@@ -414,13 +417,13 @@ impl Lowering<'_> {
 
     fn attach_filter(&mut self, bytes: Vec<u8>, flags: u32, notify: bool) {
         let at = Pointer::new("/linux/seccomp");
-        let (mut listener, mut head, mut tail) = (slot::NONE, Vec::new(), Vec::new());
+        let (mut listener, mut head, mut tail) = (Descriptor::None, Vec::new(), Vec::new());
         if notify && self.listener_path().is_none() {
             // Nobody would ever answer, and Docker before 23.0 drops the path from its profiles.
             let fault = Fault::Rule("must be set where SCMP_ACT_NOTIFY is used");
             self.wrong(Pointer::new("/linux/seccomp/listenerPath"), fault);
         } else if notify {
-            listener = slot::SECCOMP_AGENT;
+            listener = Descriptor::Slot(Slot::SeccompAgent);
             let profile = self.linux().and_then(|l| l.seccomp.as_ref());
             let metadata = profile.and_then(|p| p.listener_metadata.as_deref()).unwrap_or_default();
             (head, tail) = crate::hook_state::seccomp_message_around_pid(

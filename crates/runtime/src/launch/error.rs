@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use rt_plan::spec::Pointer;
 use rt_plan::{EXEC, Op, what};
-use rt_protocol::op::flag;
+use rt_protocol::op::{self, flag};
 use rt_protocol::report::{Report, Step};
 use rt_sys::errno::text;
 use rustix::fd::OwnedFd;
@@ -191,7 +191,7 @@ pub fn from_report(op: &Op, at: Pointer, report: &Report, detail: &[u8]) -> Laun
         let key = path.0.to_string_lossy().trim_start_matches("sys/").replace('/', ".");
         return explain(&what(op), format!("{at}/{key}"), report, detail);
     }
-    if let Op::Mount { fstype, flags, .. } = op
+    if let Op::Mount(op::Mount { fstype, flags, .. }) = op
         && flags & flag::REAL_DIRECTORY != 0
         && report.step == Step::Target
     {

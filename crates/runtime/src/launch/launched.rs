@@ -5,7 +5,7 @@ use rt_plan::what;
 use rt_plan::{Join, Op, Plan, limit_name};
 use rt_protocol::flags::namespace;
 use rt_protocol::greeting::Greeting;
-use rt_protocol::op::flag;
+use rt_protocol::op::{self, flag};
 use rt_protocol::report::{Kind, Lent, Report, Step};
 use rt_protocol::wire::CHUNK;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -119,8 +119,8 @@ impl Launched {
             _ => None,
         });
         let opened = match self.ops.get(report.op as usize) {
-            Some((Op::Bind { source, flags, idmap, .. }, _)) if flags & flag::BY_PARENT != 0 => {
-                let idmap = self.idmaps.iter().find(|fd| fd.as_raw_fd() == *idmap).map(AsFd::as_fd);
+            Some((Op::Bind(op::Bind { source, flags, idmap, .. }), _)) if flags & flag::BY_PARENT != 0 => {
+                let idmap = self.idmaps.iter().find(|fd| Some(fd.as_raw_fd()) == idmap.number()).map(AsFd::as_fd);
                 let rootfs = rootfs.unwrap_or(c"/");
                 trees::open(self.pidfd.as_fd(), &Wanted { source: &source.0, rootfs, flags: *flags, idmap })
             }

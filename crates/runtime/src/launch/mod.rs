@@ -50,7 +50,7 @@ pub struct Descriptors {
 }
 
 /// Where the process goes.
-pub enum Place<'a> {
+pub enum Destination<'a> {
     /// New and joined namespaces, as the plan says.
     Planned,
     /// The namespaces of the process behind a pidfd: CLONE_NEW* of those that differ from ours.
@@ -76,10 +76,10 @@ pub fn launch(
     descriptors: &Descriptors,
     entry: &Entry,
     preserve: u32,
-    place: &Place<'_>,
+    destination: &Destination<'_>,
     entering: Entering,
 ) -> Result<Launched, LaunchError> {
-    let launched = try_launch(plan, descriptors, entry, preserve, place, entering);
+    let launched = try_launch(plan, descriptors, entry, preserve, destination, entering);
     let (Err(refused), Some(cgroup)) = (&launched, &entry.unified) else { return launched };
     if !matches!(refused.errno(), Some(Errno::NOSYS | Errno::PERM)) || !refused.is_of_clone() {
         return launched;
@@ -89,7 +89,7 @@ pub fn launch(
     let Ok(procs) = openat(cgroup, c"cgroup.procs", flags, Mode::empty()) else { return launched };
     let tasks = entry.tasks.iter().map(OwnedFd::try_clone).chain([Ok(procs)]).collect::<std::io::Result<Vec<_>>>();
     let Ok(tasks) = tasks else { return launched };
-    try_launch(plan, descriptors, &Entry { unified: None, tasks }, preserve, place, entering)
+    try_launch(plan, descriptors, &Entry { unified: None, tasks }, preserve, destination, entering)
 }
 
 fn try_launch(
@@ -97,7 +97,7 @@ fn try_launch(
     descriptors: &Descriptors,
     entry: &Entry,
     preserve: u32,
-    place: &Place<'_>,
+    destination: &Destination<'_>,
     entering: Entering,
 ) -> Result<Launched, LaunchError> {
     let parent = LaunchError::parent;
@@ -106,7 +106,7 @@ fn try_launch(
     rt_sys::process::close_range(3 + preserve, u32::MAX, true).map_err(parent("mark descriptors close-on-exec"))?;
     let span = trace_span!("prepare init").entered();
     let idmaps = plan.idmaps.iter().map(|idmap| maps::of_mount(plan, idmap)).collect::<Result<Vec<_>, _>>()?;
-    let time = time_namespace(plan, place)?;
+    let time = time_namespace(plan, destination)?;
     let ops = final_ops(plan, descriptors, entry, (&idmaps, &time), preserve)?;
     let stub_fd = stub::executable().map_err(parent("make a memfd for init"))?;
     let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -120,7 +120,7 @@ fn try_launch(
     let wiring = Wiring { socket: theirs.as_fd(), stub: stub_fd.as_fd(), argv: argv.as_ptr() };
     drop(span);
     let (pid, pidfd) = trace_span!("clone")
-        .in_scope(|| clone_process(plan, entry, place, entering == Entering::Held, &wiring, &socket))?;
+        .in_scope(|| clone_process(plan, entry, destination, entering == Entering::Held, &wiring, &socket))?;
     drop((theirs, stub_fd));
     let timeline = descriptors.timeline.as_ref().and_then(|file| file.try_clone().ok());
     // While the process executes the stub.

@@ -2,7 +2,8 @@
 
 use rt_cgroups::Entry;
 use rt_plan::spec::Pointer;
-use rt_plan::{Op, Plan, slot};
+use rt_plan::{Op, Plan};
+use rt_protocol::descriptor::{Descriptor, Slot};
 use rt_protocol::flags::namespace;
 use rt_protocol::op::encode;
 use rt_protocol::wire::{CHUNK, LENGTH, Sink};
@@ -12,7 +13,7 @@ use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
 use super::error::LaunchError;
 use super::process::open_namespace;
-use super::{Descriptors, Place};
+use super::{Descriptors, Destination};
 
 struct Bytes(Vec<u8>);
 
@@ -36,6 +37,12 @@ pub(super) fn inherit(fd: BorrowedFd<'_>) -> Result<(), LaunchError> {
     fcntl_setfd(fd, FdFlags::empty()).map_err(LaunchError::parent("pass a descriptor to init"))
 }
 
+/// The descriptor, which init inherits, as an op names it.
+fn open(fd: &OwnedFd) -> Result<Descriptor, LaunchError> {
+    inherit(fd.as_fd())?;
+    Ok(Descriptor::Open(fd.as_raw_fd()))
+}
+
 /// The plan's ops with descriptors in place, behind those that only the launcher knows of.
 pub(super) fn final_ops(
     plan: &Plan,
@@ -46,55 +53,50 @@ pub(super) fn final_ops(
 ) -> Result<Vec<(Op, Pointer)>, LaunchError> {
     let mut ops = Vec::with_capacity(plan.ops.len() + entry.tasks.len() + 2);
     if let Some(fd) = &descriptors.timeline {
-        inherit(fd.as_fd())?;
-        ops.push((Op::Timeline { fd: fd.as_raw_fd() }, Pointer::new("/process")));
+        ops.push((Op::Timeline { fd: open(fd)? }, Pointer::new("/process")));
     }
     ops.push((Op::CloseFrom { from: 3 + preserve }, Pointer::new("/process")));
     for tasks in &entry.tasks {
-        inherit(tasks.as_fd())?;
-        ops.push((Op::JoinCgroup { fd: tasks.as_raw_fd() }, Pointer::new("/linux/cgroupsPath")));
+        ops.push((Op::JoinCgroup { fd: open(tasks)? }, Pointer::new("/linux/cgroupsPath")));
     }
     if let Some(fd) = time {
-        inherit(fd.as_fd())?;
-        ops.push((Op::EnterTime { fd: fd.as_raw_fd() }, Pointer::new("/linux/namespaces")));
+        ops.push((Op::EnterTime { fd: open(fd)? }, Pointer::new("/linux/namespaces")));
     }
-    let find = |wanted: i32| -> Result<i32, LaunchError> {
-        let fd = match wanted {
-            slot::CONSOLE => descriptors.console.as_ref(),
-            slot::START => descriptors.start.as_ref(),
-            slot::SECCOMP_AGENT => descriptors.agent.as_ref(),
-            slot::PIDFD => descriptors.pidfd.as_ref(),
-            n if n <= slot::IDMAP_BASE => idmaps.get((slot::IDMAP_BASE - n) as usize),
-            n => return Ok(n),
+    let find = |slot: Slot| -> Result<Descriptor, LaunchError> {
+        let fd = match slot {
+            Slot::Console => descriptors.console.as_ref(),
+            Slot::Start => descriptors.start.as_ref(),
+            Slot::SeccompAgent => descriptors.agent.as_ref(),
+            Slot::Pidfd => descriptors.pidfd.as_ref(),
+            Slot::Idmap(number) => idmaps.get(number as usize),
         };
-        let fd = fd.ok_or(LaunchError::Parent { what: "find a descriptor for init", errno: Errno::BADF })?;
-        inherit(fd.as_fd())?;
-        Ok(fd.as_raw_fd())
+        open(fd.ok_or(LaunchError::Parent { what: "find a descriptor for init", errno: Errno::BADF })?)
     };
     for (op, at) in &plan.ops {
         let mut op = op.clone();
-        match &mut op {
-            Op::Terminal { socket: fd, .. }
-            | Op::AwaitStart { socket: fd }
-            | Op::Seccomp { listener: fd, .. }
-            | Op::SendPidfd { socket: fd, .. }
-            | Op::Bind { idmap: fd, .. }
-            | Op::Root { idmap: fd, .. } => *fd = find(*fd)?,
-            _ => {}
-        }
+        let mut filled = Ok(());
+        op.descriptors(&mut |descriptor| {
+            if let Descriptor::Slot(slot) = *descriptor {
+                match find(slot) {
+                    Ok(open) => *descriptor = open,
+                    Err(e) => filled = Err(e),
+                }
+            }
+        });
+        filled?;
         ops.push((op, *at));
     }
     Ok(ops)
 }
 
 /// The time namespace to be joined. Not by the child: a process that shares its memory may not (time_namespaces(7)).
-pub(super) fn time_namespace(plan: &Plan, place: &Place<'_>) -> Result<Option<OwnedFd>, LaunchError> {
+pub(super) fn time_namespace(plan: &Plan, place: &Destination<'_>) -> Result<Option<OwnedFd>, LaunchError> {
     match place {
-        Place::Planned => {
+        Destination::Planned => {
             let mut joins = plan.namespaces.join.iter();
             joins.find(|join| join.kind.flag == namespace::NEWTIME).map(open_namespace).transpose()
         }
-        Place::Inside(pidfd, kinds) if kinds & namespace::NEWTIME != 0 => {
+        Destination::Inside(pidfd, kinds) if kinds & namespace::NEWTIME != 0 => {
             let failed = LaunchError::parent("open the container's time namespace");
             let open = || {
                 let path = format!("/proc/{}/ns/time", pid_of(*pidfd)?);
@@ -104,7 +106,7 @@ pub(super) fn time_namespace(plan: &Plan, place: &Place<'_>) -> Result<Option<Ow
             };
             open().map(Some).map_err(failed)
         }
-        Place::Inside(..) => Ok(None),
+        Destination::Inside(..) => Ok(None),
     }
 }
 

@@ -20,7 +20,7 @@ use super::child::{self, Child, FIRST_JOIN, Second};
 use super::error::{CLONE, CLONE_INSIDE, LaunchError};
 use super::launched::proceed;
 use super::reports::Message;
-use super::{Place, maps};
+use super::{Destination, maps};
 
 const STACK: usize = 16 * 1024;
 
@@ -33,7 +33,7 @@ pub(super) struct Wiring<'a> {
 pub(super) fn clone_process(
     plan: &Plan,
     entry: &Entry,
-    place: &Place<'_>,
+    place: &Destination<'_>,
     held: bool,
     wiring: &Wiring<'_>,
     socket: &OwnedFd,
@@ -41,8 +41,8 @@ pub(super) fn clone_process(
     let parent = LaunchError::parent;
     let joined = open_namespaces(plan)?;
     let joins: ManuallyDrop<Vec<(BorrowedFd<'_>, u64)>> = ManuallyDrop::new(match place {
-        Place::Planned => joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag)).collect(),
-        Place::Inside(pidfd, kinds) => vec![(*pidfd, kinds & !namespace::NEWTIME)],
+        Destination::Planned => joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag)).collect(),
+        Destination::Inside(pidfd, kinds) => vec![(*pidfd, kinds & !namespace::NEWTIME)],
     });
     let joined_kinds = joins.iter().fold(0, |all, (_, kinds)| all | kinds);
     // The first two are init's own business, after it joined its cgroup.

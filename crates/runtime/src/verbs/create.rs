@@ -25,7 +25,9 @@ use crate::host::host_mount::HostMount;
 use crate::host::resctrl::Group;
 use crate::host::{self, is_rootless_as};
 use crate::launch::network::{move_devices, refuse_own_parameters};
-use crate::launch::{Descriptors, Entering, Event, HookRun, LaunchError, Launched, Place, launch, run_hooks, timeline};
+use crate::launch::{
+    Descriptors, Destination, Entering, Event, HookRun, LaunchError, Launched, launch, run_hooks, timeline,
+};
 use crate::read_document;
 use crate::store::directory::{CGROUP_LINK, Container, NOTIFY_DIR, RESCTRL_FILE, SECCOMP_FILE, STATE_FILE, Store};
 use crate::store::exit::Exit;
@@ -288,7 +290,7 @@ impl<'a> Making<'a> {
         }
         let mut entry = cgroup.entry()?;
         entry.tasks.extend(classes);
-        let launched = launch(&self.plan, &descriptors, &entry, preserve, &Place::Planned, Entering::ByEntry)?;
+        let launched = launch(&self.plan, &descriptors, &entry, preserve, &Destination::Planned, Entering::ByEntry)?;
         let launched = self.launched.insert(launched);
         tracing::debug!("init is process {}", launched.pid);
         // What takes long and is not needed before init runs anything but our own code is done while it is at work.
@@ -318,8 +320,14 @@ impl<'a> Making<'a> {
         classes: Vec<OwnedFd>,
     ) -> Result<(), Error> {
         let entry = Entry { unified: None, tasks: classes };
-        let launched =
-            self.launched.insert(launch(&self.plan, &descriptors, &entry, preserve, &Place::Planned, Entering::Held)?);
+        let launched = self.launched.insert(launch(
+            &self.plan,
+            &descriptors,
+            &entry,
+            preserve,
+            &Destination::Planned,
+            Entering::Held,
+        )?);
         let id = self.container.as_ref().map_or("", |c| &c.id);
         let resources = self.spec.linux.as_ref().and_then(|l| l.resources.clone()).unwrap_or_default();
         let pid = rustix::process::Pid::from_raw(launched.pid).ok_or(Error::NotRunning)?;

@@ -19,7 +19,7 @@ use crate::caller::sockets::connect_to;
 use crate::caller::terminal::{Terminal, console};
 use crate::error::{Context, Error};
 use crate::host;
-use crate::launch::{Descriptors, Entering, Event, LaunchError, Launched, Place, launch, timeline};
+use crate::launch::{Descriptors, Destination, Entering, Event, LaunchError, Launched, launch, timeline};
 use crate::read_document;
 use crate::store::directory::{Container, SECCOMP_FILE, Store};
 use crate::store::later::Later;
@@ -190,7 +190,7 @@ fn launch_in(
     }
     let entering = if by_systemd { Entering::Held } else { Entering::ByEntry };
     let own_score = plan.oom_score_adj.map(set_oom_score).transpose()?.flatten();
-    let place = Place::Inside(init.as_fd(), state.namespaces);
+    let place = Destination::Inside(init.as_fd(), state.namespaces);
     // Where no certain cgroup is asked for, and the container's takes no processes, init's own is the next best.
     let beside_init = || match &options.cgroup {
         Some(_) => Ok(None),
