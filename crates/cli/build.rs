@@ -23,11 +23,15 @@ fn main() {
         let order = fs::read_to_string(ORDER).expect("startup.order is part of the crate");
         fs::write(&script, side_by_side(&order)).expect("OUT_DIR is writable");
         println!("cargo:rustc-link-arg-bin=rt=-Wl,-T,{}", script.display());
+        // What the linker did with the names, for `hack/order --check`: target/TRIPLE/release/rt.map.
+        let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+        let map = Path::new(&out).ancestors().nth(3).expect("OUT_DIR is below the profile's directory").join("rt.map");
+        println!("cargo:rustc-link-arg-bin=rt=-Wl,-Map,{}", map.display());
     }
 }
 
 /// A linker script that puts the named functions side by side. The kernel maps 64 KiB of the program around each page that is
-/// touched, so functions strewn over all of it cost page faults and memory. A name that no longer exists does no harm. Beside them
+/// touched, so functions strewn over all of it cost page faults and memory. A name that no longer exists does no harm by itself; `hack/order --check` fails when there are too many. Beside them
 /// go the C library's entry and its functions in assembler, which have no sections of their own, and beside the initialised data
 /// its variables, which would lie behind the allocator's large room.
 ///

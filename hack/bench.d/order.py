@@ -1,9 +1,13 @@
-"""usage: order.py PROGRAM TRACE... > ORDER: from the addresses that each command touched to the names of the functions. Those of
+"""usage: order.py PROGRAM TRACE... > ORDER
+       order.py --check ORDER MAP
+
+From the addresses that each command touched to the names of the functions. Those of
 `run` and `create`, which need most memory, come first, and of these and of the others those of most commands. What a new
 compiler or dependency changes in a name becomes "*", so that the list outlives both."""
 
 import bisect
 import collections
+import fnmatch
 import os
 import re
 import subprocess
@@ -16,7 +20,29 @@ def lasting(name):
     return re.sub(r"B[0-9A-Za-z]*_", "B*_", re.sub(r"Cs[0-9A-Za-z]+_", "Cs*_", name)) if name.startswith("_R") else name
 
 
+def check(order, linker_map):
+    """Fails if more than one name in twenty of the list matches no function that the linker has placed by it."""
+    sections = re.findall(r"^ \.text\.(?:unlikely\.)?(\S+)", open(linker_map).read(), re.MULTILINE)
+    names = [line.strip() for line in open(order) if not line.startswith("#")]
+    placed = set(sections)
+    patterns = [name for name in names if "*" in name]
+    matched = re.compile("|".join(f"(?:{fnmatch.translate(pattern)})" for pattern in patterns) or "$^")
+    live = {name for name in names if name in placed}
+    for section in placed:
+        if section not in live and matched.match(section):
+            live.update(pattern for pattern in patterns if fnmatch.fnmatchcase(section, pattern))
+    # The C library's entry and assembler functions have no sections of their own.
+    stale = [name for name in names if name not in live and name.startswith("_R")]
+    print(f"startup.order: {len(stale)} of {len(names)} names match no function of this build")
+    for name in stale[:10]:
+        print(f"  {name}")
+    if len(stale) * 20 > len(names):
+        sys.exit("order: more than 5 % are stale: run hack/order and commit what it writes")
+
+
 def main():
+    if sys.argv[1] == "--check":
+        return check(*sys.argv[2:])
     program, traces = sys.argv[1], sys.argv[2:]
     listing = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
     names = collections.defaultdict(list)
