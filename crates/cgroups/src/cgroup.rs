@@ -12,14 +12,15 @@ use crate::dir::Dir;
 use crate::error::Error;
 use crate::own::{Membership, directory};
 
-/// A container's cgroup. What it does is in one file per concern: create, apply, devices, freezer, kill, …
+/// A container's cgroup. Its methods are in one file per concern: create, apply, devices, freezer,
+/// kill, …
 #[derive(Debug)]
 pub struct Cgroup {
     /// The directories of cgroup v1, one per hierarchy.
     pub(crate) hierarchies: Vec<Joined>,
     /// The directory of cgroup v2.
     pub(crate) unified: Option<Dir>,
-    /// Made just now by us, and nobody's yet.
+    /// This command has just made the cgroup, and no process is in it yet.
     pub(crate) fresh: bool,
     /// Whether there are any directories, and if not, why.
     pub(crate) access: Access,
@@ -37,7 +38,7 @@ pub(crate) struct Joined {
 pub(crate) enum Access {
     /// Everything.
     Full,
-    /// Not everything is the caller's, who runs without root.
+    /// The caller runs without root, and some of the hierarchies are not writable for this user.
     Rootless,
     /// Nothing: the caller may make no cgroup and has not asked for a certain one.
     Denied,
@@ -66,10 +67,12 @@ impl Cgroup {
         Ok(Cgroup::at(&location.paths, access))
     }
 
-    /// Where below this cgroup of version 2 a process is; None for one that is in the cgroup itself, or outside of it.
+    /// Where below this cgroup of version 2 a process is; None if the process is in the cgroup
+    /// itself, or outside of it.
     ///
-    /// A cgroup that hands controllers down takes no processes any more (EBUSY). systemd as a container's init makes it
-    /// one; `exec` then goes to where init is.
+    /// A cgroup that hands controllers down takes no processes any more (EBUSY). systemd as a
+    /// container's init turns the container's cgroup into such a cgroup; `exec` then goes to the
+    /// cgroup of init.
     pub fn path_below(&self, layout: &Layout, pid: Pid) -> Result<Option<String>, Error> {
         let (Some(own), Some(root)) = (&self.unified, layout.unified()) else { return Ok(None) };
         let place = directory(root, Membership::of(pid)?.path("").unwrap_or("/"))?;
@@ -110,7 +113,7 @@ impl Cgroup {
     /// What a process needs to enter by itself.
     pub fn entry(&self) -> Result<Entry<'_>, Error> {
         let mut entry = Entry { unified: None, tasks: Vec::with_capacity(self.hierarchies.len()) };
-        // A user who could not make the cgroup has containers without.
+        // The containers of a user who could not make the cgroup run without a cgroup.
         let absent = |error: &Error| self.access == Access::Rootless && error.is_missing();
         if let Some(dir) = &self.unified {
             match dir.fd() {
@@ -154,7 +157,7 @@ impl Cgroup {
         cgroup
     }
 
-    /// All directories; that of v2, which the others' processes are in as well, comes first.
+    /// All directories. The directory of v2 comes first, because all processes are in it as well.
     pub(crate) fn dirs(&self) -> impl Iterator<Item = &Dir> {
         self.unified.iter().chain(self.hierarchies.iter().map(|joined| &joined.dir))
     }

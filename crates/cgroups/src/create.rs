@@ -17,7 +17,8 @@ use crate::freezer::FreezerState;
 impl Cgroup {
     /// Makes the cgroup in every hierarchy, with all controllers that the host offers.
     ///
-    /// A place that exists is taken if nobody is in it and it is not frozen. On failure nothing that was made stays.
+    /// A directory that exists is used if it has no processes and is not frozen. After a failure
+    /// nothing that was made stays.
     pub fn create(layout: &Layout, location: &Location) -> Result<Cgroup, Error> {
         if location.driver == Driver::Systemd {
             return Err(Error::SystemdUnavailable);
@@ -39,7 +40,8 @@ impl Cgroup {
 }
 
 fn build(cgroup: &mut Cgroup, layout: &Layout, location: &Location, made: &mut Made) -> Result<(), Error> {
-    // A user who may make no cgroups runs containers without, unless config.json asks for one.
+    // Containers of a user who may make no cgroups run without a cgroup, unless config.json asks
+    // for a certain path.
     let optional = location.rootless && !location.explicit;
     let mut fresh = true;
 

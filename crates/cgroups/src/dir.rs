@@ -67,7 +67,7 @@ impl Dir {
         write_value(fd.as_fd(), value).map_err(refused)
     }
 
-    /// Reads a control file. All but lists of processes are one record to the kernel.
+    /// Reads a control file. To the kernel each is one record, except lists of processes.
     pub(crate) fn read(&self, file: &str) -> Result<String, Error> {
         let fd = self.open(file, OFlags::RDONLY)?;
         read_record(fd.as_fd()).map_err(|errno| self.file_call("read", file, errno))
@@ -82,8 +82,8 @@ impl Dir {
         if_any(list)
     }
 
-    /// As [`Dir::read`], for those who want nothing else of the directory: a single file is as well found by its path, in half the
-    /// calls.
+    /// As [`Dir::read`], for a caller that needs nothing else of the directory: a single file can
+    /// be opened by its path, which takes half the calls.
     pub(crate) fn peek(&self, file: &'static str) -> Result<String, Error> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let opened = rustix::fs::open(self.path.join(file), flags, Mode::empty());

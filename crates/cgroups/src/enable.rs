@@ -16,10 +16,12 @@ pub(crate) fn enable_all(root: &Path, last: &Path) -> Result<bool, Error> {
     enable_path(root, last, &wanted)
 }
 
-/// Enables controllers in every directory from `root` down to `last`; `false` if `last` lacks some of them.
+/// Enables controllers in every directory from `root` down to `last`; `false` if `last` lacks some
+/// of them.
 ///
-/// Usually an earlier container has enabled everything in `last`, and two reads tell that. Each write, on the other
-/// hand, takes a lock of the whole cgroup tree, so what is on already is not written again.
+/// Usually an earlier container has already enabled everything in `last`, which two reads show.
+/// Each write takes a lock of the whole cgroup tree, so a controller that is enabled is not written
+/// again.
 pub(crate) fn enable_path(root: &Path, last: &Path, wanted: &[&str]) -> Result<bool, Error> {
     if missing(&Dir::new(last), wanted)?.is_empty() {
         return Ok(true);
@@ -41,7 +43,8 @@ fn enable(dir: &Dir, wanted: &[&str]) -> Result<(), Error> {
         return Ok(());
     }
     let together: Vec<String> = missing.iter().map(|name| format!("+{name}")).collect();
-    // All or nothing: if one of them is refused, the others are tried on their own.
+    // A write enables all of them or none: if the kernel refuses one controller, the others are
+    // tried one by one.
     if dir.write("cgroup.subtree_control", &together.join(" ")).is_err() {
         for name in together {
             if let Err(error) = dir.write("cgroup.subtree_control", &name) {

@@ -131,7 +131,7 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
-    /// It was being frozen, and somebody else, such as a `kill`, thawed it.
+    /// The cgroup was being frozen, and another command, such as `kill`, thawed it.
     #[error("unable to freeze {path}: it was thawed meanwhile", path = path.display())]
     Thawed {
         /// The directory.

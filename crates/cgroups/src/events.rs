@@ -16,7 +16,8 @@ pub(crate) fn wait(dir: &Dir, key: &str, value: &str, patience: Duration) -> Res
     let fd = dir.open("cgroup.events", OFlags::RDONLY)?;
     let failed = |errno| dir.call("read cgroup.events of", errno);
     loop {
-        // The kernel wakes those who have read the state that changed. So: read, then poll.
+        // The kernel wakes a poll only after the file has been read since its last change.
+        // Therefore read first, then poll.
         rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(0)).map_err(failed)?;
         let text = read_record(fd.as_fd()).map_err(failed)?;
         if text.lines().any(|line| line.split_once(' ') == Some((key, value))) {

@@ -51,7 +51,8 @@ impl Cgroup {
         }
     }
 
-    /// Whether the container is frozen, or about to be. One without a freezer, or without a cgroup left, is not.
+    /// Whether the container is frozen, or about to be frozen. A container without a freezer, or
+    /// whose cgroup is gone, is not.
     pub fn freezer_state(&self) -> Result<FreezerState, Error> {
         let frozen = match self.freezer() {
             Some(Freezer::V1(dir)) => is_frozen_v1(dir)?,
@@ -86,8 +87,9 @@ fn freeze_v2(dir: &Dir) -> Result<(), Error> {
     }
 }
 
-/// The kernel freezes the processes it finds, and misses those that appear meanwhile: then it says FREEZING and has to
-/// be told again. When telling it again does not help, letting everything run for a moment does.
+/// The kernel freezes the processes that it finds and misses those that appear meanwhile. It then
+/// reports FREEZING, and the state has to be written again. When that does not help either, letting
+/// all processes run for a moment does.
 fn freeze_v1(dir: &Dir) -> Result<(), Error> {
     let end = Instant::now() + PATIENCE;
     for attempt in 1_u32.. {
@@ -113,14 +115,15 @@ fn freeze_v1(dir: &Dir) -> Result<(), Error> {
     Err(Error::FreezeTimeout { path: dir.path().to_owned() })
 }
 
-/// `freezer.state` tells of ancestors that are frozen, too: their processes do not run, either.
+/// `freezer.state` also reports frozen ancestors: the processes below them do not run, either.
 fn is_frozen_v1(dir: &Dir) -> Result<bool, Error> {
     let Some(state) = dir.peek_if_any("freezer.state")? else {
         return Ok(false);
     };
     match state.trim() {
         "THAWED" => Ok(false),
-        // On the way there; whoever asked for it sees to it that it arrives or is undone.
+        // The state is still changing. The command that asked for the change waits for it, or
+        // undoes it.
         "FROZEN" | "FREEZING" => Ok(true),
         other => Err(dir.malformed("freezer.state", other)),
     }

@@ -20,7 +20,8 @@ impl Cgroup {
         if killed && self.is_v2() {
             return Ok(());
         }
-        // On a hybrid host v1 decides who belongs to the container; whoever left the tree of v2 was not killed.
+        // On a hybrid host the hierarchies of version 1 decide which processes belong to the
+        // container; a process that has left the tree of version 2 has not been killed yet.
         let mut left = self.processes()?;
         if left.is_empty() {
             return Ok(());
@@ -82,8 +83,9 @@ impl Cgroup {
                 Err(errno) => return Err(self.process_call("pidfd_open", pid, errno)),
             }
         }
-        // A number may have passed to a stranger between the list and pidfd_open. If it is listed again now, the
-        // descriptor is that of a process that was in the container at this moment, or of one that is gone.
+        // Between reading the list and pidfd_open(2) the number may have been reused for an
+        // unrelated process. If the number is in the list again now, the descriptor refers to a
+        // process that was in the container at this moment, or that has ended.
         let still = numbers(&self.processes()?);
         for (pid, fd) in open.into_iter().filter(|(pid, _)| still.contains(&pid.as_raw_nonzero())) {
             match pidfd_send_signal(&fd, signal) {

@@ -14,18 +14,18 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// Those of the calling process.
+    /// The cgroups of the calling process.
     pub(crate) fn own() -> Result<Membership, Error> {
         Membership::read(Path::new("/proc/self/cgroup"))
     }
 
-    /// Those of another process.
+    /// The cgroups of another process.
     pub(crate) fn of(pid: rustix::process::Pid) -> Result<Membership, Error> {
         Membership::read(Path::new(&format!("/proc/{}/cgroup", pid.as_raw_nonzero())))
     }
 
     fn read(path: &Path) -> Result<Membership, Error> {
-        // One record to the kernel, however many lines.
+        // The file is one record to the kernel, however many lines it has.
         as_text(path, rt_sys::file::read_record(path)).map(|text| Membership::parse(&text))
     }
 
@@ -69,7 +69,7 @@ pub fn in_user_namespace() -> bool {
     std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !maps_all_ids_to_themselves(&map))
 }
 
-/// An empty map is one that nobody has written yet: its ids are nobody's.
+/// An empty map has not been written yet: its ids belong to no user.
 fn maps_all_ids_to_themselves(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }

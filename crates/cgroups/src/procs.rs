@@ -23,10 +23,10 @@ impl Cgroup {
         self.dirs().try_for_each(|dir| add(dir, pid))
     }
 
-    /// The hierarchy whose list of processes is taken for the container's.
+    /// The hierarchy whose list of processes counts as the container's.
     ///
-    /// They are the same in all, unless a process of the container moved itself. `devices` is the one that software
-    /// inside a container has the least reason to touch.
+    /// All hierarchies have the same processes unless a process of the container has moved itself.
+    /// Software inside a container has the least reason to change `devices`.
     pub(crate) fn roster(&self) -> Option<&Dir> {
         self.v1("devices").or(self.v1("freezer")).or(self.dirs().last())
     }
@@ -58,7 +58,8 @@ fn add(dir: &Dir, pid: Pid) -> Result<(), Error> {
     let mut pause = Duration::from_millis(1);
     for _ in 0..7 {
         match dir.write("cgroup.procs", &pid) {
-            // A process is not movable in the first moments of its life (TASK_NEW); nothing tells when that is over.
+            // A process cannot be moved in the first moments of its life (TASK_NEW in the kernel),
+            // and no event reports when this time is over.
             Err(error) if error.errno() == Some(Errno::INVAL) => std::thread::sleep(pause),
             result => return result,
         }

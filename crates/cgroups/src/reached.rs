@@ -1,4 +1,4 @@
-//! Which limits a cgroup has run into, for those who ask why a container died.
+//! Which limits a cgroup has reached: the answer to "why did this container die?".
 
 use std::fmt;
 
@@ -13,7 +13,8 @@ use crate::stats::finite;
 pub struct Hit {
     /// `memory` or `pids`.
     pub resource: &'static str,
-    /// The limit now, in bytes or processes. None if there is none: then it is one of a cgroup above.
+    /// The limit now, in bytes or processes. None if the cgroup itself has no limit, and a cgroup
+    /// above it was the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     /// The most that was ever in use, where the kernel keeps it.
@@ -48,7 +49,8 @@ impl fmt::Display for Reached {
 }
 
 impl Cgroup {
-    /// The limits that the cgroup has reached since it was made. What cannot be read, as that of a cgroup that is gone, was not.
+    /// The limits that the cgroup has reached since it was made. Files that cannot be read, because
+    /// the cgroup is gone, count as limits that were not reached.
     pub fn reached(&self) -> Reached {
         let number = |dir: &Dir, file: &str| dir.read_number(file).ok().flatten();
         let mut hits = Vec::new();

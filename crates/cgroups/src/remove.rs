@@ -12,12 +12,13 @@ use crate::events;
 /// How long killed processes get to leave.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// On cgroup v1, where nothing tells: how often it is tried again, after 1 ms, 2 ms, 4 ms, …
+/// Cgroup v1 has no event for "empty". So removal is tried this often, after 1 ms, 2 ms, 4 ms, …
 const TRIES_V1: u32 = 11;
 
 impl Cgroup {
-    /// Removes the cgroup as [`Cgroup::remove`] does, but only if nobody is in the directory that lists the container's processes;
-    /// `false` if somebody is. That nobody is is nearly always so when a container is deleted, and one call tells it.
+    /// Removes the cgroup as [`Cgroup::remove`] does, but only if the directory that lists the
+    /// container's processes is empty; `false` if it is not. When a container is deleted the
+    /// directory is nearly always empty, and one call to rmdir(2) finds out.
     pub fn remove_if_empty(&self) -> Result<bool, Error> {
         match self.roster() {
             Some(roster) if rustix::fs::rmdir(roster.path()).is_ok() => {
@@ -28,9 +29,10 @@ impl Cgroup {
         }
     }
 
-    /// Removes the cgroup from every hierarchy, with all sub-cgroups. What is gone already is fine.
+    /// Removes the cgroup from every hierarchy, with all cgroups below it. A directory that is
+    /// already gone is no error.
     ///
-    /// All directories are tried; of several failures, the first is returned.
+    /// All directories are tried; of several failures the first is returned.
     pub fn remove(&self) -> Result<(), Error> {
         self.dirs().map(remove).fold(Ok(()), Result::and)
     }

@@ -175,7 +175,7 @@ pub struct Hugetlb {
     pub failcnt: u64,
 }
 
-/// Traffic of one interface. Cgroups know none; the caller may.
+/// Traffic of one interface. Cgroups do not count it; the caller may.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
@@ -240,7 +240,8 @@ impl Cgroup {
     }
 }
 
-/// A limit, unless it is one of the numbers that mean none: the largest of whole pages on v1, and what stands for `max` on v2.
+/// A limit, unless the number stands for "no limit": on v1 that is the largest number of whole
+/// pages, on v2 the word `max`.
 pub fn finite(limit: u64) -> Option<u64> {
     (limit < i64::MAX as u64 / 4096 * 4096).then_some(limit)
 }

@@ -55,7 +55,8 @@ const KILLING: Duration = Duration::from_secs(2);
 const GLANCE: Duration = Duration::from_millis(10);
 
 impl Cgroup {
-    /// Begins to watch. What this kernel cannot tell by itself is left out: the OOM count is looked at each time-out, too.
+    /// Begins to watch. Kinds of events that this kernel does not report are left out; the count of
+    /// OOM kills is read at each time-out as well.
     pub fn watch(&self, thresholds: &[Threshold]) -> Result<Watch<'_>, Error> {
         let (memory, control) = self.memory_source()?;
         let pressure = thresholds.iter().map(|threshold| self.pressure_source(threshold)).collect::<Result<_, _>>()?;
@@ -137,7 +138,7 @@ impl Watch<'_> {
         Ok(notices)
     }
 
-    /// Takes note of what has woken us, so that only something new does again.
+    /// Notes the state that has woken this process, so that only a new change wakes it again.
     fn drain(&self) -> Result<(), Error> {
         let Some((fd, flags)) = &self.memory else { return Ok(()) };
         if flags.contains(PollFlags::PRI) {

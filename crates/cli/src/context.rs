@@ -42,7 +42,7 @@ impl Context {
     }
 }
 
-/// /run/rt, or the user's own directory if he has one and needs it.
+/// /run/rt, or the directory of a user without root, if there is one.
 fn default_root(rootless: Option<bool>) -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
         Some(dir) if rootless.unwrap_or_else(may_not_write_to_run) => Path::new(&dir).join("rt"),

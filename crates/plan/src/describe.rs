@@ -1,4 +1,5 @@
-//! What the steps of a plan do, in words: for a person who reads `rt plan` without the source at hand.
+//! What the steps of a plan do, in words, for a reader of `rt plan` who does not have the source at
+//! hand.
 
 use rt_protocol::flags::namespace;
 use rt_protocol::flags::{attr, propagation};
@@ -276,7 +277,8 @@ pub fn what(op: &Op) -> String {
         Op::Terminal { .. } => "terminal".to_owned(),
         Op::JoinCgroup { .. } => "join the cgroup".to_owned(),
         Op::User { uid, gid, .. } => format!("become user {uid}, group {gid}"),
-        // Podman looks for a procfs attribute path in backquotes to tell a label problem from others.
+        // Podman looks for a path of procfs in backquotes to recognise an error of a security
+        // label.
         Op::PrepareLabel { file } => format!("open `/proc/{}`", file.0.to_string_lossy()),
         Op::Label { value } => {
             let value = String::from_utf8_lossy(&value.0);

@@ -50,7 +50,7 @@ impl fmt::Debug for Descriptor {
     }
 }
 
-/// As a number, -1 for none. A slot that nobody has filled is none.
+/// As a number, -1 for none. A slot that has not been filled is none.
 impl Put for Descriptor {
     fn put(&self, sink: &mut impl Sink) {
         self.number().unwrap_or(-1).put(sink);

@@ -110,7 +110,7 @@ numbers!(u32, u64, i32, i64);
 pub trait Text: AsRef<CStr> {}
 impl<T: AsRef<CStr>> Text for T {}
 
-/// Newtype that tells a string field from a blob field in [`Put`].
+/// Newtype that distinguishes a string field from a blob field in [`Put`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Str<S>(pub S);
 

@@ -16,7 +16,7 @@ pub struct InvalidPath {
     pub why: &'static str,
 }
 
-/// Who makes and owns the cgroup.
+/// What makes and owns the cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Driver {
@@ -24,14 +24,14 @@ pub enum Driver {
     Cgroupfs,
     /// systemd does, for a unit that we ask it to start.
     Systemd,
-    /// Nobody: the container stays in its creator's cgroup.
+    /// No cgroup is made: the container stays in its creator's cgroup.
     Disabled,
 }
 
 /// The directories of one container's cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Location {
-    /// Who owns it.
+    /// What owns the cgroup.
     pub driver: Driver,
     /// A directory per controller or named hierarchy of cgroup v1; the empty name is cgroup v2.
     pub paths: Vec<(String, PathBuf)>,

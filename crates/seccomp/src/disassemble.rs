@@ -9,10 +9,11 @@ use super::asm::{code, offset};
 use super::table::Syscall;
 use super::vocabulary::{Arch, Vocabulary};
 
-/// One line per instruction: its index, what it does, and where it goes on if not at the next line.
+/// One line per instruction: its index, what it does, and the next instruction if that is not the
+/// next line.
 ///
-/// A number is shown with the system call of the architecture that the code is for, as far as that can be told: the last
-/// one compared with on the way down.
+/// A number is shown with the system call of the architecture that the code is for, where that is
+/// known: it is the last architecture that was compared on the way down.
 pub fn disassemble(filter: &[sock_filter]) -> String {
     let mut text = String::new();
     let archs = archs(filter);

@@ -65,7 +65,7 @@ impl Words {
 /// Most profiles are long stretches of one action with holes of one number; a hole costs one comparison here, two in a tree
 /// of ranges.
 struct Stretch {
-    /// Its first range; every other one from there on is a hole.
+    /// Its first range; from there on every second range is a hole.
     first: u32,
     holes: u32,
 }

@@ -7,7 +7,7 @@ use super::program::MAX_INSTRUCTIONS;
 /// Why a profile cannot be compiled. Every variant knows the field, see [`Error::pointer`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A word that is no action.
+    /// A word that is no architecture, or an architecture without a table here.
     #[error("{word:?} is not a seccomp action")]
     UnknownAction {
         /// The field.
@@ -173,7 +173,7 @@ pub enum Warning {
         /// The rule.
         pointer: String,
     },
-    /// No listener for the notifications: whoever starts the container has to provide one.
+    /// No listener for the notifications: the config has to name one.
     NoListener,
     /// `listenerMetadata` without `listenerPath`.
     MetadataWithoutListener,

@@ -29,7 +29,8 @@ pub struct Query {
 /// What decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// A rule; a JSON pointer relative to `/linux/seccomp`, to the rule or to one of its conditions.
+    /// A rule: a JSON pointer relative to `/linux/seccomp`, to the rule or to one of its
+    /// conditions.
     Rule {
         /// The pointer.
         pointer: String,

@@ -42,7 +42,7 @@ impl Call {
     }
 }
 
-/// What a program said, and what it cost.
+/// The answer of a program, and how many instructions it took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The return value.

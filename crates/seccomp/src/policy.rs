@@ -90,8 +90,8 @@ const DENSE: usize = 600;
 /// Arm's private calls have theirs behind those.
 const PRIVATE: usize = 16;
 
-/// One cell per number while the rules are read. It is on the stack, and what is kept of it is short: a container starts in
-/// milliseconds, and touching new pages is what most of them are spent on.
+/// One cell per number while the rules are read. The table is on the stack, and what is kept of it
+/// is short: most of the time of a start is spent on touching new pages.
 struct Table {
     arch: Arch,
     cells: [Entry; DENSE + PRIVATE],

@@ -128,7 +128,8 @@ impl Builder<'_> {
             };
             match newest {
                 Some(newest) if run.entry == Entry::Default => {
-                    // The newest call may have no rule of its own: one that repeats the default action.
+                    // The newest call may have no rule of its own, or a rule that repeats the
+                    // default action.
                     if run.start <= newest {
                         self.from(run.start, default);
                     }

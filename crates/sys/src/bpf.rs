@@ -228,7 +228,8 @@ pub fn program_name(program: BorrowedFd<'_>) -> Result<[u8; NAME_LEN], Errno> {
         map_ids: u64,
         name: [u8; NAME_LEN],
     }
-    // SAFETY: plain numbers; zero is a value of each, and tells the kernel to fill none of the optional buffers.
+    // SAFETY: plain numbers; zero is a valid value of each, and makes the kernel leave the optional
+    // buffers alone.
     let mut info: ProgInfo = unsafe { core::mem::zeroed() };
     let mut attr = Attr::zeroed();
     attr.info = Info {

@@ -66,7 +66,7 @@ pub unsafe fn spawn(
     let mut args = CloneArgs {
         flags: flags | flags::PIDFD,
         pidfd: &raw mut pidfd as u64,
-        // With PARENT the signal is the one the caller itself ends with, and none may be given.
+        // With PARENT the child ends with the same signal as the caller, and none may be given.
         exit_signal: if flags & flags::PARENT == 0 { SIGCHLD } else { 0 },
         ..CloneArgs::default()
     };

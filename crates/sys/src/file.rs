@@ -11,14 +11,15 @@ use rustix::path::Arg;
 /// Most files fit in here.
 const FIRST: usize = 4096;
 
-/// The contents of the file at `path`, whatever file it is.
+/// The contents of the file at `path`, whatever kind of file it is.
 pub fn read(path: impl Arg) -> Result<Vec<u8>, Errno> {
     read_of(open(CWD, path)?)
 }
 
-/// The contents of the file at `path`, in an open, a read and a close, where a read that does not fill the buffer is the last: of a
-/// file that rt wrote, or of one that the kernel makes up as a single record. Not of a list, such as /proc/PID/mountinfo or
-/// cgroup.procs: of these a read gives as many lines as fit into a page.
+/// The contents of the file at `path`, in an open, a read and a close. A read that does not fill
+/// the buffer is the last, which holds for files that rt wrote and for files that the kernel makes
+/// as a single record. It does not hold for lists such as /proc/PID/mountinfo or cgroup.procs,
+/// where a read gives as many lines as fit into a page.
 pub fn read_record(path: impl Arg) -> Result<Vec<u8>, Errno> {
     read_record_at(CWD, path)
 }

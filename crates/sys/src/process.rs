@@ -136,7 +136,8 @@ pub fn set_io_priority(value: u32) -> Result<(), Errno> {
 
 /// Sets the NUMA policy of the calling thread (set_mempolicy(2)); bit n of `nodes` is node n.
 pub fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
-    // The kernel takes one bit less than said (get_nodes in mm/mempolicy.c): no nodes are one bit, not none.
+    // The kernel reads one bit less than the count says (get_nodes in mm/mempolicy.c): to pass no
+    // nodes, one bit is named, not none.
     let bits = nodes.len() * 64 + 1;
     // SAFETY: `nodes` is live and holds the bits said, rounded to longs.
     unsafe { syscall3(nr::SET_MEMPOLICY, mode as usize, nodes.as_ptr() as usize, bits) }.map(drop)

@@ -74,7 +74,7 @@ mod tests {
 
     extern crate std;
 
-    /// A signal that arrives all the same must change nothing, the first real-time one as well.
+    /// A signal that arrives nevertheless must change nothing, the first real-time signal included.
     #[test]
     fn a_signal_handled_by_nothing_is_not_ignored_and_harms_nobody() {
         for signal in [13, 34] {

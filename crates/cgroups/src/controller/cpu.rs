@@ -72,7 +72,7 @@ fn try_early<'a>(
     Ok((!knobs.set_unless_invalid(field, file, value)?).then_some((field, file, value)))
 }
 
-/// The kernel clamps shares without a word; a limit other than the one asked for is an error.
+/// The kernel silently clamps shares; a limit that differs from the one asked for is an error.
 fn set_shares_v1(knobs: Knobs<'_>, asked: u64) -> Result<(), Error> {
     knobs.set("/cpu/shares", "cpu.shares", asked)?;
     match knobs.dir.read_number("cpu.shares")? {

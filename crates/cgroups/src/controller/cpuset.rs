@@ -68,7 +68,7 @@ pub(crate) fn read_v1(dir: &Dir) -> Result<Cpuset, Error> {
     })
 }
 
-/// The one file of the controller whose number may be negative.
+/// This is the only file of the controller whose number may be negative.
 fn relax_domain_level(dir: &Dir) -> Result<i64, Error> {
     let file = "cpuset.sched_relax_domain_level";
     let Some(text) = dir.read_if_any(file)? else {

@@ -50,7 +50,8 @@ pub(crate) fn set_v1(knobs: Knobs<'_>, limits: &Memory) -> Result<(), Error> {
     }
 }
 
-/// The limit of memory must not exceed that of memory and swap at any moment: growing, the latter goes first.
+/// The limit of memory must not exceed the limit of memory and swap at any moment: when both grow,
+/// the latter is written first.
 fn set_limits_v1(knobs: Knobs<'_>, limits: &Memory) -> Result<(), Error> {
     let set_limit = |limit| set_limit_v1(knobs, limit);
     let set_swap = |swap: i64| match swap {
@@ -58,7 +59,7 @@ fn set_limits_v1(knobs: Knobs<'_>, limits: &Memory) -> Result<(), Error> {
         ..=-1 => knobs.set_if_any("/memory/swap", "memory.memsw.limit_in_bytes", UNLIMITED),
         _ => knobs.set("/memory/swap", "memory.memsw.limit_in_bytes", swap),
     };
-    // Unlimited memory without a word on swap means both.
+    // If memory is unlimited and swap is not mentioned, both are unlimited.
     let swap = limits.swap.or(limits.limit.filter(|&limit| limit < 0));
     match (limits.limit, swap) {
         (Some(limit), Some(swap)) => {
@@ -78,7 +79,8 @@ fn set_limits_v1(knobs: Knobs<'_>, limits: &Memory) -> Result<(), Error> {
     }
 }
 
-/// The kernel says EBUSY when it cannot reclaim enough; then the numbers tell more.
+/// The kernel answers EBUSY when it cannot reclaim enough memory; the numbers then explain more
+/// than the errno.
 fn set_limit_v1(knobs: Knobs<'_>, limit: i64) -> Result<(), Error> {
     match knobs.set("/memory/limit", "memory.limit_in_bytes", limit) {
         Err(error) if error.errno() == Some(Errno::BUSY) => Err(Error::LimitBelowUsage {
@@ -114,7 +116,8 @@ pub(crate) fn set_v2(knobs: Knobs<'_>, limits: &Memory) -> Result<(), Error> {
     Ok(())
 }
 
-/// A kernel without swap accounting lacks the file; a cgroup without the controller is an error all the same.
+/// A kernel without swap accounting does not have this file. A cgroup without the controller is an
+/// error nevertheless.
 fn set_swap_if_any(knobs: Knobs<'_>, value: &str) -> Result<(), Error> {
     knobs.set_if_any("/memory/swap", "memory.swap.max", value)
 }

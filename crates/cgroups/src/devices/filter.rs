@@ -166,7 +166,8 @@ pub(super) mod tests {
         proptest::collection::vec(rule, 0..10)
     }
 
-    /// Every access there is to the devices that [`rules`] speaks of, and to one that it does not.
+    /// Every kind of access to the devices that [`rules`] mentions, and to one device that it does
+    /// not mention.
     pub(crate) fn accesses() -> impl Iterator<Item = (Node, u32, u32, Access)> {
         let numbers = [0, 1, 2, 7, u32::MAX - 1];
         [Node::Block, Node::Char].into_iter().flat_map(move |node| {
@@ -256,7 +257,7 @@ pub(super) mod tests {
         assert_eq!(filter(&["+c 1:3 rwm", "-c 1:* w"]).rules.len(), 1);
     }
 
-    /// The kernel would ignore such a deny rule without a word.
+    /// The kernel would silently ignore such a deny rule.
     #[test]
     fn cgroup_v1_cannot_cut_a_hole_into_a_wildcard() {
         let error = filter(&["+c 1:* rwm", "-c 1:3 w"]).exceptions().unwrap_err();

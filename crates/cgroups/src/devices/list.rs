@@ -41,7 +41,7 @@ pub(super) fn assemble(filter: &Filter) -> Vec<Insn> {
     program
 }
 
-/// One rule: a test that jumps behind it when it does not apply, then what it decides.
+/// One rule: a test that jumps over the decision when the rule does not apply, then the decision.
 fn push_rule(program: &mut Vec<Insn>, rule: &Rule) {
     let verdict = answer(rule.allow);
     let mut body = Vec::with_capacity(4);

@@ -106,9 +106,9 @@ mod tests {
         }
     }
 
-    /// Every second number is an exception, to the last one, and none between is; in a table and in a list.
-    ///
-    /// (The interpreter takes no more than 32,767 instructions; the kernel gets longer lists in `devices_are_filtered`.)
+    /// Every second number is an exception, up to the last number; both as a table and as a list.
+    /// (The interpreter takes no more than 32,767 instructions; the kernel gets longer lists in
+    /// `devices_are_filtered`.)
     #[test]
     fn thousands_of_rules_are_obeyed() {
         let cases = [2_000, 2_500].into_iter().flat_map(|count| [(count, false), (count, true)]);

@@ -23,7 +23,8 @@ impl Access {
 
     const LETTERS: [(char, u8); 3] = [('r', 2), ('w', 4), ('m', 1)];
 
-    /// Reads letters; `None` if there are some, and none is known. Unknown letters beside known ones are ignored.
+    /// Reads letters; `None` if there are letters and none of them is known. Unknown letters beside
+    /// known letters are ignored.
     pub(crate) fn parse(letters: &str) -> Option<Access> {
         let bits = Access::LETTERS.into_iter().filter(|(known, _)| letters.contains(*known)).map(|(_, bit)| bit);
         let access = Access(bits.sum());

@@ -30,7 +30,7 @@ pub(super) struct Table {
 impl Table {
     /// The table of a filter, unless that is too large.
     pub(super) fn of(filter: &Filter) -> Option<Table> {
-        // A rule like `c *:3` is one for each major number that others name.
+        // A rule like `c *:3` becomes one rule for each major number that other rules name.
         let wide = filter.rules.iter().filter(|rule| rule.devices.major.is_none() && rule.devices.minor.is_some());
         if filter.rules.len() * (1 + wide.count()) > MOST {
             return None;

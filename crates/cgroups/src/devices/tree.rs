@@ -38,7 +38,7 @@ pub(super) fn assemble(table: &Table) -> Vec<Insn> {
 /// A program, written from its end to its beginning: what a jump leads to is there before the jump.
 struct Program {
     reversed: Vec<Insn>,
-    /// Where it is told whether what is asked for is in a set, by the set's bits.
+    /// Where the program decides whether the requested access is in a set, by the bits of the set.
     exits: [Label; 8],
 }
 

@@ -13,11 +13,12 @@ use crate::error::Error;
 /// What stands for everything in both files.
 const EVERYTHING: &str = "a";
 
-/// Brings a cgroup to what the filter says.
+/// Makes a cgroup allow exactly what the filter allows.
 ///
-/// In a cgroup that was made just now nobody's access can be interrupted, and it may be set anew without a look at
-/// what it inherited. In a used one only the difference is written, new exceptions before old ones go, so that what is
-/// allowed before and after is allowed throughout.
+/// In a cgroup that was made just now there is no process whose access could be interrupted, so the
+/// list may be written anew without a look at what the cgroup has inherited. In a cgroup in use
+/// only the difference is written, and new exceptions are added before old exceptions are removed:
+/// what is allowed before and after is allowed throughout.
 pub(crate) fn apply(dir: &Dir, filter: &Filter, fresh: bool) -> Result<(), Error> {
     let target = filter.exceptions()?;
     let mut files = Files { dir, allow: None, deny: None };
@@ -32,8 +33,9 @@ pub(crate) fn apply(dir: &Dir, filter: &Filter, fresh: bool) -> Result<(), Error
         }
         _ => {
             match files.write(target.default_allow, EVERYTHING) {
-                // The kernel resets no cgroup that has children. One that allows by default already may stay so: its
-                // exceptions, which the kernel does not tell, are more than asked for, not less.
+                // The kernel does not reset a cgroup that has children. A cgroup that allows by
+                // default may stay so: it has exceptions that the kernel does not list, so it
+                // allows less than asked for, never more.
                 Err(error) if error.errno() == Some(Errno::INVAL) && target.default_allow && allowing => {}
                 result => result?,
             }

@@ -11,7 +11,7 @@ use super::program::assemble;
 use crate::dir::Dir;
 use crate::error::Error;
 
-/// Our programs are told from those of systemd, or of a device plugin, by this name.
+/// This name distinguishes our programs from those of systemd or of a device plugin.
 const NAME: &std::ffi::CStr = c"rt_devices";
 
 /// No GPL-only helper is called, so any licence will do.

@@ -78,9 +78,10 @@ impl Bus {
         let stream = UnixStream::connect(path).map_err(|e| lost("connect to systemd", &e))?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(|e| lost("connect to systemd", &e))?;
         let mut bus = Bus { stream, serial: 0, through_bus, ended: Vec::new() };
-        // Who we are the socket tells; so no id is named, which in a user namespace would be the wrong one.
-        // All at once, and nothing behind it before the answer: systemd does not look at a call that arrives together
-        // with BEGIN until more comes.
+        // The socket itself proves our user id to the bus, so the message names no id: in a user
+        // namespace our own number would be the wrong one. The whole handshake is sent at once, and
+        // no call follows before the answer: systemd does not look at a call that arrives together
+        // with BEGIN until more data comes.
         bus.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
         while !bus.line()?.starts_with("OK ") {}
         if through_bus {

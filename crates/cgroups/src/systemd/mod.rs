@@ -53,7 +53,8 @@ pub fn start(layout: &Layout, location: &Location, pid: Pid, wanted: &Wanted<'_>
     let reply = loop {
         match start_unit(&mut bus, &unit.name, &properties)? {
             Ok(reply) => break reply,
-            // Left over from a container that failed: systemd keeps such units until told.
+            // This unit is left over from a container that failed: systemd keeps failed units until
+            // they are reset.
             Err(r) if r.name == UNIT_EXISTS && tries == 0 => {
                 tries += 1;
                 reset_failed(&mut bus, &unit.name)?;
@@ -132,7 +133,7 @@ pub fn attach(location: &Location, below: &str, pid: Pid) -> Result<(), Error> {
     answer.map(drop).map_err(|r| refused("AttachProcessesToUnit", &r))
 }
 
-/// Tells systemd of changed limits, so that it writes the same ones when it reloads.
+/// Reports changed limits to systemd, so that it writes the same limits when it reloads.
 pub fn update(location: &Location, resources: &Resources) -> Result<(), Error> {
     let Some(unit) = &location.unit else { return Ok(()) };
     let properties = properties::limits(resources);
@@ -148,7 +149,7 @@ pub fn update(location: &Location, resources: &Resources) -> Result<(), Error> {
     bus.manager("SetUnitProperties", "sba(sv)", body)?.map(drop).map_err(|r| refused("SetUnitProperties", &r))
 }
 
-/// Stops the unit and forgets its failure. One that is gone is fine.
+/// Stops the unit and resets its failure. A unit that no longer exists is no error.
 pub fn stop(location: &Location) -> Result<(), Error> {
     let Some(unit) = &location.unit else { return Ok(()) };
     let mut bus = Bus::connect(location.rootless)?;

@@ -108,8 +108,8 @@ fn unified(file: &str, value: &str) -> Properties {
     }
 }
 
-/// The device policy. systemd has a list of what is allowed only; where the rules take something out of it again, our
-/// own filter, which both must pass, is the narrower one.
+/// The device policy. systemd only has a list of allowed devices. Where later rules take a device
+/// out of that list again, our own filter does it: a process must pass both.
 pub fn devices(rules: &[DeviceRule]) -> Properties {
     let everything = |r: &DeviceRule| {
         let any = |n: Option<i64>| n.is_none_or(|n| n < 0);
@@ -122,7 +122,7 @@ pub fn devices(rules: &[DeviceRule]) -> Properties {
     // What comes before a rule for everything does not count any more.
     let last = rules.iter().rposition(everything);
     let start = last.map_or(0, |at| at + 1);
-    // Without any rule, and after one that allows everything, all is open.
+    // Without a rule, and after a rule that allows everything, every device is allowed.
     if last.is_none_or(|at| rules[at].allow) && (last.is_some() || rules.is_empty()) {
         return vec![("DeviceAllow", Value::Pairs(Vec::new())), ("DevicePolicy", Value::Text("auto".to_owned()))];
     }

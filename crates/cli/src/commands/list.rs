@@ -22,7 +22,8 @@ pub const GRAMMAR: Grammar = Grammar {
 
 /// `rt list`.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
-    // Without a container there is no default directory yet; one that was asked for may be misspelt.
+    // Before the first container the default directory does not exist, which is no error. A
+    // directory that was asked for may be misspelt, so it has to exist.
     if let Some(root) = &context.given_root
         && let Err(e) = std::fs::metadata(root)
     {

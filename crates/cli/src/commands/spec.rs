@@ -62,7 +62,8 @@ pub fn run(_: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     Ok(0)
 }
 
-/// Whether cgroup v2 is all there is. Elsewhere a container gets no cgroup namespace by default, as with runc.
+/// Whether the host has cgroup v2 only. Elsewhere a container gets no cgroup namespace by default,
+/// as with runc.
 fn cgroups_are_unified() -> bool {
     matches!(rt_cgroups::detect(), Ok(Layout::V2 { .. }))
 }

@@ -65,7 +65,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     let interval = duration::option("interval", arguments.text("interval").unwrap_or("1s"))?;
     let wanted = arguments.texts("ids");
     let store = context.store()?;
-    // A container that was named and does not exist is a mistake; one that goes later is not.
+    // A container that was named and does not exist is a mistake; a container that disappears later
+    // is not.
     for id in &wanted {
         verbs::load(&store, id)?;
     }
@@ -80,7 +81,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
                 all.iter().map(|usage| serde_json::to_string(usage).unwrap_or_default() + "\n").collect();
             print(&lines)?;
         } else {
-            // Over the table before, as long as somebody is looking at it.
+            // Overwrites the previous table, as long as standard output is a terminal.
             let clear =
                 if std::io::stdout().is_terminal() && !arguments.flag("no-stream") { "\x1b[H\x1b[2J" } else { "" };
             print(&format!("{clear}{}", layout(&all)))?;
@@ -190,7 +191,7 @@ mod tests {
         assert_eq!([0, 1023, 1024, 64 << 20, 3 << 40].map(size), ["0 B", "1023 B", "1.0 KiB", "64.0 MiB", "3.0 TiB"]);
     }
 
-    /// Half a processor for a second is 50 %, whatever the interval.
+    /// Half a processor used for a second is 50 %, however long the interval is.
     #[test]
     fn shares_are_of_one_processor() {
         assert_eq!(share(500_000_000, Duration::from_secs(1)), 50.0);

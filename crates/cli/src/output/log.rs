@@ -36,7 +36,8 @@ pub struct Log {
     pub level: Level,
 }
 
-/// Warnings wait here for the end: one before an error would be a second line in the file.
+/// Warnings are collected until the end of the command: a warning before an error would be a second
+/// line in the file.
 static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 #[derive(Serialize)]
@@ -57,7 +58,8 @@ struct Line<'a> {
 }
 
 impl Log {
-    /// Opens the log, which exists after every command; one that cannot be opened is an error before anything is done.
+    /// Opens the log file, which exists after every command. A file that cannot be opened is an
+    /// error before the command does anything.
     pub fn open(path: Option<&Path>, format: Format, level: Level) -> Result<Log, Failure> {
         let open = |path: &Path| {
             let file = OpenOptions::new().append(true).create(true).mode(0o644).open(path);
@@ -158,7 +160,7 @@ impl Subscriber for Collector {
         *metadata.level() <= self.log.level
     }
 
-    /// What is beyond it costs one comparison.
+    /// A message of a level that is not logged costs one comparison.
     fn max_level_hint(&self) -> Option<LevelFilter> {
         Some(if self.trace.is_some() { LevelFilter::TRACE } else { LevelFilter::from_level(self.log.level) })
     }

@@ -4,8 +4,9 @@ use rustix::io::Errno;
 
 use super::Failure;
 
-/// Writes to standard output, in one call if it takes all; the standard library's would write what follows the last newline by
-/// itself. A reader that has gone away, or that never was, is no failure worth words.
+/// Writes to standard output, with a single call if the kernel takes all of it; the standard
+/// library would write the text after the last newline by a second call. If the reader has gone
+/// away, or standard output was never open, that is no error.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut rest = text.as_bytes();
     while !rest.is_empty() {

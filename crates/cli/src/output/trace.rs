@@ -23,7 +23,7 @@ pub struct Trace {
 struct Bar {
     what: String,
     field: String,
-    /// Another process than this one.
+    /// The trace is about another process than this one.
     pid: Option<u64>,
     begin: u64,
     end: u64,

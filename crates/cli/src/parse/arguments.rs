@@ -52,7 +52,7 @@ impl Arguments {
         self.text(name).and_then(|n| n.parse().ok()).unwrap_or(0)
     }
 
-    /// The container's id. One that is no text names no container.
+    /// The container's id. An id that is not UTF-8 is the id of no container.
     pub fn id(&self) -> &str {
         self.text("id").unwrap_or_default()
     }
@@ -151,7 +151,8 @@ impl<'g> Reader<'g> {
             (Takes::Nothing, None) => OsStr::new(""),
             (Takes::Nothing, Some(_)) => return None,
             (_, Some(value)) => OsStr::new(value),
-            // What looks like an option may be one whose value was forgotten.
+            // A word that looks like an option may stand where the value of the option before it
+            // was forgotten.
             (_, None) => words.next().filter(|value| !value.as_bytes().starts_with(b"-"))?,
         };
         self.take(option, value)?;
@@ -263,7 +264,8 @@ mod tests {
         }
     }
 
-    /// What a person must be told in clap's words.
+    /// Command lines that are left to clap, because a person has to get its help or its error
+    /// message.
     #[test]
     fn what_is_unusual_is_left_to_clap() {
         let lines: [&[&str]; 12] = [

@@ -38,7 +38,7 @@ pub struct Opt {
     pub many: bool,
     /// Not in the help.
     pub hidden: bool,
-    /// What it does.
+    /// What the command does, for the help.
     pub help: &'static str,
 }
 
@@ -156,7 +156,7 @@ impl Opt {
         arg.num_args(1).action(if self.many { ArgAction::Append } else { ArgAction::Set })
     }
 
-    /// Whether `value` is one that the option takes.
+    /// Whether the option takes `value`.
     pub fn allows(&self, value: &OsStr) -> bool {
         match self.takes {
             Takes::Nothing => false,

@@ -15,13 +15,13 @@ const LARGE: usize = 64 * 1024;
 pub struct Bump {
     // Before the room: on the page of its first parts, not on one of their own behind it.
     used: AtomicUsize,
-    /// No part beyond it was ever handed out: the room is still zero there.
+    /// Bytes past this offset have never been used, so they are still zero.
     touched: AtomicUsize,
     room: UnsafeCell<[u8; SIZE]>,
 }
 
-// SAFETY: `used` hands out disjoint parts of `room`; nothing else touches it. Whoever gets a part that was given back has
-// acquired what was written to it before.
+// SAFETY: `used` hands out disjoint parts of `room`; nothing else touches `room`. A thread that
+// gets a part which another thread has given back has acquired what was written there before.
 unsafe impl Sync for Bump {}
 
 impl Default for Bump {
@@ -69,7 +69,8 @@ impl Bump {
     }
 }
 
-// SAFETY: every pointer is either a part of `room` that nobody else has, aligned and large enough, or the system's.
+// SAFETY: every pointer is either a part of `room` that is in no other use, aligned and large
+// enough, or comes from the system.
 unsafe impl GlobalAlloc for Bump {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match self.take(layout) {

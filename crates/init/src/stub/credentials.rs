@@ -1,4 +1,4 @@
-//! Who the program will be: user, groups, capabilities.
+//! The identity of the program: user, groups, capabilities.
 
 use rt_protocol::report::Step;
 use rustix::fd::{AsFd, BorrowedFd};
@@ -12,8 +12,8 @@ use rustix::thread::{
     set_capabilities, set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
-use crate::brief::Brief;
 use crate::fail::{At, Fail};
+use crate::temporary::Temporary;
 
 /// `Op::OwnStdio`: pipes and terminals that the engine made belong to the user, so that /dev/stdout can be opened.
 /// What cannot be given (a read-only filesystem, someone else's file in a user namespace) stays as it is.
@@ -53,9 +53,9 @@ fn is_null(stat: &Stat) -> bool {
 }
 
 /// The container's null device; None if it has none or may not open it.
-fn open_null() -> Option<Brief> {
+fn open_null() -> Option<Temporary> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file: Brief = openat(CWD, c"/dev/null", flags, Mode::empty()).ok()?.into();
+    let file: Temporary = openat(CWD, c"/dev/null", flags, Mode::empty()).ok()?.into();
     let stat = fstat(file.as_fd()).ok()?;
     is_null(&stat).then_some(file)
 }
@@ -79,7 +79,8 @@ pub fn user(uid: u32, gid: u32, groups: &[u8], keep_groups: bool) -> Result<(), 
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     set_thread_res_gid(gid, gid, gid).map_err(|e| Fail::new(Step::Only, e).with_detail(b"setgid"))?;
     set_thread_res_uid(uid, uid, uid).map_err(|e| Fail::new(Step::Only, e).with_detail(b"setuid"))?;
-    // Who asked to be nobody special must not stay root, whatever a call took its argument for.
+    // A program that should run as an ordinary user must not stay root, whatever the kernel took
+    // the arguments for.
     if !(uid.is_root() && gid.is_root()) && (getuid(), geteuid(), getgid(), getegid()) != (uid, uid, gid, gid) {
         return Err(Fail::new(Step::Verify, Errno::PERM).with_detail(b"the kernel reports another user or group"));
     }

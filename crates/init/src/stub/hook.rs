@@ -58,7 +58,8 @@ pub fn run(hook: &Hook, directory: Option<BorrowedFd<'_>>, filter: Option<(&[u8]
     }
 }
 
-/// The state document with init's pid as it sees it, as a file: no size is too large and nobody can be slow to read it.
+/// The state document with init's pid as init sees it, as a file: a file takes any size, and a hook
+/// that does not read it blocks nothing.
 fn state_file(hook: &Hook) -> Result<OwnedFd, Errno> {
     let file = match memfd_create(c"state", MemfdFlags::CLOEXEC) {
         Err(Errno::NOSYS | Errno::PERM) => {

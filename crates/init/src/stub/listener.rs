@@ -47,7 +47,7 @@ pub fn attach_with_listener(program: &[u8], flags: u32, socket: OwnedFd, parts: 
     // SAFETY: `stack` and `shared` stay until `done` is set, after which the thread touches neither but to exit;
     // this function's caller executes another program or exits, so the frame is not reused before that.
     unsafe { spawn_thread(&mut stack, send, (&raw const shared).cast_mut().cast()) }?;
-    // One thread only is to be filtered, the one that becomes the program.
+    // Only one thread is to be filtered: the thread that becomes the program.
     let attached = attach(program, (flags & !TSYNC) | NEW_LISTENER);
     let number = match &attached {
         Ok(Some(fd)) => fd.as_raw_fd(),
@@ -55,7 +55,8 @@ pub fn attach_with_listener(program: &[u8], flags: u32, socket: OwnedFd, parts: 
         Err(e) => -e.raw_os_error() - 2,
     };
     shared.listener.store(number, Ordering::Release);
-    // No system call from here on that the filter could answer with a notification nobody reads yet.
+    // From here on this thread makes no system call that the filter could turn into a notification,
+    // because no agent reads notifications yet.
     let done = loop {
         match shared.done.load(Ordering::Acquire) {
             0 => core::hint::spin_loop(),

@@ -9,7 +9,6 @@
 #![no_main]
 
 mod attributes;
-mod brief;
 mod copy;
 mod credentials;
 mod fail;
@@ -23,6 +22,7 @@ mod program;
 mod rootfs;
 mod run;
 mod start;
+mod temporary;
 mod terminal;
 mod timeline;
 

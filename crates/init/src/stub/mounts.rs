@@ -23,10 +23,10 @@ use rustix::mount::{
 use rustix::process::{chdir, chroot, fchdir, pivot_root};
 
 use crate::attributes::{change, change_exactly, propagate, with_proc_path};
-use crate::brief::Brief;
 use crate::copy::copy_tree;
 use crate::fail::{At, Fail};
 use crate::rootfs::{Root, in_dev};
+use crate::temporary::Temporary;
 
 /// What mount ops share: the root, and mounts that several ops use.
 #[derive(Default)]
@@ -58,7 +58,7 @@ impl Mounts {
 
     /// `Op::Root`: a mount of the rootfs onto itself, or the directory as it is with no mount namespace.
     pub fn open_root(&mut self, path: &CStr, idmap: Descriptor) -> Result<(), Fail> {
-        let place: Brief = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        let place: Temporary = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .at(Step::Source)?
             .into();
         let tree = clone_tree(place.as_fd(), true).at(Step::Source)?;
@@ -78,7 +78,7 @@ impl Mounts {
     }
 
     /// The destination of a mount, made if need be.
-    fn target(&self, path: &CStr, flags: u32, directory: bool) -> Result<Brief, Fail> {
+    fn target(&self, path: &CStr, flags: u32, directory: bool) -> Result<Temporary, Fail> {
         let root = self.root()?;
         let make = || if directory { root.make_directory(path) } else { root.make_file(path) }.at(Step::Create);
         if flags & flag::REAL_DIRECTORY != 0 {
@@ -95,7 +95,7 @@ impl Mounts {
             return make();
         }
         let kind = if directory { OFlags::PATH | OFlags::DIRECTORY } else { OFlags::PATH };
-        // Without a symlink on the way the place is the one that lowering has judged by its path.
+        // Without a symlink on the way this is the place that lowering has judged by its path.
         if let Ok(place) = root.open_real(path, kind) {
             return Ok(place);
         }
@@ -160,7 +160,7 @@ impl Mounts {
     /// The mode of the directory at `path`, in octal digits; None if there is none.
     fn covered_mode(&self, path: &CStr) -> Result<Option<[u8; 5]>, Fail> {
         let covered = match self.root()?.open(path, OFlags::PATH | OFlags::DIRECTORY) {
-            // Whatever else is wrong with the destination is told when it is made.
+            // Anything else that is wrong with the destination is reported when it is made.
             Err(_) => return Ok(None),
             Ok(directory) => fstat(&directory).at(Step::Target)?,
         };
@@ -188,7 +188,7 @@ impl Mounts {
 
     /// A user namespace may not mount cgroup2 that it does not own: show the host's part of the tree instead, read-only,
     /// and where even that cannot be, an empty directory (CVE-2023-25809 is about leaving it writable).
-    fn cgroup_fallback(&mut self, fs: &Mount, first: Fail) -> Result<Brief, Fail> {
+    fn cgroup_fallback(&mut self, fs: &Mount, first: Fail) -> Result<Temporary, Fail> {
         if ![Errno::PERM, Errno::NOENT, Errno::BUSY].iter().any(|e| e.raw_os_error() as u32 == first.errno) {
             return Err(first);
         }
@@ -199,7 +199,7 @@ impl Mounts {
                 set_attributes(tree.as_fd(), c"", true, &set).at(Step::Attributes)?;
                 Ok(tree.into())
             }
-            Err(_) => empty_directory().map(Brief::from).map_err(|_| first),
+            Err(_) => empty_directory().map(Temporary::from).map_err(|_| first),
         }
     }
 
@@ -238,7 +238,7 @@ impl Mounts {
 
     /// A detached copy of the source, and whether its ids are mapped already; None if it is missing and may be.
     #[inline(never)] // For its frame, see `main.rs`.
-    fn source(&self, bind: &Bind, ask: Ask<'_>) -> Result<Option<(Brief, bool)>, Fail> {
+    fn source(&self, bind: &Bind, ask: Ask<'_>) -> Result<Option<(Temporary, bool)>, Fail> {
         let by_parent = bind.flags & flag::BY_PARENT != 0;
         let asked = if by_parent && bind.idmap.number().is_some() {
             ask()
@@ -257,7 +257,7 @@ impl Mounts {
         }
     }
 
-    fn open_source(&self, bind: &Bind) -> Result<Brief, Errno> {
+    fn open_source(&self, bind: &Bind) -> Result<Temporary, Errno> {
         let recursive = bind.flags & flag::RECURSIVE != 0;
         let nofollow = bind.flags & flag::SOURCE_NOFOLLOW != 0;
         if bind.flags & flag::SOURCE_IN_ROOT != 0 {
@@ -268,7 +268,7 @@ impl Mounts {
         let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
         flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, nofollow);
-        open_tree(CWD, bind.source.0, flags).map(Brief::from)
+        open_tree(CWD, bind.source.0, flags).map(Temporary::from)
     }
 
     /// Recreates a symlink source in the rootfs; false if the source is no symlink.
@@ -337,7 +337,8 @@ impl Mounts {
 
     /// `Op::PivotRoot`: new and old root stacked on `/`, then the old one, on top, is dropped (pivot_root(2) NOTES).
     pub fn pivot_root(&mut self, slave_first: bool) -> Result<(), Fail> {
-        let old: Brief = openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?.into();
+        let old: Temporary =
+            openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?.into();
         fchdir(&self.root()?.mount)?;
         pivot_root(c".", c".").at(Step::Attach)?;
         fchdir(&old)?;
@@ -379,12 +380,13 @@ fn is_refused(fail: &Fail) -> bool {
     [Errno::NOSYS, Errno::PERM].iter().any(|errno| errno.raw_os_error() as u32 == fail.errno)
 }
 
-/// The mount on top of the directory that is open as `covered`. With that directory as the root of the lookup, `..` leads back to it,
-/// and on to what is mounted there: the destination's path is not resolved a second time, so that whoever can rename its components
-/// at this moment gains nothing.
-fn mount_on(covered: BorrowedFd<'_>) -> Result<Brief, Errno> {
+/// The mount on top of the directory that is open as `covered`. With that directory as the root of
+/// the lookup, `..` leads back to it, and on to what is mounted there. So the destination's path is
+/// not resolved a second time, and a process that renames its components at this moment gains
+/// nothing.
+fn mount_on(covered: BorrowedFd<'_>) -> Result<Temporary, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat2(covered, c"..", flags, Mode::empty(), ResolveFlags::IN_ROOT).map(Brief::from)
+    openat2(covered, c"..", flags, Mode::empty(), ResolveFlags::IN_ROOT).map(Temporary::from)
 }
 
 /// Sets the propagation of all mounts of this namespace.
@@ -407,7 +409,8 @@ pub fn parent_private(path: &CStr) -> Result<(), Errno> {
     Err(Errno::LOOP)
 }
 
-/// One mount(2) on the working directory, instead of a call for each option. Whatever is wrong is told by the long way.
+/// One mount(2) on the working directory, instead of a call for each option. If it fails, the calls
+/// for each option follow and report what is wrong.
 fn at_once(fs: &Mount, target: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut data = [0_u8; 1024];
     let mut len = 0;
@@ -438,8 +441,8 @@ fn at_once(fs: &Mount, target: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 /// Makes the filesystem of `fs` as a mount that is attached nowhere yet.
-fn new_filesystem(fs: &Mount, mode: Option<[u8; 5]>) -> Result<Brief, Fail> {
-    let context: Brief = fsopen(fs.fstype.0, FsOpenFlags::FSOPEN_CLOEXEC).at(Step::Filesystem)?.into();
+fn new_filesystem(fs: &Mount, mode: Option<[u8; 5]>) -> Result<Temporary, Fail> {
+    let context: Temporary = fsopen(fs.fstype.0, FsOpenFlags::FSOPEN_CLOEXEC).at(Step::Filesystem)?.into();
     let said = |step, errno| Fail::new(step, errno).with_detail(context_message(context.as_fd(), &mut [0; 256]));
     if !fs.source.0.is_empty() {
         fsconfig_set_string(&context, c"source", fs.source.0).map_err(|e| said(Step::Source, e))?;
@@ -469,7 +472,7 @@ fn new_filesystem(fs: &Mount, mode: Option<[u8; 5]>) -> Result<Brief, Fail> {
         attributes &= !attr::RDONLY;
     }
     let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).at(Step::Attributes).map(Brief::from)
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).at(Step::Attributes).map(Temporary::from)
 }
 
 /// What the filesystem said: the newest message of the context, without its severity letter.
@@ -487,7 +490,7 @@ fn context_message<'b>(context: BorrowedFd<'_>, space: &'b mut [u8; 256]) -> &'b
 }
 
 fn empty_directory() -> Result<OwnedFd, Errno> {
-    let context: Brief = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?.into();
+    let context: Temporary = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?.into();
     fsconfig_set_string(&context, c"nr_inodes", c"1")?;
     fsconfig_set_string(&context, c"mode", c"0555")?;
     fsconfig_create(&context)?;
@@ -523,10 +526,10 @@ fn null_device(slot: &mut Option<OwnedFd>) -> Result<BorrowedFd<'_>, Fail> {
 }
 
 /// A detached copy of the mount at `place`.
-pub fn clone_tree(place: BorrowedFd<'_>, recursive: bool) -> Result<Brief, Errno> {
+pub fn clone_tree(place: BorrowedFd<'_>, recursive: bool) -> Result<Temporary, Errno> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
-    open_tree(place, c"", flags).map(Brief::from)
+    open_tree(place, c"", flags).map(Temporary::from)
 }
 
 /// Attaches a detached mount onto `target`. A file on a directory is ENOTDIR, as it is from mount(2); move_mount(2) has EINVAL.

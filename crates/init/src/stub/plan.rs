@@ -12,7 +12,7 @@ use rustix::net::{RecvFlags, recv};
 #[repr(align(8))]
 struct Room(UnsafeCell<[u8; CHUNK]>);
 
-// SAFETY: init has one thread while it receives its plan, and nobody writes here afterwards.
+// SAFETY: init has a single thread while it receives its plan, and nothing writes here afterwards.
 unsafe impl Sync for Room {}
 
 static ROOM: Room = Room(UnsafeCell::new([0; CHUNK]));

@@ -23,7 +23,8 @@ impl Program {
     }
 }
 
-/// `Op::FindProgram`, with the user's rights: what the user cannot execute is not found here but told now.
+/// `Op::FindProgram`, with the user's rights: a program that the user cannot execute is reported
+/// now and not at execve(2).
 pub fn find(file: &CStr, search: &CStr) -> Result<Program, Fail> {
     let mut program = Program { path: [0; 4096] };
     let name = file.to_bytes();
@@ -63,7 +64,8 @@ fn executable(path: &CStr) -> Result<(), Errno> {
         return Err(Errno::ISDIR);
     }
     match accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS) {
-        // faccessat2 came with 5.8 and may be filtered outside; then exec itself will tell.
+        // faccessat2(2) came with Linux 5.8 and may be refused by a filter outside; then execve(2)
+        // itself reports the error.
         Err(Errno::NOSYS | Errno::PERM) => Ok(()),
         other => other,
     }

@@ -8,14 +8,14 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, readlinkat_raw};
 use rustix::io::Errno;
 
-use crate::brief::Brief;
+use crate::temporary::Temporary;
 
 /// The container's root mount.
 pub struct Root {
     /// The mount's own root.
     pub mount: OwnedFd,
     /// /dev, kept open because a dozen ops in a row make something in it.
-    dev: Cell<Option<Brief>>,
+    dev: Cell<Option<Temporary>>,
 }
 
 const DEV: &[u8] = b"/dev/";
@@ -66,8 +66,8 @@ fn with_name<T>(part: &[u8], f: impl FnOnce(&CStr) -> Result<T, Errno>) -> Resul
 }
 
 /// Opens what exists as `name` in `dir`.
-fn open_at(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<Brief, Errno> {
-    openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty()).map(Brief::from)
+fn open_at(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<Temporary, Errno> {
+    openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty()).map(Temporary::from)
 }
 
 impl Root {
@@ -84,29 +84,29 @@ impl Root {
     }
 
     /// Opens `path`; symlinks are followed as the container would follow them.
-    pub fn open(&self, path: &CStr, flags: OFlags) -> Result<Brief, Errno> {
+    pub fn open(&self, path: &CStr, flags: OFlags) -> Result<Temporary, Errno> {
         self.open_with(path, flags, ResolveFlags::empty())
     }
 
     /// Opens `path`, none of whose components may be a symlink.
-    pub fn open_real(&self, path: &CStr, flags: OFlags) -> Result<Brief, Errno> {
+    pub fn open_real(&self, path: &CStr, flags: OFlags) -> Result<Temporary, Errno> {
         self.open_with(path, flags, ResolveFlags::NO_SYMLINKS)
     }
 
-    fn open_with(&self, path: &CStr, flags: OFlags, more: ResolveFlags) -> Result<Brief, Errno> {
+    fn open_with(&self, path: &CStr, flags: OFlags, more: ResolveFlags) -> Result<Temporary, Errno> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | more;
         // EAGAIN: a rename raced with a `..`; the kernel asks to try again (openat2(2)).
         let mut tries = 0;
         loop {
             match openat2(&self.mount, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
                 Err(Errno::AGAIN) if tries < 128 => tries += 1,
-                other => return other.map(Brief::from),
+                other => return other.map(Temporary::from),
             }
         }
     }
 
     /// Opens the directory `path`, making what is missing of it with mode 0755.
-    pub fn make_directory(&self, path: &CStr) -> Result<Brief, Errno> {
+    pub fn make_directory(&self, path: &CStr) -> Result<Temporary, Errno> {
         // In a /dev that is known nothing has to be walked, and it is fresh as a rule.
         if in_dev(path).is_some()
             && let Ok(made) = self.in_parent(path, |dir, name| {
@@ -143,7 +143,7 @@ impl Root {
     }
 
     /// Opens the directory that holds the last component of `path`, making it if need be, and gives that component.
-    fn make_parent<'p>(&self, path: &'p CStr) -> Result<(Brief, &'p [u8]), Errno> {
+    fn make_parent<'p>(&self, path: &'p CStr) -> Result<(Temporary, &'p [u8]), Errno> {
         let bytes = path.to_bytes();
         let cut = bytes.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
         let (parent, name) = bytes.split_at(cut);
@@ -157,7 +157,7 @@ impl Root {
 
     /// Opens `path`, making an empty file there if nothing exists. Where a dangling symlink is, the file is made at the place it names,
     /// inside the root, and the link stays.
-    pub fn make_file(&self, path: &CStr) -> Result<Brief, Errno> {
+    pub fn make_file(&self, path: &CStr) -> Result<Temporary, Errno> {
         match self.open(path, OFlags::PATH) {
             Err(Errno::NOENT) => {}
             other => return other,
@@ -166,7 +166,7 @@ impl Root {
     }
 
     #[inline(never)] // For its frame, see `main.rs`.
-    fn make_missing_file(&self, path: &CStr, links: u32) -> Result<Brief, Errno> {
+    fn make_missing_file(&self, path: &CStr, links: u32) -> Result<Temporary, Errno> {
         let made = self.in_parent(path, |parent, name| {
             let create = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match openat(parent, name, OFlags::RDONLY | create, Mode::from_raw_mode(0o755)) {
@@ -192,7 +192,7 @@ impl Root {
 
     /// Walks `path` component by component; below the first missing one everything is made by this walk.
     #[inline(never)] // For its frame, see `main.rs`.
-    fn make_missing(&self, path: &[u8], links: u32) -> Result<Brief, Errno> {
+    fn make_missing(&self, path: &[u8], links: u32) -> Result<Temporary, Errno> {
         let mut done = PathBuffer::new(b"/")?;
         let mut current = self.open(c"/", OFlags::PATH | OFlags::DIRECTORY)?;
         for (at, part) in components(path) {

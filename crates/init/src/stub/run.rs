@@ -18,11 +18,11 @@ use rustix::thread::{
     ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, set_name, set_no_new_privs, unshare_unsafe,
 };
 
-use crate::brief::{Brief, close_left};
 use crate::fail::{At, Fail};
 use crate::hook;
 use crate::mounts::{self, Mounts};
 use crate::program::{self, Program};
+use crate::temporary::{Temporary, close_finished};
 use crate::terminal::Terminal;
 use crate::timeline::Timeline;
 use crate::{credentials, files, plan, proc, start, terminal};
@@ -108,13 +108,13 @@ impl Init {
     }
 
     /// Reports `kind` and waits for the parent's answer.
-    fn meet(&mut self, kind: Kind, op: u32) -> Result<(), Fail> {
+    fn report_and_wait(&mut self, kind: Kind, op: u32) -> Result<(), Fail> {
         // A parent that has not heard this would wait for it as long as init for the answer.
         if self.report(kind, op, Step::Only, 0, b"").is_err() {
             exit(255);
         }
         // The parent may set a limit of open files now.
-        close_left();
+        close_finished();
         self.await_release()
     }
 
@@ -185,7 +185,7 @@ impl Init {
                 Ok(_) | Err(Errno::PERM) => {}
                 Err(e) => return Err(e.into()),
             },
-            Op::AwaitHooks {} => self.meet(Kind::Hooks, index)?,
+            Op::AwaitHooks {} => self.report_and_wait(Kind::Hooks, index)?,
             Op::Hook(hook) => {
                 let in_rootfs = (hook.flags & flag::HOOK_IN_ROOTFS != 0).then(|| self.mounts.root()).transpose()?;
                 // A filter with a listener is for one process: the agent is sent the program's.
@@ -206,7 +206,7 @@ impl Init {
             }
             Op::Hostname { name } => rustix::system::sethostname(name.0)?,
             Op::Domainname { name } => rustix::system::setdomainname(name.0)?,
-            Op::LoopbackUp {} => drop(Brief::from(rt_sys::net::loopback_up()?)),
+            Op::LoopbackUp {} => drop(Temporary::from(rt_sys::net::loopback_up()?)),
             Op::SessionKeyring { name, label } => match self.session_keyring(name.0, label.0.to_bytes()) {
                 // A seccomp profile around the runtime, as in a container of an older engine.
                 Err(fail) if label.0.is_empty() && fail.errno == Errno::PERM.raw_os_error() as u32 => {
@@ -239,7 +239,7 @@ impl Init {
             Op::Limit { resource, soft, hard } => {
                 // What was left open must not count against a low limit of open files.
                 if resource == NOFILE && soft < 128 {
-                    close_left();
+                    close_finished();
                 }
                 set_limit(resource, soft, hard)?;
             }
@@ -272,13 +272,13 @@ impl Init {
                 let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
                 send_fd(owned(socket)?.as_fd(), pidfd.as_fd(), payload.0).at(Step::Send)?;
             }
-            Op::Ready { quiet: 0 } => self.meet(Kind::Ready, index)?,
+            Op::Ready { quiet: 0 } => self.report_and_wait(Kind::Ready, index)?,
             Op::Ready { .. } => self.await_release()?,
             Op::JoinNetwork {} => self.join_network()?,
             Op::Timeline { fd } => self.timeline = Timeline::map(&owned(fd)?)?,
             Op::AwaitStart { socket } => {
                 self.peer = None;
-                close_left();
+                close_finished();
                 self.peer = Some(start::await_start(owned(socket)?)?);
             }
             Op::Seccomp { program, flags, listener, message_head, message_tail } => {
@@ -312,7 +312,7 @@ impl Init {
         let peer = self.peer.as_ref().ok_or(Errno::PIPE)?;
         match rt_sys::socket::receive_fd(peer.as_fd()).at(Step::Source)? {
             Some(namespace) => {
-                move_into_thread_name_spaces(Brief::from(namespace).as_fd(), ThreadNameSpaceType::NETWORK)?;
+                move_into_thread_name_spaces(Temporary::from(namespace).as_fd(), ThreadNameSpaceType::NETWORK)?;
             }
             None => exit(255),
         }

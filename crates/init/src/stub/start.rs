@@ -6,8 +6,9 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, read, retry_on_intr};
 use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 
-/// SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGTERM: as pid 1 of a namespace init has no default
-/// actions, so a created container that is told to end must end itself.
+/// SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGTERM. As pid 1 of a namespace
+/// init has no default actions, so a created container ends itself when it gets one of these
+/// signals.
 pub const ENDING: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 9 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14;
 
 /// `Op::AwaitStart`. Returns the connection on which a failure of what follows is reported; exec closes it.
@@ -34,8 +35,9 @@ pub fn await_start(listener: OwnedFd) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// The starter's word. One that died before it spoke does not count; one that spoke and was not heard would believe that all went
-/// well when the connection closes, so that is a failure.
+/// Reads the message of `rt start`. If `rt start` died before it sent the message, the connection
+/// does not count. If it has sent the message and init cannot read it, `rt start` would take the
+/// closed connection for success, so that is an error.
 fn hears(connection: &OwnedFd) -> Result<bool, Errno> {
     let mut go = [0_u8; 1];
     match retry_on_intr(|| recv(connection, &mut go[..], RecvFlags::empty())) {

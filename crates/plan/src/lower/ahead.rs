@@ -1,5 +1,5 @@
-//! What init does while the parent makes the network namespace: of the ops behind the one that waits for it, all that surely
-//! come out the same before it go before it.
+//! The work that init does while the parent makes the network namespace. Ops that come after the
+//! wait for that namespace go before it if their effect is certain to be the same.
 
 use rt_protocol::flags::namespace;
 use rt_protocol::op::{self, flag};
@@ -141,7 +141,7 @@ fn turn(op: &Op) -> Turn<'_> {
         }
         // A kernel parameter may be one of the network's.
         Op::Sysctl { .. } => Turn::Barrier,
-        // Somebody outside is told, or waited for.
+        // A process outside gets a message, or init waits for one.
         Op::Ready { .. } | Op::AwaitStart { .. } | Op::SendPidfd { .. } | Op::Terminal { .. } => Turn::Barrier,
         // These come before the network in every plan.
         Op::JoinCgroup { .. } | Op::Unshare { .. } | Op::TimeOffsets { .. } | Op::EnterTime { .. } => Turn::Barrier,

@@ -16,7 +16,7 @@ enum Stage {
 }
 
 impl Lowering<'_> {
-    /// Every hook must name a program, whoever runs it.
+    /// Every hook must name a program, whether init or the parent runs it.
     fn check_hooks(&mut self) {
         let spec = self.spec;
         let Some(hooks) = spec.hooks.as_ref() else { return };

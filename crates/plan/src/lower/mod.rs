@@ -43,7 +43,8 @@ pub struct Host {
     pub layout: Layout,
     /// The caller's effective user id is 0.
     pub root: bool,
-    /// The caller is in the host's user namespace, not in one that was made.
+    /// The caller is in the host's first user namespace, not in a user namespace that was made
+    /// later.
     pub first_user_namespace: bool,
     /// The kernel has /proc/kcore.
     pub kcore: bool,
@@ -138,7 +139,7 @@ pub struct Plan {
     pub seccomp: Option<Vec<u8>>,
     /// The rootfs, absolute.
     pub rootfs: PathBuf,
-    /// Fields that were understood but could not have effect, to be told as warnings.
+    /// Fields that were understood but can have no effect; they are reported as warnings.
     pub warnings: Vec<Problem>,
 }
 

@@ -17,7 +17,8 @@ const LONGEST_OPTION: usize = 255;
 const VIRTUAL: &[&str] = &["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "bpf", "binder"];
 
 impl Lowering<'_> {
-    /// The propagation asked for, and whether it goes to all mounts below. An unknown one is reported by the first who asks.
+    /// The propagation asked for, and whether it applies to all mounts below. The first caller that
+    /// asks for an unknown value reports it.
     fn propagation(&mut self) -> (u64, bool) {
         if let Some(known) = self.propagation {
             return known;
@@ -122,8 +123,9 @@ impl Lowering<'_> {
         }
     }
 
-    /// Where in the container a mount goes. Relative destinations are taken from the root, as all peers do and older specifications
-    /// allowed; one that begins with the rootfs's own path is below it.
+    /// The destination of a mount inside the container. A relative destination is taken from the
+    /// root, as all runtimes do and older specifications allowed. A destination that begins with
+    /// the rootfs's own path is below the rootfs.
     pub(super) fn destination(&self, mount: &Mount<'_>) -> String {
         let path = paths::clean(mount.destination.as_deref().unwrap_or_default());
         paths::below(&self.rootfs, &path).unwrap_or(path)

@@ -208,8 +208,9 @@ impl Lowering<'_> {
         if new & namespace::NEWCGROUP != 0 {
             self.push(op::Op::Unshare { flags: namespace::NEWCGROUP }, at);
         }
-        // Offsets can be set only before a process is in the namespace. Unsharing moves nobody but children into it, and
-        // before Linux 6.2 not even the exec of the program did: init enters it itself.
+        // The offsets can be set only before a process is in the namespace. unshare(2) moves only
+        // later children into it, and before Linux 6.2 execve(2) did not move the process either;
+        // so init enters the namespace itself.
         if new & namespace::NEWTIME != 0 {
             let by_child = self.namespaces.offsets_before_stub();
             if !by_child {
@@ -259,8 +260,8 @@ impl Lowering<'_> {
     }
 }
 
-/// Of what comes before the hooks, mounts may belong to the network namespace of whoever makes them, such as sysfs and network
-/// filesystems.
+/// Of the ops before the hooks, mounts may belong to the network namespace of the process that
+/// makes them: sysfs and network filesystems.
 fn sees_network(op: &super::Op) -> bool {
     const BLIND: [&[u8]; 6] = [b"proc", b"tmpfs", b"devpts", b"mqueue", b"cgroup", b"cgroup2"];
     matches!(op, op::Op::Mount(op::Mount { fstype, .. }) if !BLIND.contains(&fstype.0.to_bytes()))

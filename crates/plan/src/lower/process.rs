@@ -285,7 +285,7 @@ impl Lowering<'_> {
                 self.push(op::Op::AwaitStart { socket: Descriptor::Slot(Slot::Start) }, at);
             }
         } else if matches!(filter, Filter::Program { notify: true, .. }) {
-            // The agent is told the pid, which only the parent knows.
+            // The agent gets the pid, which only the parent knows.
             self.push(op::Op::Ready { quiet: 0 }, at);
         }
         if let Filter::Program { bytes, flags, notify } = filter {
@@ -419,7 +419,8 @@ impl Lowering<'_> {
         let at = Pointer::new("/linux/seccomp");
         let (mut listener, mut head, mut tail) = (Descriptor::None, Vec::new(), Vec::new());
         if notify && self.listener_path().is_none() {
-            // Nobody would ever answer, and Docker before 23.0 drops the path from its profiles.
+            // Without a path no agent would ever answer, and Docker before 23.0 drops the path from
+            // its profiles.
             let fault = Fault::Rule("must be set where SCMP_ACT_NOTIFY is used");
             self.wrong(Pointer::new("/linux/seccomp/listenerPath"), fault);
         } else if notify {

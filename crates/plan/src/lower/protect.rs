@@ -103,8 +103,8 @@ impl Lowering<'_> {
     }
 }
 
-/// sysctl(8) takes both `net.ipv4.conf.eth0/1.forwarding` and `net/ipv4/conf/eth0.1/forwarding`: the first separator
-/// tells which.
+/// sysctl(8) takes both `net.ipv4.conf.eth0/1.forwarding` and `net/ipv4/conf/eth0.1/forwarding`:
+/// the first separator decides which of the two forms it is.
 fn dotted(key: &str) -> String {
     if uses_slashes(key) { key.chars().map(swap).collect() } else { key.to_owned() }
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// A place in config.json, formatted only when somebody reads it: `{}` in the template takes the numbers in order.
+/// A place in config.json, formatted only when it is printed: each `{}` in the template takes the
+/// next number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Pointer {
     template: &'static str,

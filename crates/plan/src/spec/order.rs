@@ -1,4 +1,5 @@
-//! The order of the specification (config.md, then config-linux.md where it says "linux"), in which mistakes are told.
+//! The order of the specification (config.md, then config-linux.md where it says "linux"), in which
+//! mistakes are reported.
 
 use super::Problem;
 

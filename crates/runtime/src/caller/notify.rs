@@ -97,8 +97,8 @@ impl Proxy {
         Ok(true)
     }
 
-    /// Waits until the container is ready or its init has ended, and until the manager has read of it: it asks who sent
-    /// a message, and we may be gone by then.
+    /// Waits until the container is ready or its init has ended, and until the manager has read the
+    /// message: the manager asks which process sent it, and this process may have ended by then.
     pub fn await_ready(&self, init: &OwnedFd, pid: i32) -> Result<(), Error> {
         loop {
             let mut fds = [PollFd::new(&self.container, PollFlags::IN), PollFd::new(init, PollFlags::IN)];
@@ -115,7 +115,8 @@ impl Proxy {
         }
     }
 
-    /// sd_notify_barrier(3): the manager closes the descriptor when it has come to it. One that does not know it never does.
+    /// sd_notify_barrier(3): the manager closes the descriptor when it has read all messages before
+    /// it. A manager that does not know this message never closes it.
     fn barrier(&self) -> Result<(), Error> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).doing("make a pipe")?;
         send_fd(self.manager.as_fd(), writer.as_fd(), b"BARRIER=1").doing("send a barrier to the manager")?;

@@ -11,11 +11,12 @@ use rt_sys::signal::{handle_by_nothing, is_ignored};
 pub fn start_with_default_signals() {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {
-        // One look tells of all; where /proc is hidden, each is asked for.
+        // One look at /proc shows all ignored signals; where /proc is hidden, each signal is asked
+        // for.
         let ignored = ignored_signals();
         let is_ignored = |signal| ignored.map_or_else(|| is_ignored(signal), |mask| mask >> (signal - 1) & 1 == 1);
         for signal in (1..=64).filter(|signal| is_ignored(*signal)) {
-            // Of the 64 only SIGKILL and SIGSTOP are refused, and nobody can ignore those.
+            // Of the 64 signals only SIGKILL and SIGSTOP are refused, and these cannot be ignored.
             let _ = handle_by_nothing(signal);
         }
     });

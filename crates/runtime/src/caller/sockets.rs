@@ -41,8 +41,9 @@ pub fn connect_to(what: &'static str, path: &Path) -> Result<OwnedFd, Error> {
     Ok(fd)
 }
 
-/// The address of the start socket. It holds 108 bytes, a path more: one that is too long is led by way of the directory's
-/// descriptor. Not every one is, because the first look into /proc/self makes the kernel create what is there.
+/// The address of the start socket. An address has room for 108 bytes, a path may be longer: a long
+/// path is shortened by way of the directory's descriptor. Short paths are not, because the first
+/// look into /proc/self makes the kernel create its entries.
 fn start_address(container: &Container) -> Result<SocketAddrUnix, Error> {
     let path = container.path.join(START_SOCKET);
     let short = || format!("/proc/self/fd/{}/{START_SOCKET}", container.dir().as_raw_fd());

@@ -19,8 +19,9 @@ use crate::error::{Context, Error};
 pub struct HostTerminal(OwnedFd);
 
 impl HostTerminal {
-    /// The first of standard error, output and input that is a terminal, else the controlling terminal. Without any there is nobody
-    /// whose terminal the container's could be.
+    /// The first of standard error, output and input that is a terminal, else the controlling
+    /// terminal. Without any of these the caller has no terminal to which the container's could be
+    /// relayed.
     pub fn find() -> Result<HostTerminal, Error> {
         for stream in [rustix::stdio::stderr(), rustix::stdio::stdout(), rustix::stdio::stdin()] {
             if tcgetattr(stream).is_ok() {
@@ -106,7 +107,7 @@ impl Terminal {
     /// Copies what there is; `ready` is about the descriptors of [`Terminal::interests`].
     pub fn relay(&mut self, ready: &[bool]) {
         if ready.first() == Some(&true) && self.master_open {
-            // EIO: nobody has the other side open.
+            // EIO: no process has the other side open.
             self.master_open = copy(self.master.as_fd(), rustix::stdio::stdout());
         }
         if ready.get(1) == Some(&true) && !copy(rustix::stdio::stdin(), self.master.as_fd()) {

@@ -268,7 +268,7 @@ fn is_program(root: &OwnedFd, path: &str) -> bool {
 fn complaint_about(root: &OwnedFd, path: &str, covered: &dyn Fn(&str) -> bool) -> Option<String> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    // Whoever may not read it learns of it when it is executed.
+    // If this user may not read the file, the error comes when it is executed.
     let file = std::fs::File::from(openat2(root, path, flags, Mode::empty(), resolve).ok()?);
     let mut head = [0; 1024];
     let len = file.read_at(&mut head, 0).ok()?;

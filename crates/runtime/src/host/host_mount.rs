@@ -1,7 +1,9 @@
-//! The mount that a container without a mount namespace has on the host: its rootfs, bound onto itself, with all below.
+//! The mount that a container without a mount namespace has on the host: its rootfs, bound onto
+//! itself, with all mounts below.
 //!
-//! It is recorded before init makes it, because a creator that dies leaves no other word of it. A rootfs that is a mount
-//! already is an engine's, and stays: what lies there is told apart by its mount id (statx(2), Linux 5.8).
+//! The mount is recorded before init makes it, so that it can be found if its creator dies. A
+//! rootfs that was a mount before belongs to the engine and stays; the mount ids distinguish the
+//! two (statx(2), Linux 5.8).
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

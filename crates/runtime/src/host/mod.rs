@@ -37,7 +37,7 @@ pub fn is_rootless() -> bool {
     is_rootless_as(rustix::process::geteuid().is_root())
 }
 
-/// The same for who knows already whether that is root.
+/// The same for a caller that already knows whether it is root.
 pub fn is_rootless_as(root: bool) -> bool {
     !root || (!in_first_user_namespace() && rt_cgroups::in_user_namespace())
 }

@@ -17,7 +17,8 @@ use crate::error::Error;
 pub struct Group {
     root: PathBuf,
     class: PathBuf,
-    /// The class is the container's alone, and ends with it; one that the config names is somebody else's.
+    /// The class belongs to this container alone and is removed with it. A class that the config
+    /// names belongs to others, too.
     own: bool,
     monitor: Option<PathBuf>,
 }
@@ -107,7 +108,7 @@ impl Group {
             .collect()
     }
 
-    /// Removes what is the container's alone; what is gone already is fine.
+    /// Removes what belongs to this container alone; what is already gone is no error.
     pub fn remove(&self) -> Result<(), Error> {
         for dir in self.monitor.iter().chain(self.own.then_some(&self.class)) {
             match fs::remove_dir(dir) {

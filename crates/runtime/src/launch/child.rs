@@ -18,7 +18,8 @@ use rustix::thread::{
     set_thread_groups, set_thread_res_gid, set_thread_res_uid, unshare_unsafe,
 };
 
-/// The report's op index for failures before the stub runs; `Step` and the number below tell which.
+/// The report's op index for failures before the stub runs; `Step` and the number below say which
+/// failure it was.
 pub const BEFORE_STUB: u32 = u32::MAX;
 
 /// The report's op index for the first namespace to be joined; the others follow.

@@ -1,4 +1,4 @@
-//! A process that executes the stub: what it says, and what it is told.
+//! A process that executes the stub: its reports, and the answers to them.
 
 use rt_plan::spec::Pointer;
 use rt_plan::what;
@@ -193,7 +193,8 @@ impl Launched {
         unless_gone(sent).map_err(LaunchError::parent("send init its plan"))
     }
 
-    /// Lets the stub go on, and tells it its pid as we see it. One that is gone has said why.
+    /// Lets the stub go on, and sends it its pid in our namespace. If init has exited, it has
+    /// already reported the reason.
     pub fn release(&self) -> Result<(), LaunchError> {
         let go = [&Greeting::Release.bytes()[..], self.pid.to_string().as_bytes()].concat();
         unless_gone(send(&self.socket, &go, SendFlags::NOSIGNAL).map(drop)).map_err(LaunchError::parent("release init"))

@@ -57,7 +57,7 @@ pub enum Destination<'a> {
     Inside(BorrowedFd<'a>, u64),
 }
 
-/// Who puts the process into its cgroup.
+/// How the process gets into its cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entering {
     /// The launch, by what [`Entry`] has.
@@ -114,8 +114,8 @@ fn try_launch(
     inherit(theirs.as_fd())?;
     let arguments = [c"rt-init".to_owned(), number(&theirs)];
     let argv: Vec<*const c_char> = arguments.iter().map(|a| a.as_ptr()).chain([std::ptr::null()]).collect();
-    // The child reads these until it has executed the stub, and nothing tells when that is: they are never given back.
-    // The runtime is a short-lived process.
+    // The child reads these until it has executed the stub, and no event reports that moment: so
+    // they are never freed. The runtime is a short-lived process.
     let (_arguments, argv) = (ManuallyDrop::new(arguments), ManuallyDrop::new(argv));
     let wiring = Wiring { socket: theirs.as_fd(), stub: stub_fd.as_fd(), argv: argv.as_ptr() };
     drop(span);

@@ -101,7 +101,7 @@ pub(super) fn time_namespace(plan: &Plan, place: &Destination<'_>) -> Result<Opt
             let open = || {
                 let path = format!("/proc/{}/ns/time", pid_of(*pidfd)?);
                 let fd = openat(CWD, path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-                // Whoever is still alive was behind that number.
+                // The process is still alive, so the number was its own.
                 pid_of(*pidfd).and(fd)
             };
             open().map(Some).map_err(failed)

@@ -48,15 +48,17 @@ pub(super) fn clone_process(
     // The first two are init's own business, after it joined its cgroup.
     let new = plan.namespaces.new & !(namespace::NEWCGROUP | namespace::NEWTIME | plan.namespaces.made_meanwhile());
     let new_user = new & namespace::NEWUSER != 0;
-    // A pid namespace takes effect for children only, and a new user namespace must own what is made with it but
-    // not be needed for what is joined: both take a process that joins and one that is made there.
+    // A pid namespace takes effect for children only, and a new user namespace must own what is
+    // made together with it but must not be needed for what is joined. In both cases a first
+    // process joins and then makes a second.
     let two = joined_kinds & (namespace::NEWPID | namespace::NEWUSER) != 0 || (new_user && !joins.is_empty());
     // With another user's rights the cgroup might not be writable any more.
     let cgroup = entry.unified.as_ref().map(AsRawFd::as_raw_fd);
     let cgroup_first = !two || joined_kinds & namespace::NEWUSER != 0;
-    // Like the arguments, all that the child reads stays for good.
-    // Seen from another cgroup namespace, the cgroup cannot be entered any more; so that one is joined last. The process
-    // that joins must not be in the cgroup itself: its limits would reach this memory.
+    // Like the arguments, all that the child reads is never freed. From another cgroup namespace
+    // the cgroup cannot be entered any more, so the cgroup namespace is joined last. The process
+    // that joins must not be in the cgroup itself: the limits would apply to the memory that it
+    // shares with this process.
     let last = if two && !cgroup_first {
         joins.iter().find(|(_, k)| k & namespace::NEWCGROUP != 0).map(|(fd, _)| *fd)
     } else {
@@ -67,7 +69,8 @@ pub(super) fn clone_process(
     let offsets = ManuallyDrop::new(plan.namespaces.time_offsets.clone().into_bytes());
     let mut stack = ManuallyDrop::new(Box::new_uninit_slice(STACK));
     let mut second_stack = ManuallyDrop::new(Box::new_uninit_slice(if two { STACK } else { 0 }));
-    // What enters a cgroup that is too small gets a copy of this memory, so that it dies alone and we tell of it.
+    // A child that enters a very small cgroup gets a copy of this memory, so that it dies alone and
+    // this process can report it.
     let shared = flags::VM | flags::CLEAR_SIGHAND;
     let base = if plan.tight_memory.is_some() { flags::CLEAR_SIGHAND } else { shared };
     let mut child = ManuallyDrop::new(Box::new(Child {

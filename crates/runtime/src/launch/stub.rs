@@ -1,4 +1,4 @@
-//! The stub as a file in memory that nobody can change: a sealed memfd.
+//! The stub as a file in memory that no process can change: a sealed memfd.
 
 use std::fs::File;
 use std::io::Write;
@@ -34,8 +34,8 @@ pub fn executable() -> Result<OwnedFd, Errno> {
     }
 }
 
-/// A file that has no name and never had one, in a directory from which programs may be executed (open(2), O_TMPFILE). It has no seals:
-/// whoever changes it changes one container's copy, which is executed once.
+/// A file that has no name and never had one, in a directory from which programs may be executed
+/// (open(2), O_TMPFILE). It has no seals, but it is one container's copy and is executed once.
 fn without_a_name() -> Result<OwnedFd, Errno> {
     let mut refused = Errno::ACCESS;
     for directory in ["/run", "/tmp", "/var/tmp", "/dev/shm"] {

@@ -8,8 +8,8 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 
-/// The target of the events that tell of it; their fields are `pid`, `what`, `field`, `begin` and `end`, in nanoseconds of
-/// CLOCK_MONOTONIC.
+/// The target of the tracing events for ops; their fields are `pid`, `what`, `field`, `begin` and
+/// `end`, in nanoseconds of CLOCK_MONOTONIC.
 pub const TARGET: &str = "timeline";
 
 /// More ops than plans have; what is beyond is not noted.
@@ -27,15 +27,16 @@ pub fn prepare(file: std::fs::File) -> Result<OwnedFd, Errno> {
     Ok(file.into())
 }
 
-/// A file for a process that nobody but its maker asks.
+/// The file of times of a process about which only its maker asks.
 pub fn in_memory() -> Result<OwnedFd, Errno> {
     prepare(memfd_create(c"rt-timeline", MemfdFlags::CLOEXEC)?.into())
 }
 
-/// An op to be told of: its index, what it does, the field it comes from.
+/// An op to be reported: its index, what it does, the field it comes from.
 pub type Label = (usize, String, String);
 
-/// Tells what took how long. The last op that began lasts until now; with `waits` it is still at it, and is not told.
+/// Reports what took how long. The last op that began lasts until now; with `waits` it is still
+/// running and is not reported.
 pub fn tell(file: &OwnedFd, pid: i32, labels: impl Iterator<Item = Label>, waits: bool) {
     let now = monotonic_nanos();
     let mut bytes = vec![0; OPS * 8];

@@ -152,7 +152,7 @@ impl Container {
                 Err(Errno::INTR) => continue,
                 other => other.on("lock", &self.path)?,
             }
-            // Whoever held it before may have deleted the container.
+            // The process that held the lock before may have deleted the container.
             return match fstat(&self.dir) {
                 Ok(stat) if stat.st_nlink == 0 => Err(Error::DoesNotExist),
                 _ => Ok(()),
@@ -160,7 +160,7 @@ impl Container {
         }
     }
 
-    /// Takes the lock if nobody has it.
+    /// Takes the lock if no other process has it.
     pub fn try_lock(&self) -> Result<bool, Error> {
         match flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::AGAIN) => Ok(false),
@@ -190,7 +190,7 @@ impl Container {
         Error::Damaged { id: self.id.clone(), path: self.path.join(STATE_FILE), message: e.to_string() }
     }
 
-    /// Writes the state to where nobody reads it yet.
+    /// Writes the state to a temporary file, which no command reads.
     pub fn stage(&self, state: &State) -> Result<(), Error> {
         let bytes = serde_json::to_vec(state).map_err(|e| self.damaged(&e))?;
         self.write(STAGED_FILE, &bytes)
@@ -209,7 +209,7 @@ impl Container {
         timeline::prepare(file.into()).on("write", &path)
     }
 
-    /// The same file later, if there is one.
+    /// Opens the same file for a later command, if it exists.
     pub fn noted_timeline(&self) -> Option<OwnedFd> {
         openat(&self.dir, TIMELINE_FILE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
     }
@@ -219,7 +219,7 @@ impl Container {
         self.forget(STAGED_FILE)
     }
 
-    /// Writes a file of the directory that nobody reads yet.
+    /// Writes a file of the directory that no command reads yet.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path.join(name);
         let create = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
@@ -244,7 +244,7 @@ impl Container {
         serde_json::from_slice(&self.read(RESCTRL_FILE).ok()?).ok()
     }
 
-    /// Removes a file of the directory; one that is absent is fine.
+    /// Removes a file of the directory; a file that is absent is no error.
     pub fn forget(&self, name: &str) -> Result<(), Error> {
         match unlinkat(&self.dir, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -258,7 +258,8 @@ impl Container {
             if state.seccomp {
                 self.forget(SECCOMP_FILE)?;
             }
-            // The state last: as long as there is one, a command that was killed half way can be repeated.
+            // The state is removed last: as long as it is there, a command that was killed half way
+            // can be repeated.
             self.forget(CGROUP_LINK)?;
             self.forget(STATE_FILE)?;
             if self.remove_directory()? {

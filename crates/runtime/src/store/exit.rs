@@ -1,5 +1,6 @@
-//! How init ended. The kernel tells that once, to the process that waits for it, which is the engine as a rule; rt keeps
-//! what it comes to know: as the one that waits in `run`, or by looking at an init that nobody has waited for yet.
+//! How init ended. The kernel reports that once, to the process that waits for init, which is
+//! usually the engine. rt keeps what it learns itself: because it waits in `run`, or because it
+//! looks at an init that no process has waited for yet.
 
 use rt_cgroups::Reached;
 use rustix::fs::{CWD, readlinkat, renameat};
@@ -71,7 +72,8 @@ fn unreaped(state: &State) -> Option<Ending> {
     if stat.start_time != state.start_time || !stat.is_dead() {
         return None;
     }
-    // To those who may not look into the process the kernel shows a 0, as if it had ended well (proc_pid_stat(5)).
+    // A process that may not look into this process sees a 0, as if it had ended well
+    // (proc_pid_stat(5)).
     readlinkat(CWD, format!("/proc/{}/ns/user", state.pid), Vec::new()).ok()?;
     stat.ending()
 }

@@ -1,10 +1,10 @@
 //! What is kept of containers between commands: the state directory and the files in it.
 
+pub(crate) mod deferred;
 pub(crate) mod directory;
 pub(crate) mod document;
 pub(crate) mod exit;
-pub(crate) mod kept;
-pub(crate) mod later;
+pub(crate) mod from_config;
 pub(crate) mod pid_file;
 pub(crate) mod process;
 pub(crate) mod state;

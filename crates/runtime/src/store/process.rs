@@ -1,4 +1,4 @@
-//! Processes by pid and start time: a number alone may be somebody else's by now.
+//! Processes by pid and start time: a pid alone may have been reused for another process.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Reads it; None if there is no such process. A process that cannot be seen, for want of memory or of descriptors,
-    /// is not one that has ended.
+    /// Reads /proc/PID/stat; None if there is no such process. A process that cannot be seen, for
+    /// want of memory or of descriptors, does not count as ended.
     pub fn read(pid: i32) -> Result<Option<Stat>, Errno> {
         match rt_sys::file::read_record(format!("/proc/{pid}/stat")) {
             Ok(bytes) => parse(&bytes).map(Some).ok_or(Errno::PROTO),
@@ -48,7 +48,8 @@ impl Stat {
     }
 }
 
-/// The name may hold anything, parentheses and newlines too: it ends at the last one.
+/// The name may hold any bytes, parentheses and newlines included: it ends at the last closing
+/// parenthesis.
 fn parse(bytes: &[u8]) -> Option<Stat> {
     let open = bytes.iter().position(|b| *b == b'(')?;
     let close = bytes.iter().rposition(|b| *b == b')')?;
@@ -69,18 +70,20 @@ pub fn has_executed(pid: i32, start_time: u64) -> Result<bool, Errno> {
     if readlink(format!("/proc/{pid}/exe"), Vec::new()).err() != Some(Errno::NOENT) {
         return Ok(true);
     }
-    // It ends. Only its name is left to tell whether that was init or already the program, and is the last it has: exec sets it
-    // before the program can run, and so end.
+    // The process is ending. Only its name still shows whether it was init or already the program.
+    // The name is final: execve(2) sets it before the program can run, and so before it can end.
     let stat = Stat::read(pid)?.filter(|stat| stat.start_time == start_time);
     // None: reaped already, by whom it concerns.
     Ok(stat.is_none_or(|stat| stat.comm != WAITING_NAME))
 }
 
-/// A handle to the process `pid`, if it is still the one that started at `start_time`, and what it looks like.
+/// A handle to the process `pid`, if the process still has this `start_time`, and its
+/// /proc/PID/stat.
 pub fn open(pid: i32, start_time: u64) -> Result<Option<(OwnedFd, Stat)>, Errno> {
     let Some(number) = Pid::from_raw(pid) else { return Ok(None) };
     let pidfd = match pidfd_open(number, PidfdFlags::empty()) {
-        // EINVAL: it is just being reaped, and the number is still in use but nobody's.
+        // EINVAL: the process is just being reaped; its number is in use, but belongs to no
+        // process.
         Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
         other => other?,
     };
@@ -104,7 +107,8 @@ pub fn is_killed(pid: i32) -> Result<bool, Errno> {
 /// Signal 9 in a mask whose lowest bit is signal 1.
 const SIGKILL_BIT: u64 = 1 << 8;
 
-/// How long a killed process may take to be gone, for those who would tell of another cause else.
+/// How long a killed process may take to disappear, for callers that would otherwise report another
+/// cause.
 pub const DYING: Duration = Duration::from_millis(200);
 
 /// Whether the process has ended, or does so within `patience`.

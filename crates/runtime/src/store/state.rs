@@ -8,7 +8,7 @@ use rt_plan::spec::{Hooks, IdMapping, MemoryPolicy, Personality, Process};
 use rustix::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
 
-use super::later::Later;
+use super::deferred::Deferred;
 use super::process::{Stat, open};
 use crate::error::{Context, Error};
 use crate::launch::LateOp;
@@ -36,17 +36,17 @@ pub struct State {
     pub cgroup: Location,
     /// The limits in force.
     #[serde(default)]
-    pub resources: Later<Resources>,
+    pub resources: Deferred<Resources>,
     /// CLONE_NEW* of the namespaces it does not share with the runtime.
     pub namespaces: u64,
-    /// The user map, for those who execute processes in it.
+    /// The map of user ids, for commands that execute processes in the container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uid_mappings: Vec<IdMapping>,
     /// Defaults for processes executed in it.
-    pub process: Later<Process<'static>>,
+    pub process: Deferred<Process<'static>>,
     /// What else of the config every process of the container has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub surroundings: Option<Later<Surroundings>>,
+    pub surroundings: Option<Deferred<Surroundings>>,
     /// poststart and poststop.
     #[serde(default)]
     pub hooks: Hooks<'static>,
@@ -124,10 +124,10 @@ impl State {
         open(self.pid, self.start_time).doing(LOOK)
     }
 
-    /// The cgroup, for what cannot be done without one.
+    /// The cgroup, for commands that cannot work without a cgroup.
     pub fn own_cgroup(&self) -> Result<Cgroup, Error> {
         let cgroup = Cgroup::open(&self.cgroup)?;
-        // That of a container that has ended may be gone, which is nothing to complain of.
+        // The cgroup of a container that has ended may be gone, which is no error.
         if !cgroup.exists()? && self.init()?.is_some() {
             return Err(Error::NoCgroup(self.id.clone()));
         }

@@ -29,10 +29,10 @@ use crate::launch::{
     Descriptors, Destination, Entering, Event, HookRun, LaunchError, Launched, launch, run_hooks, timeline,
 };
 use crate::read_document;
+use crate::store::deferred::Deferred;
 use crate::store::directory::{CGROUP_LINK, Container, NOTIFY_DIR, RESCTRL_FILE, SECCOMP_FILE, STATE_FILE, Store};
 use crate::store::exit::Exit;
-use crate::store::kept::{defaults_for_exec, later_hooks, owned_annotations, surroundings_for_exec};
-use crate::store::later::Later;
+use crate::store::from_config::{defaults_for_exec, later_hooks, owned_annotations, surroundings_for_exec};
 use crate::store::pid_file::PidFile;
 use crate::store::process::{Stat, has_executed};
 use crate::store::state::State;
@@ -349,7 +349,8 @@ impl<'a> Making<'a> {
         self.launched.as_ref().ok_or(Error::NotRunning)
     }
 
-    /// Writes the state down while init is at work; nobody sees it before [`Making::finish`].
+    /// Writes the state to a temporary file while init is at work; other commands see it after
+    /// [`Making::finish`].
     fn stage(&mut self) -> Result<(), Error> {
         let container = self.container.as_ref().ok_or(Error::DoesNotExist)?;
         let _span = trace_span!("write the state").entered();
@@ -408,7 +409,7 @@ impl<'a> Making<'a> {
         Ok(())
     }
 
-    /// Init is gone without a word: the kernel or somebody else killed it.
+    /// Init has ended without a report: the kernel or another process killed it.
     fn died(&self) -> Error {
         let mut reached = self.cgroup.as_ref().map(Cgroup::reached).unwrap_or_default();
         // A unit of systemd's may go while it is read, and its limit with it.
@@ -480,7 +481,7 @@ impl<'a> Making<'a> {
             namespaces: self.plan.namespaces.all(),
             uid_mappings: self.plan.namespaces.maps.uid.clone(),
             process: defaults_for_exec(spec.process.as_ref()).into(),
-            surroundings: surroundings_for_exec(linux).map(Later::from),
+            surroundings: surroundings_for_exec(linux).map(Deferred::from),
             hooks: later_hooks(spec.hooks.as_ref()),
             seccomp: self.plan.seccomp.is_some(),
             resctrl: self.plan.resctrl.is_some(),

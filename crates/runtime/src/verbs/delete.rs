@@ -18,7 +18,8 @@ use crate::verbs::until_exit;
 /// How long a killed init may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Deletes a container that is stopped or created; with `force`, any, and one that does not exist is no error.
+/// Deletes a container that is stopped or created; with `force` in any state, and then a container
+/// that does not exist is no error.
 pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
     let container = match store.open(id) {
         Err(Error::DoesNotExist) if force => return Ok(()),
@@ -30,7 +31,8 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
     }
     let state = match container.state() {
         Ok(state) => state,
-        // Left by a creator that was killed, or damaged: the cgroup is known all the same.
+        // The container was left by a creator that was killed, or its state is damaged: its cgroup
+        // is known nevertheless.
         Err(Error::DoesNotExist | Error::Damaged { .. }) if force => return destroy(&container, None),
         Err(e) => return Err(e),
     };
@@ -66,7 +68,8 @@ fn kill_and_wait(state: &State, cgroup: &Cgroup) -> Result<(), Error> {
     }
 }
 
-/// Removes the cgroup with whatever still runs in it, runs poststop hooks, removes the directory.
+/// Removes the cgroup with all processes that still run in it, runs the poststop hooks, removes the
+/// directory.
 pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error> {
     let location = match state {
         Some(state) => Some(state.cgroup.clone()),
@@ -88,7 +91,7 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
     if state.is_none_or(|s| s.resctrl) {
         leave_resctrl(container)?;
     }
-    // Only who has no mount namespace of its own has mounted anything on the host.
+    // Only a container without a mount namespace of its own has mounted anything on the host.
     if state.is_none_or(|s| s.namespaces & namespace::NEWNS == 0)
         && let Some(mount) = HostMount::recorded(container)
     {
@@ -98,7 +101,8 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
         let hooks = state.hooks.poststop.as_deref().unwrap_or_default();
         if !hooks.is_empty() {
             let document = state.for_hook("stopped");
-            // The container is gone whatever they say (config.md "Poststop": log a warning, go on).
+            // The container is gone, whatever the hooks return (config.md "Poststop": log a
+            // warning, go on).
             let run = HookRun { kind: "poststop", hooks, state: &document, directory: &state.bundle, interrupt: None };
             for i in 0..hooks.len() {
                 if let Err(e) = run_one(&run, i) {

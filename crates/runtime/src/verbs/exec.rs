@@ -21,8 +21,8 @@ use crate::error::{Context, Error};
 use crate::host;
 use crate::launch::{Descriptors, Destination, Entering, Event, LaunchError, Launched, launch, timeline};
 use crate::read_document;
+use crate::store::deferred::Deferred;
 use crate::store::directory::{Container, SECCOMP_FILE, Store};
-use crate::store::later::Later;
 use crate::store::pid_file::PidFile;
 use crate::store::process::{DYING, ends};
 use crate::store::state::{State, Status, Surroundings};
@@ -154,7 +154,8 @@ fn launch_in(
         listener_metadata: Some(metadata.clone()),
         ..Profile::default()
     });
-    let surroundings = state.surroundings.as_ref().map(Later::read).transpose().map_err(|e| container.damaged(&e))?;
+    let surroundings =
+        state.surroundings.as_ref().map(Deferred::read).transpose().map_err(|e| container.damaged(&e))?;
     let Surroundings { personality, memory_policy } = surroundings.unwrap_or_default();
     let linux = Some(Linux { seccomp, personality, memory_policy, ..Linux::default() });
     let annotations = state.annotations.iter().map(|(k, v)| (Text::from(k.as_str()), Text::from(v.as_str()))).collect();
@@ -268,7 +269,8 @@ fn attach(
     Ok(launched.proceed()?)
 }
 
-/// The process as the options change it, with the container's defaults for what it leaves open.
+/// The process with the changes that the options ask for, and with the container's defaults for all
+/// that it leaves open.
 fn with_options<'a>(
     mut process: Process<'a>,
     options: &ExecOptions,

@@ -21,7 +21,7 @@ pub enum Ending {
     Exited(i32),
     /// By this signal.
     Killed(i32),
-    /// It has not: nobody waits for it.
+    /// It has not ended: this command does not wait for it.
     Detached,
 }
 
@@ -85,14 +85,14 @@ pub fn interrupts() -> Result<OwnedFd, Error> {
 /// A child to wait for.
 pub struct Awaited<'a> {
     pub pidfd: &'a OwnedFd,
-    /// Its number, which is its own as long as nobody else waits for it.
+    /// Its pid, which cannot be reused as long as only this command waits for the process.
     pub pid: i32,
     /// How to end it by force, for a person whose signals have no effect.
     pub force: &'a str,
 }
 
-/// Waits for the child. `terminal` is relayed to it meanwhile; readiness that the container notifies is passed on by `proxy`, as that of
-/// this process.
+/// Waits for the child. Meanwhile `terminal` is relayed to it, and `proxy` passes the container's
+/// readiness on as the readiness of this process.
 pub fn wait(
     awaited: &Awaited<'_>,
     signals: Signals,
@@ -155,7 +155,7 @@ fn reap(pidfd: &OwnedFd) -> Result<Option<Ending>, Error> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     let status = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options).doing("wait for the container")?;
     if let Some(status) = status {
-        // What is left of its orphans is the host's init's to reap when we are gone, which is soon.
+        // The host's init reaps the remaining orphans after we exit.
         return Ok(Some(match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => Ending::Exited(code),
             (None, signal) => Ending::Killed(signal.unwrap_or(0)),

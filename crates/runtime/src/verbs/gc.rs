@@ -4,7 +4,8 @@ use super::delete::destroy;
 use crate::error::Error;
 use crate::store::directory::Store;
 
-/// A container that nobody can use: its creator died before there was a state, or the state cannot be read.
+/// A container that no command can use: its creator died before it wrote a state, or the state
+/// cannot be read.
 #[derive(Debug)]
 pub struct Orphan {
     /// Its id.
@@ -15,8 +16,9 @@ pub struct Orphan {
     pub removed: Option<Result<(), Error>>,
 }
 
-/// Finds orphans, and unless `dry_run` is set removes them with their processes and cgroups. What another command has locked
-/// is being made or deleted right now, and left alone. A stopped container is no orphan: it is for whoever made it to delete.
+/// Finds orphans and, unless `dry_run` is set, removes them with their processes and cgroups. A
+/// container that another command has locked is being made or deleted right now, and is left alone.
+/// A stopped container is no orphan: deleting it is for its creator.
 pub fn gc(store: &Store, dry_run: bool) -> Result<Vec<Orphan>, Error> {
     let mut orphans = Vec::new();
     for id in store.ids()? {

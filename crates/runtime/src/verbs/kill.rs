@@ -34,7 +34,8 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<(), Error
     let cgroup = || Cgroup::open(&state.cgroup);
     if all {
         let Some(_) = state.init()? else {
-            // Init is gone; what it left behind is still reached, and that it is gone is no error here.
+            // Init has ended. Processes that it left behind still get the signal, and the missing
+            // init is no error here.
             if let Some(signal) = checked(signal) {
                 let _ = cgroup()?.signal_all(signal);
             }

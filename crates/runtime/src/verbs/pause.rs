@@ -65,7 +65,8 @@ pub fn update(store: &Store, id: &str, change: &Resources, schemata: &[String]) 
     let cgroup = state.own_cgroup()?;
     let before = state.resources.read().map_err(|e| container.damaged(&e))?;
     state.resources = before.updated(change).into();
-    // Written down first: a full disk is told while nothing has changed yet.
+    // The new limits are written to the state first, so that a full disk is reported before
+    // anything changes.
     container.stage(&state)?;
     let changed = apply(&container, &cgroup, &state, (&before, change), schemata);
     if changed.is_err() {
@@ -85,7 +86,7 @@ fn apply(
     if !schemata.is_empty() {
         container.resctrl().ok_or(Error::OutsideResctrl)?.write(schemata)?;
     }
-    // The kernel first: what it refuses systemd must not come to believe.
+    // The kernel is asked first: systemd must not record a limit that the kernel refuses.
     cgroup.update(before, change)?;
     if state.cgroup.unit.is_none() {
         return Ok(());
@@ -94,6 +95,7 @@ fn apply(
         let _ = cgroup.update(&before.updated(change), before);
         return Err(e.into());
     }
-    // systemd has written what it understands of it, rounded its own way.
+    // systemd has written its own version of the limits, rounded in its own way; so they are
+    // written again.
     Ok(cgroup.update(before, change)?)
 }

@@ -44,7 +44,7 @@ pub fn check(store: &StoreOptions, options: &CreateOptions) -> Result<Report, Er
 
 fn lower_for_show(spec: &Spec<'_>, store: &StoreOptions, options: &CreateOptions) -> Result<(Plan, Location), Error> {
     let mut host = host::probe()?;
-    // What would be done by a caller with all rights is shown to one with none.
+    // A caller without rights is shown what would be done for a caller with all rights.
     host.root = true;
     let location = locate(spec, &host, "ID", store)?;
     let request = Request {

@@ -33,8 +33,8 @@ fn document(container: &Container, state: &State, status: Status) -> StateDocume
     StateDocument::new(state, status, exit)
 }
 
-/// All containers with the ids of their directories' owners, so that a user in a user namespace is himself. One whose state
-/// cannot be read is warned of and left out.
+/// All containers with the ids of the owners of their directories, as they are in this user
+/// namespace. A container whose state cannot be read is left out, with a warning.
 pub fn list(store: &Store) -> Result<Vec<(StateDocument, u32)>, Error> {
     let mut all = Vec::new();
     for id in store.ids()? {

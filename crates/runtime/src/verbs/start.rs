@@ -44,7 +44,7 @@ pub fn start(store: &Store, id: &str) -> Result<(), Error> {
         let late = state.late_ops.iter().skip(1).map(|op| (op.index as usize, op.what.clone(), op.pointer.clone()));
         timeline::tell(&file, state.pid, late, false);
     }
-    // A container that cannot run its program is over; what is left of it is for `delete`.
+    // A container that cannot run its program has ended; `delete` removes the rest of it.
     container.forget(START_SOCKET)?;
     opened?;
     tracing::debug!("the program of init, process {}, is executed", state.pid);

@@ -84,7 +84,7 @@ pub fn refuse_own_parameters(plan: &Plan) -> Result<(), LaunchError> {
             name: join.path.display().to_string(),
             errno: Errno::PERM,
         }),
-        // One that cannot be read is told when it is joined.
+        // A namespace that cannot be read is reported when it is joined.
         _ => Ok(()),
     }
 }

@@ -11,8 +11,9 @@ use crate::launch::error::LaunchError;
 pub fn make(first_user_namespace: bool) -> Result<OwnedFd, LaunchError> {
     let parent = LaunchError::parent;
     let ours = current().map_err(parent("open the runtime's network namespace"))?;
-    // Root of a user namespace may leave a network namespace of its parent, and not return. Whether that is so is seen by
-    // entering where we are; a thread of its own need not return.
+    // Root of a user namespace may leave the network namespace that it was given by its parent, and
+    // then not return. Entering the present namespace once more shows whether that is so here. If
+    // it is, a thread of its own makes the namespace, because that thread need not return.
     if !first_user_namespace
         && move_into_thread_name_spaces(ours.as_fd(), ThreadNameSpaceType::NETWORK) == Err(Errno::PERM)
     {

@@ -121,7 +121,7 @@ pub fn add_address(index: u32, given: &Address) -> Vec<u8> {
     given.attributes.iter().fold(message, |m, (kind, value)| m.attribute(*kind, value)).done()
 }
 
-/// What one datagram of the kernel's answers said.
+/// The contents of one datagram of the kernel's answers.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     /// Addresses of the interface asked for.
