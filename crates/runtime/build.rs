@@ -11,7 +11,8 @@ fn main() {
     for path in ["crates/init", "crates/protocol", "crates/sys", "Cargo.lock", "Cargo.toml"] {
         println!("cargo:rerun-if-changed={}", root.join(path).display());
     }
-    // One loadable segment for code and data that is only read, no dynamic parts: each page more is a fault more.
+    // One loadable segment for code and data that is only read, no dynamic parts: each page more is
+    // a fault more.
     let mut flags = vec![
         "-Crelocation-model=static",
         "-Clink-arg=-nostartfiles",
@@ -27,7 +28,8 @@ fn main() {
     }
     let script = format!("-Clink-arg=-Wl,-T,{}", script.display());
     flags.push(&script);
-    // Keeps musl's start-up objects out. For glibc it would only take away the linker that the toolchain brings along.
+    // Keeps musl's start-up objects out. For glibc it would only take away the linker that the
+    // toolchain brings along.
     if target.ends_with("-musl") {
         flags.push("-Clink-self-contained=no");
     }

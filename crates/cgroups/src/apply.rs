@@ -20,7 +20,8 @@ impl Cgroup {
         self.set(resources, None)
     }
 
-    /// Sets which devices the processes of the cgroup may use. Rules set earlier are replaced at once.
+    /// Sets which devices the processes of the cgroup may use. Rules set earlier are replaced at
+    /// once.
     pub fn apply_devices(&self, rules: &[DeviceRule]) -> Result<(), Error> {
         let filter = Filter::from_rules(rules)?;
         let result = if let Some(dir) = self.v1("devices") {
@@ -28,12 +29,14 @@ impl Cgroup {
         } else if let Some(dir) = &self.unified {
             devices::v2::apply(dir, &filter, self.fresh)
         } else {
-            // Without a cgroup there is nothing to filter with; engines send the rules all the same.
+            // Without a cgroup there is nothing to filter with; engines send the rules all the
+            // same.
             Ok(())
         };
         match result {
-            // Without root, and in a user namespace, the filter is out of reach; but so are the devices of the host:
-            // their files keep their owners, and mknod is refused by the kernel.
+            // Without root, and in a user namespace, the filter is out of reach; but so are the
+            // devices of the host: their files keep their owners, and mknod is refused by the
+            // kernel.
             Err(error) if error.is_denied() && (self.access == Access::Rootless || in_user_namespace()) => {
                 tracing::debug!(%error, "no device filter");
                 Ok(())
@@ -42,8 +45,8 @@ impl Cgroup {
         }
     }
 
-    /// Whether [`Cgroup::apply_devices`] takes effect at once, as in cgroup v2. In version 1 everything is denied first, and what
-    /// is allowed is written after it, device by device.
+    /// Whether [`Cgroup::apply_devices`] takes effect at once, as in cgroup v2. In version 1
+    /// everything is denied first, and what is allowed is written after it, device by device.
     pub fn devices_at_once(&self) -> bool {
         self.v1("devices").is_none()
     }
@@ -102,8 +105,8 @@ impl Cgroup {
     }
 }
 
-/// Finds the place of each controller and has it set there. What a version of cgroups does not have is left out; the
-/// check of the configuration warns of it.
+/// Finds the place of each controller and has it set there. What a version of cgroups does not have
+/// is left out; the check of the configuration warns of it.
 #[derive(Clone, Copy)]
 struct Setter<'a> {
     cgroup: &'a Cgroup,
@@ -210,8 +213,8 @@ impl<'a> Home<'a> {
 
 /// Enables a controller that v2 has beside those of v1; `false` if it has not.
 ///
-/// That is rare (hugetlb, rdma), and not done before it is needed: it forbids processes in every directory on the way,
-/// which other software on a hybrid host does not expect.
+/// That is rare (hugetlb, rdma), and not done before it is needed: it forbids processes in every
+/// directory on the way, which other software on a hybrid host does not expect.
 fn enable_late(dir: &Dir, controller: &str) -> Result<bool, Error> {
     let is_cgroup = |path: &Path| rustix::fs::stat(path.join("cgroup.subtree_control")).is_ok();
     let Some(root) = dir.path().ancestors().take_while(|path| is_cgroup(path)).last() else {

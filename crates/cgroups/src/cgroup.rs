@@ -51,8 +51,9 @@ pub(crate) enum Access {
 pub struct Entry<'a> {
     /// The directory of cgroup v2, for `clone3(CLONE_INTO_CGROUP)`.
     pub unified: Option<BorrowedFd<'a>>,
-    /// `tasks` of each hierarchy of cgroup v1, open for writing. A process with one thread that writes `0` moves
-    /// itself, without the global lock (and the RCU grace period) that moving another process takes.
+    /// `tasks` of each hierarchy of cgroup v1, open for writing. A process with one thread that
+    /// writes `0` moves itself, without the global lock (and the RCU grace period) that moving
+    /// another process takes.
     pub tasks: Vec<OwnedFd>,
 }
 
@@ -80,7 +81,8 @@ impl Cgroup {
         Ok(below.filter(|path| !path.is_empty()).map(str::to_owned))
     }
 
-    /// The same cgroup with a sub-cgroup in its place: in the hierarchy of one controller, or in all.
+    /// The same cgroup with a sub-cgroup in its place: in the hierarchy of one controller, or in
+    /// all.
     ///
     /// For `exec --cgroup [controller:]path`. The path may not lead out of the container's cgroup.
     pub fn descend(&self, controller: Option<&str>, path: &str) -> Result<Cgroup, Error> {

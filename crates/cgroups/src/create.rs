@@ -82,7 +82,8 @@ fn build_v2(dir: &Dir, root: &Path, made: &mut Made) -> Result<bool, Error> {
     }
     let complete = enable_all(root, parent)?;
     let fresh = make(dir, made)?;
-    // A parent that refuses controllers may be threaded: then the new directory is no place for processes as it is.
+    // A parent that refuses controllers may be threaded: then the new directory is no place for
+    // processes as it is.
     if !complete {
         leaf_mode(dir)?;
     }

@@ -10,9 +10,11 @@ use crate::error::Error;
 const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
 
 impl Cgroup {
-    /// Makes the directory of cgroup v2, and the control files that the kernel says are safe, the user's.
+    /// Makes the directory of cgroup v2, and the control files that the kernel says are safe, the
+    /// user's.
     ///
-    /// The limits themselves are not among them. On v1 nothing can be delegated safely, and nothing is.
+    /// The limits themselves are not among them. On v1 nothing can be delegated safely, and nothing
+    /// is.
     pub fn chown_for_delegation(&self, uid: Uid, gid: Gid) -> Result<(), Error> {
         let Some(dir) = self.unified.as_ref().filter(|_| self.is_v2()) else {
             return Ok(());

@@ -1,8 +1,9 @@
 //! One directory of cgroupfs, opened once, and its control files.
 //!
-//! Files are reached by `openat` on the directory's descriptor, so a rename or a mount over the path between two
-//! accesses cannot redirect one of them. The descriptor is made at the first access: most commands need one or two
-//! of the dozen directories that a container has on cgroup v1.
+//! Files are reached by `openat` on the directory's descriptor, so a rename or a mount over the
+//! path between two accesses cannot redirect one of them. The descriptor is made at the first
+//! access: most commands need one or two of the dozen directories that a container has on cgroup
+//! v1.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -31,7 +32,8 @@ impl Dir {
         &self.path
     }
 
-    /// The directory's descriptor. `O_PATH` is enough for `openat`, for `clone3(CLONE_INTO_CGROUP)` and for bpf(2).
+    /// The directory's descriptor. `O_PATH` is enough for `openat`, for `clone3(CLONE_INTO_CGROUP)`
+    /// and for bpf(2).
     pub(crate) fn fd(&self) -> Result<BorrowedFd<'_>, Error> {
         if let Some(fd) = self.fd.get() {
             return Ok(fd.as_fd());
@@ -73,7 +75,8 @@ impl Dir {
         read_record(fd.as_fd()).map_err(|errno| self.file_call("read", file, errno))
     }
 
-    /// As [`Dir::read_if_any`], of a file with a line per process: a read gives as many of these as fit into a page.
+    /// As [`Dir::read_if_any`], of a file with a line per process: a read gives as many of these as
+    /// fit into a page.
     pub(crate) fn read_list_if_any(&self, file: &str) -> Result<Option<String>, Error> {
         let list = self.open(file, OFlags::RDONLY).and_then(|fd| {
             let bytes = rt_sys::file::read_of(fd).map_err(|errno| self.file_call("read", file, errno))?;
@@ -125,8 +128,9 @@ impl Dir {
     /// The sub-cgroups.
     pub(crate) fn children(&self) -> Result<Vec<Dir>, Error> {
         let listing = |errno| self.call("read", errno);
-        // A directory's link count is 2 plus its subdirectories on cgroupfs, so a leaf, which a container's cgroup
-        // nearly always is, is known without listing its sixty files. (File systems that do not count links say 1.)
+        // A directory's link count is 2 plus its subdirectories on cgroupfs, so a leaf, which a
+        // container's cgroup nearly always is, is known without listing its sixty files. (File
+        // systems that do not count links say 1.)
         let stat = rustix::fs::statat(self.fd()?, "", AtFlags::EMPTY_PATH).map_err(listing)?;
         if stat.st_nlink == 2 {
             return Ok(Vec::new());
@@ -179,7 +183,8 @@ pub(crate) fn text(bytes: Vec<u8>) -> String {
 fn if_any(read: Result<String, Error>) -> Result<Option<String>, Error> {
     match read {
         Ok(text) => Ok(Some(text)),
-        // EOPNOTSUPP: the file is there, but what it reports is off (PSI, swap accounting, threaded cgroups).
+        // EOPNOTSUPP: the file is there, but what it reports is off (PSI, swap accounting, threaded
+        // cgroups).
         Err(error) if error.is_missing() || error.errno() == Some(Errno::OPNOTSUPP) => Ok(None),
         Err(error) => Err(error),
     }

@@ -35,8 +35,8 @@ pub(crate) fn enable_path(root: &Path, last: &Path, wanted: &[&str]) -> Result<b
 
 /// Enables `wanted` in one directory, as far as it can be had.
 ///
-/// A controller may be refused: it is not delegated to us, or processes are in the way. That is an error only if a
-/// limit needs it, and is reported when that limit is set.
+/// A controller may be refused: it is not delegated to us, or processes are in the way. That is an
+/// error only if a limit needs it, and is reported when that limit is set.
 fn enable(dir: &Dir, wanted: &[&str]) -> Result<(), Error> {
     let missing = missing(dir, wanted)?;
     if missing.is_empty() {
@@ -63,8 +63,9 @@ fn missing<'a>(dir: &Dir, wanted: &[&'a str]) -> Result<Vec<&'a str>, Error> {
 
 /// Makes a new directory below a threaded one usable.
 ///
-/// It is "domain invalid" and takes no processes before it is made threaded itself. Then it can have the threaded
-/// controllers (cpu, cpuset, pids, perf_event) only; limits of another one are refused when they are set.
+/// It is "domain invalid" and takes no processes before it is made threaded itself. Then it can
+/// have the threaded controllers (cpu, cpuset, pids, perf_event) only; limits of another one are
+/// refused when they are set.
 pub(crate) fn leaf_mode(dir: &Dir) -> Result<(), Error> {
     let Some(mode) = dir.read_if_any("cgroup.type")? else {
         return Ok(());

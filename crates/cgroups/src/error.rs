@@ -1,7 +1,8 @@
 //! What can go wrong with a cgroup, each case with the facts a person needs to act on it.
 //!
-//! The text ends in the errno's words, because engines match them. The field of `linux.resources` that asked for the
-//! failed operation is not in the text: the caller knows what the pointer is relative to, and puts it in front.
+//! The text ends in the errno's words, because engines match them. The field of `linux.resources`
+//! that asked for the failed operation is not in the text: the caller knows what the pointer is
+//! relative to, and puts it in front.
 
 use std::path::PathBuf;
 
@@ -204,7 +205,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The field at fault, as a JSON pointer relative to `/linux/resources`; `None` when no field is to blame.
+    /// The field at fault, as a JSON pointer relative to `/linux/resources`; `None` when no field
+    /// is to blame.
     pub fn pointer(&self) -> Option<&str> {
         match self {
             Error::Write { pointer, .. } => pointer.as_deref(),

@@ -12,7 +12,8 @@ use crate::events;
 /// How long processes get to reach a point where they can be frozen.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Tries to freeze on cgroup v1 without a pause, and after how many tries the cgroup is thawed in between.
+/// Tries to freeze on cgroup v1 without a pause, and after how many tries the cgroup is thawed in
+/// between.
 const TRIES_V1_AT_ONCE: u32 = 20;
 const TRIES_V1_PER_THAW: u32 = 50;
 
@@ -42,8 +43,8 @@ impl Cgroup {
         }
     }
 
-    /// Lets processes that were killed while frozen run into their death. On v2 the kernel sees to that itself
-    /// (cgroup-v2.rst, "cgroup.freeze").
+    /// Lets processes that were killed while frozen run into their death. On v2 the kernel sees to
+    /// that itself (cgroup-v2.rst, "cgroup.freeze").
     pub fn thaw_killed(&self) -> Result<(), Error> {
         match self.freezer() {
             Some(Freezer::V1(dir)) if is_frozen_v1(dir)? => dir.write("freezer.state", "THAWED"),
@@ -106,7 +107,8 @@ fn freeze_v1(dir: &Dir) -> Result<(), Error> {
         if attempt.is_multiple_of(TRIES_V1_PER_THAW) {
             dir.write("freezer.state", "THAWED")?;
         }
-        // There is nothing to poll on v1; a process that waits for the disk, or for a processor, needs a while.
+        // There is nothing to poll on v1; a process that waits for the disk, or for a processor,
+        // needs a while.
         if attempt > TRIES_V1_AT_ONCE {
             std::thread::sleep(Duration::from_millis(1));
         }

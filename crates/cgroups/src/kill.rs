@@ -14,7 +14,8 @@ use crate::procs::below;
 const ROUNDS: u32 = 100;
 
 impl Cgroup {
-    /// Kills all processes, those in sub-cgroups as well. They are dying when this returns, not gone.
+    /// Kills all processes, those in sub-cgroups as well. They are dying when this returns, not
+    /// gone.
     pub fn kill_all(&self) -> Result<(), Error> {
         let killed = self.kill_by_kernel()?;
         if killed && self.is_v2() {
@@ -41,8 +42,9 @@ impl Cgroup {
         }
     }
 
-    /// Linux 5.14 takes all processes of a cgroup at once, frozen ones and those being forked included. `false` on an
-    /// older kernel, in a threaded cgroup, and where there is no cgroup (any more).
+    /// Linux 5.14 takes all processes of a cgroup at once, frozen ones and those being forked
+    /// included. `false` on an older kernel, in a threaded cgroup, and where there is no cgroup
+    /// (any more).
     fn kill_by_kernel(&self) -> Result<bool, Error> {
         let Some(dir) = &self.unified else {
             return Ok(false);
@@ -54,8 +56,8 @@ impl Cgroup {
         }
     }
 
-    /// Sends a signal to each process. They are frozen meanwhile, so that none escapes by forking; in a container
-    /// that was frozen before, the signal stays pending.
+    /// Sends a signal to each process. They are frozen meanwhile, so that none escapes by forking;
+    /// in a container that was frozen before, the signal stays pending.
     pub fn signal_all(&self, signal: Signal) -> Result<(), Error> {
         self.while_frozen(|| {
             let mut reached = BTreeSet::new();
@@ -101,7 +103,8 @@ impl Cgroup {
     }
 }
 
-/// For look-ups. Not a hash set: its random seed is a system call more, and no seed ends the program.
+/// For look-ups. Not a hash set: its random seed is a system call more, and no seed ends the
+/// program.
 fn numbers(pids: &[Pid]) -> BTreeSet<NonZeroI32> {
     pids.iter().map(|pid| pid.as_raw_nonzero()).collect()
 }

@@ -23,7 +23,8 @@ impl Knobs<'_> {
         self.dir.write(file, &value.to_string()).map_err(|error| self.explain(error).at(field))
     }
 
-    /// As [`Knobs::set`], for a file that older kernels lack and whose absence changes nothing that was asked for.
+    /// As [`Knobs::set`], for a file that older kernels lack and whose absence changes nothing that
+    /// was asked for.
     pub(crate) fn set_if_any(&self, field: &str, file: &str, value: impl ToString) -> Result<(), Error> {
         match self.set(field, file, value) {
             Err(error) if error.errno() == Some(Errno::NOENT) => Ok(()),
@@ -33,8 +34,8 @@ impl Knobs<'_> {
 
     /// As [`Knobs::set`]; `false` when the kernel finds the value invalid.
     ///
-    /// Some pairs of values must fit each other at every moment. When the first of a pair is refused against the old
-    /// value of the second, it is set again after the second.
+    /// Some pairs of values must fit each other at every moment. When the first of a pair is
+    /// refused against the old value of the second, it is set again after the second.
     pub(crate) fn set_unless_invalid(&self, field: &str, file: &str, value: impl ToString) -> Result<bool, Error> {
         match self.set(field, file, value) {
             Ok(()) => Ok(true),

@@ -24,8 +24,9 @@ pub fn detect() -> Result<Layout, Error> {
 
 /// Looks at another mount point.
 ///
-/// Costs one statfs on cgroup v2, and one per hierarchy otherwise. /proc/self/mountinfo would say the same, but
-/// is as long as the host has mounts, and a host with a hundred containers has thousands.
+/// Costs one statfs on cgroup v2, and one per hierarchy otherwise. /proc/self/mountinfo would say
+/// the same, but is as long as the host has mounts, and a host with a hundred containers has
+/// thousands.
 pub fn detect_at(root: &Path) -> Result<Layout, Error> {
     match magic(root)? {
         None => return Ok(Layout::None),
@@ -53,7 +54,8 @@ fn hierarchies(root: &Path) -> Result<Vec<Hierarchy>, Error> {
     for entry in rustix::fs::Dir::new(fd).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy();
-        // Symbolic links are second names (`cpu` for `cpu,cpuacct`); what they point at is listed itself.
+        // Symbolic links are second names (`cpu` for `cpu,cpuacct`); what they point at is listed
+        // itself.
         if entry.file_type() != FileType::Directory || [".", "..", UNIFIED].contains(&&*name) {
             continue;
         }

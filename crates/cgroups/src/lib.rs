@@ -1,8 +1,10 @@
-//! Control groups: create, limit, freeze, kill, count, filter devices, on cgroup v2, v1 and hybrid hosts.
+//! Control groups: create, limit, freeze, kill, count, filter devices, on cgroup v2, v1 and hybrid
+//! hosts.
 //!
 //! Nothing here knows what a container is. The order of use is: [`detect`] (what the host has),
 //! [`locate`] (where the cgroup goes; kept in the container's state), [`Cgroup::create`], then
-//! [`Cgroup::apply`] and [`Cgroup::apply_devices`], [`Cgroup::entry`] for the first process; later [`Cgroup::open`].
+//! [`Cgroup::apply`] and [`Cgroup::apply_devices`], [`Cgroup::entry`] for the first process; later
+//! [`Cgroup::open`].
 
 mod apply;
 mod cgroup;

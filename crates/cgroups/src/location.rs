@@ -9,9 +9,10 @@ use crate::own::{Membership, directory};
 
 /// Decides where the cgroup of container `id` is.
 ///
-/// An absolute `cgroupsPath` is below the mount point. A relative one is below the caller's own cgroup on v1, and
-/// beside it on v2, where a cgroup with processes cannot have children with controllers. Without one, the relative
-/// path is the container's id. `..` does not lead out of any of these.
+/// An absolute `cgroupsPath` is below the mount point. A relative one is below the caller's own
+/// cgroup on v1, and beside it on v2, where a cgroup with processes cannot have children with
+/// controllers. Without one, the relative path is the container's id. `..` does not lead out of any
+/// of these.
 pub fn locate(
     layout: &Layout,
     driver: Driver,

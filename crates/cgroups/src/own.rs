@@ -48,8 +48,9 @@ impl Membership {
 
 /// The directory of a cgroup that /proc/PID/cgroup names.
 ///
-/// Without a cgroup namespace of its own a container sees the host's paths there, but only its own part of the tree
-/// below the mount point. Then what the mount shows is cut off the path, which takes a look at mountinfo.
+/// Without a cgroup namespace of its own a container sees the host's paths there, but only its own
+/// part of the tree below the mount point. Then what the mount shows is cut off the path, which
+/// takes a look at mountinfo.
 pub(crate) fn directory(mount_point: &Path, path: &str) -> Result<PathBuf, Error> {
     let direct = mount_point.join(path.trim_start_matches('/'));
     // The top is there if anything is.
@@ -63,8 +64,8 @@ pub(crate) fn directory(mount_point: &Path, path: &str) -> Result<PathBuf, Error
     Ok(mount_point.join(inside))
 }
 
-/// Whether the ids of this process are not those of the host. A user namespace that maps every id to itself counts as the host's,
-/// because root has its rights over the host's files there, too.
+/// Whether the ids of this process are not those of the host. A user namespace that maps every id
+/// to itself counts as the host's, because root has its rights over the host's files there, too.
 pub fn in_user_namespace() -> bool {
     std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !maps_all_ids_to_themselves(&map))
 }
@@ -74,7 +75,8 @@ fn maps_all_ids_to_themselves(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Which directory of its file system is mounted on `mount_point`. The last mount on it is the one in force.
+/// Which directory of its file system is mounted on `mount_point`. The last mount on it is the one
+/// in force.
 fn mounted_root<'a>(mounts: &'a MountInfos, mount_point: &Path) -> Option<&'a str> {
     mounts.iter().rev().find(|mount| mount.mount_point == mount_point).map(|mount| mount.root.as_str())
 }

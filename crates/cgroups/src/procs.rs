@@ -17,8 +17,8 @@ impl Cgroup {
 
     /// Moves a process into the cgroup, with all its threads.
     ///
-    /// EBUSY from cgroup v2 means that the container's init has made sub-cgroups with controllers and moved away; see
-    /// [`Cgroup::path_below`].
+    /// EBUSY from cgroup v2 means that the container's init has made sub-cgroups with controllers
+    /// and moved away; see [`Cgroup::path_below`].
     pub fn add_process(&self, pid: Pid) -> Result<(), Error> {
         self.dirs().try_for_each(|dir| add(dir, pid))
     }

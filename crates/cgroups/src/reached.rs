@@ -92,7 +92,8 @@ mod tests {
         assert_eq!(Reached::default().to_string(), "");
     }
 
-    /// The counters of version 2 as the kernel writes them; a cgroup that reached nothing says nothing.
+    /// The counters of version 2 as the kernel writes them; a cgroup that reached nothing says
+    /// nothing.
     #[test]
     fn counters_become_reasons() {
         let dir = tempfile::tempdir().unwrap();

@@ -41,7 +41,8 @@ impl Cgroup {
 fn remove(dir: &Dir) -> Result<(), Error> {
     match rustix::fs::rmdir(dir.path()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        // EBUSY: processes or sub-cgroups. A read-only mount says EROFS even if there is no such directory.
+        // EBUSY: processes or sub-cgroups. A read-only mount says EROFS even if there is no such
+        // directory.
         Err(Errno::BUSY) => {}
         Err(_) if !dir.exists()? => return Ok(()),
         Err(errno) => return Err(dir.call("rmdir", errno)),

@@ -1,7 +1,8 @@
 //! What a cgroup has used, in the words of `runc events --stats`.
 //!
-//! The JSON is read by programs that were written against runc, so names, units and what is left out at 0 are its.
-//! Of `data`, `intel_rdt` and `network_interfaces` are not cgroups; they are here as runc prints them when unused.
+//! The JSON is read by programs that were written against runc, so names, units and what is left
+//! out at 0 are its. Of `data`, `intel_rdt` and `network_interfaces` are not cgroups; they are here
+//! as runc prints them when unused.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
-//! Being woken by the kernel when a cgroup runs out of memory or its tasks lose time waiting (cgroup-v2.rst "memory.events";
-//! memory.rst of cgroup v1, "OOM Control"; psi.rst "Monitoring for pressure thresholds").
+//! Being woken by the kernel when a cgroup runs out of memory or its tasks lose time waiting
+//! (cgroup-v2.rst "memory.events"; memory.rst of cgroup v1, "OOM Control"; psi.rst "Monitoring for
+//! pressure thresholds").
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -50,7 +51,8 @@ pub struct Watch<'c> {
     killing: Option<Instant>,
 }
 
-/// How long the OOM killer may take from its announcement on cgroup v1 to its count, and how often that is looked at.
+/// How long the OOM killer may take from its announcement on cgroup v1 to its count, and how often
+/// that is looked at.
 const KILLING: Duration = Duration::from_secs(2);
 const GLANCE: Duration = Duration::from_millis(10);
 
@@ -102,7 +104,8 @@ impl Cgroup {
 }
 
 impl Watch<'_> {
-    /// Waits until something happens, at most until `deadline`. `process` is a pidfd; its end ends the watch.
+    /// Waits until something happens, at most until `deadline`. `process` is a pidfd; its end ends
+    /// the watch.
     pub fn wait(&mut self, process: BorrowedFd<'_>, deadline: Instant) -> Result<Vec<Notice>, Error> {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = if self.killing.is_some_and(|end| Instant::now() < end) { left.min(GLANCE) } else { left };

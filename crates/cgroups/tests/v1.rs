@@ -7,7 +7,8 @@ use std::io::Read;
 use common::{Scratch, eventually, locate, pid, resources, skip, spawn_in, state};
 use rt_cgroups::{Cgroup, Error, FreezerState};
 
-/// The first process is in every hierarchy, named ones and version 2 included, before its program starts.
+/// The first process is in every hierarchy, named ones and version 2 included, before its program
+/// starts.
 #[test]
 fn a_process_enters_every_hierarchy() {
     if skip(true) {
@@ -27,7 +28,8 @@ fn a_process_enters_every_hierarchy() {
     }
 }
 
-/// What is written reads back, memory and swap in an order the kernel takes, whether they grow or shrink.
+/// What is written reads back, memory and swap in an order the kernel takes, whether they grow or
+/// shrink.
 #[test]
 fn limits_are_in_force() {
     if skip(true) {
@@ -142,7 +144,8 @@ fn a_failed_update_is_taken_back() {
     assert_eq!(scratch.read("cpu", "cpu.cfs_quota_us"), "60000");
 }
 
-/// The container's devices are usable, the host's are not, and an update takes effect on running processes.
+/// The container's devices are usable, the host's are not, and an update takes effect on running
+/// processes.
 #[test]
 fn devices_are_filtered() {
     if skip(true) {

@@ -1,5 +1,5 @@
-//! What is written to which file of cgroup v1 for the controllers that few kernels still have, seen in directories of
-//! plain files; those of this host are tested for real beside this.
+//! What is written to which file of cgroup v1 for the controllers that few kernels still have, seen
+//! in directories of plain files; those of this host are tested for real beside this.
 
 use rt_cgroups::{Cgroup, Driver, Layout, Resources};
 use rt_resources::Hierarchy;
@@ -81,7 +81,8 @@ fn real_time_of_processors() {
     );
 }
 
-/// Kernel memory has no limit any more, and every kernel accounts hierarchically: both fields are read and ignored.
+/// Kernel memory has no limit any more, and every kernel accounts hierarchically: both fields are
+/// read and ignored.
 #[test]
 fn memory_beside_its_limit() {
     writes(

@@ -1,7 +1,8 @@
-//! On a real cgroup v2 tree: this host's, mounted in a private mount namespace as if there were nothing else.
+//! On a real cgroup v2 tree: this host's, mounted in a private mount namespace as if there were
+//! nothing else.
 //!
-//! Of the controllers, this host's kernel has hugetlb only in version 2; the limits of the others are tried on plain
-//! files in `v2_files.rs` and in the VM.
+//! Of the controllers, this host's kernel has hugetlb only in version 2; the limits of the others
+//! are tried on plain files in `v2_files.rs` and in the VM.
 
 mod common;
 
@@ -47,7 +48,8 @@ fn controllers_are_enabled_on_the_way() {
     std::fs::remove_dir(path.parent().unwrap()).unwrap();
 }
 
-/// Where `exec` goes when the container's own cgroup has handed its controllers down: to init, if it is below.
+/// Where `exec` goes when the container's own cgroup has handed its controllers down: to init, if
+/// it is below.
 #[test]
 #[ignore = "run by on_cgroup_v2, in its mount namespace"]
 fn a_process_below_is_found() {
@@ -77,7 +79,8 @@ fn freezing_waits_for_the_kernel() {
         assert_eq!(cgroup.freezer_state().unwrap(), FreezerState::Frozen);
         let events = std::fs::read_to_string(scratch.location.unified().unwrap().join("cgroup.events")).unwrap();
         assert!(events.contains("frozen 1"), "{events}");
-        // Frozen again before it was back in its program, it may be on its way to sleep in the kernel.
+        // Frozen again before it was back in its program, it may be on its way to sleep in the
+        // kernel.
         eventually("asleep", || state(pid(&child)) == 'S');
         cgroup.thaw().unwrap();
         eventually("running", || state(pid(&child)) == 'R');
@@ -96,7 +99,8 @@ fn killing_and_removing_reach_sub_cgroups() {
     let scratch = Scratch::new("kill");
     let sub = scratch.location.unified().unwrap().join("sub");
     let script = format!("mkdir {0} && echo 0 > {0}/cgroup.procs && sleep 1000 & sleep 1001 & wait", sub.display());
-    // No controller may be enabled for sub-cgroups of one with processes, which this script does not.
+    // No controller may be enabled for sub-cgroups of one with processes, which this script does
+    // not.
     let mut child = spawn_in(&scratch.cgroup, &script);
     let cgroup = scratch.reopen();
     eventually("processes", || cgroup.processes().unwrap().len() == 3 && sub.exists());
@@ -122,7 +126,8 @@ fn a_used_cgroup_is_refused() {
     assert_eq!(error.to_string(), "container's cgroup unexpectedly frozen");
 }
 
-/// The eBPF filter: what it lets through, that an update replaces it at once, and that nothing of it is leaked.
+/// The eBPF filter: what it lets through, that an update replaces it at once, and that nothing of
+/// it is leaked.
 #[test]
 #[ignore = "run by on_cgroup_v2, in its mount namespace"]
 fn devices_are_filtered() {

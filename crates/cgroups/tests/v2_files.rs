@@ -1,6 +1,7 @@
 //! What is written to which file of cgroup v2, seen in a directory of plain files.
 //!
-//! This host's kernel has few controllers of version 2 to try it on; the real ones are the VM's business.
+//! This host's kernel has few controllers of version 2 to try it on; the real ones are the VM's
+//! business.
 
 use std::path::Path;
 
@@ -29,7 +30,8 @@ const FILES: [&str; 20] = [
     "rdma.max",
 ];
 
-/// A cgroup of plain files. Those of `contents` are filled, the others empty; those of `missing` do not exist.
+/// A cgroup of plain files. Those of `contents` are filled, the others empty; those of `missing` do
+/// not exist.
 struct Fake {
     root: tempfile::TempDir,
     cgroup: Cgroup,
@@ -98,7 +100,8 @@ fn cpu() {
     );
 }
 
-/// Equal limits of memory and memory+swap are "no swap": a 0 in the file, and not an untouched file.
+/// Equal limits of memory and memory+swap are "no swap": a 0 in the file, and not an untouched
+/// file.
 #[test]
 fn memory() {
     writes(r#"{"memory":{"limit":1000,"swap":1000}}"#, &[("memory.max", "1000"), ("memory.swap.max", "0")]);

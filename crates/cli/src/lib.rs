@@ -1,4 +1,5 @@
-//! The `rt` command: arguments in, text and an exit code out. What happens between is in `rt-runtime`.
+//! The `rt` command: arguments in, text and an exit code out. What happens between is in
+//! `rt-runtime`.
 
 mod commands;
 mod context;

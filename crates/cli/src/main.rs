@@ -6,8 +6,8 @@ use rt_cli::startup::allocator::Bump;
 #[global_allocator]
 static ALLOCATOR: Bump = Bump::new();
 
-/// The C library's entry. Rust's own would cost a sixth of the start-up of a small command: it installs handlers and
-/// reads /proc for a guard page that a single-threaded program does not need.
+/// The C library's entry. Rust's own would cost a sixth of the start-up of a small command: it
+/// installs handlers and reads /proc for a guard page that a single-threaded program does not need.
 ///
 /// # Safety
 /// Called by the C library with its argument vector.

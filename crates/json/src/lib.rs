@@ -1,4 +1,5 @@
-//! How the values of config.json are read: strings borrowed from the file, structs from objects only.
+//! How the values of config.json are read: strings borrowed from the file, structs from objects
+//! only.
 //!
 //! Pure: no system call.
 #![forbid(unsafe_code)]

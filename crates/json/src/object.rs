@@ -4,7 +4,8 @@ use serde::Deserializer;
 use serde::de::Visitor;
 use serde::forward_to_deserialize_any;
 
-/// Reads a struct from an object. What serde derives takes a list of the fields' values, too, and `"user": [0]` would be root.
+/// Reads a struct from an object. What serde derives takes a list of the fields' values, too, and
+/// `"user": [0]` would be root.
 #[derive(Debug)]
 pub struct ObjectOnly<D>(pub D);
 
@@ -30,7 +31,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
     }
 }
 
-/// Makes structs with `#[serde(remote = "Self")]` readable from objects only; what stands after `write` can be written, too.
+/// Makes structs with `#[serde(remote = "Self")]` readable from objects only; what stands after
+/// `write` can be written, too.
 #[macro_export]
 macro_rules! objects {
     ($($name:ident $(<$life:lifetime>)?),+ $(,)?; write $($written:ident $(<$written_life:lifetime>)?),* $(,)?) => {

@@ -130,7 +130,8 @@ fn with(text: String, words: Vec<String>) -> String {
     if words.is_empty() { text } else { format!("{text}: {}", words.join(", ")) }
 }
 
-/// The options of a filesystem, from their form for init: `f` and a flag, or `s`, a key and its value.
+/// The options of a filesystem, from their form for init: `f` and a flag, or `s`, a key and its
+/// value.
 fn data(options: &[u8]) -> Vec<String> {
     let mut words = Vec::new();
     let mut parts = strings(options).map(|part| part.to_string_lossy());

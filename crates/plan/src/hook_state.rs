@@ -23,7 +23,8 @@ struct HookState<'a> {
 /// Not a pid: the place where one goes.
 const PLACEHOLDER: i32 = -2_018_915_346;
 
-/// The version of the specification that rt implements, and with which its state documents comply whatever the config says.
+/// The version of the specification that rt implements, and with which its state documents comply
+/// whatever the config says.
 pub const OCI_VERSION: &str = "1.3.0";
 
 fn hook_state<'a>(spec: &'a Spec<'_>, id: &'a str, bundle: &'a Path, status: &'a str, pid: i32) -> HookState<'a> {

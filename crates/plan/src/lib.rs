@@ -1,6 +1,7 @@
 //! config.json, lowered to a plan: what the parent and init will do, in words of the kernel.
 //!
-//! Pure: no system call. What the host can do comes in as [`Host`], what the caller asked for as [`Request`].
+//! Pure: no system call. What the host can do comes in as [`Host`], what the caller asked for as
+//! [`Request`].
 #![forbid(unsafe_code)]
 
 mod describe;

@@ -1,5 +1,6 @@
-//! docs/spec-coverage.md names a test for every field of config.json. This keeps it from rotting: every field that the
-//! model reads has a row, every row is about a field, and every test that a row names exists.
+//! docs/spec-coverage.md names a test for every field of config.json. This keeps it from rotting:
+//! every field that the model reads has a row, every row is about a field, and every test that a
+//! row names exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -103,7 +104,8 @@ fn rows(heading: &str) -> Vec<Row> {
     rows.collect()
 }
 
-/// The names of all tests: functions after `#[test]`, by file stem, and the shell functions of the VM's groups.
+/// The names of all tests: functions after `#[test]`, by file stem, and the shell functions of the
+/// VM's groups.
 fn tests() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut todo = vec![root().join("crates"), root().join("tests/host/tests"), root().join("hack/vm/tests")];
@@ -163,7 +165,8 @@ fn every_mount_option_has_a_row() {
     agree("mount options", &rt_plan::mount_option_names().map(str::to_owned).collect(), &listed);
 }
 
-/// The test that a row names must be there, in the file that it names; and a row without one is no coverage.
+/// The test that a row names must be there, in the file that it names; and a row without one is no
+/// coverage.
 #[test]
 fn every_row_names_tests_that_exist() {
     let tests = tests();

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Of each crate, the crates of this workspace that it is built from. A crate that is not here is a test.
+/// Of each crate, the crates of this workspace that it is built from. A crate that is not here is a
+/// test.
 const MAY_USE: [(&str, &str); 10] = [
     ("rt-json", ""),
     ("rt-protocol", ""),
@@ -35,7 +36,8 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A dependency that runs against the arrows of docs/architecture.md is seen here and not in a review.
+/// A dependency that runs against the arrows of docs/architecture.md is seen here and not in a
+/// review.
 #[test]
 fn crates_use_what_they_may_use() {
     let metadata: Value = serde_json::from_str(&cargo(&["metadata", "--format-version", "1", "--no-deps"])).unwrap();
@@ -54,7 +56,8 @@ fn crates_use_what_they_may_use() {
     assert_eq!(found, wanted);
 }
 
-/// Lowering never touches the kernel: whatever the pure crates are built from, at any depth, makes no system call for them.
+/// Lowering never touches the kernel: whatever the pure crates are built from, at any depth, makes
+/// no system call for them.
 #[test]
 fn pure_crates_have_nothing_that_makes_system_calls() {
     for name in PURE {

@@ -1,4 +1,5 @@
-//! Lowering is pure and total: any config gives a plan or an error, the same one each time, and no op leaves the rootfs.
+//! Lowering is pure and total: any config gives a plan or an error, the same one each time, and no
+//! op leaves the rootfs.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -180,7 +181,8 @@ fn places(value: &Value, at: String, out: &mut Vec<String>) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
-    /// However a config is bent: no panic, the same plan twice, and every path in the rootfs clean and absolute.
+    /// However a config is bent: no panic, the same plan twice, and every path in the rootfs clean
+    /// and absolute.
     #[test]
     fn lowering_is_total_pure_and_stays_inside(
         start in any::<prop::sample::Index>(),
@@ -226,8 +228,8 @@ proptest! {
     }
 }
 
-/// The lines of schemata, in the specification's order: the cache's, the bandwidth's (which wins over what the cache's
-/// schema says of it), and the rest.
+/// The lines of schemata, in the specification's order: the cache's, the bandwidth's (which wins
+/// over what the cache's schema says of it), and the rest.
 #[test]
 fn intel_rdt_schemata_are_combined() {
     let mut config = base();
@@ -247,8 +249,9 @@ fn intel_rdt_schemata_are_combined() {
     assert_eq!(lowered(&config).unwrap().resctrl.unwrap().class.as_deref(), Some("/"));
 }
 
-/// Fields whose effect no test machine can show: the label of every filesystem that takes one, under the name that Podman
-/// asks for, and flags of a personality, which the specification names and does not define.
+/// Fields whose effect no test machine can show: the label of every filesystem that takes one,
+/// under the name that Podman asks for, and flags of a personality, which the specification names
+/// and does not define.
 #[test]
 fn labels_of_mounts_and_flags_of_personalities() {
     let mut config = base();
@@ -337,8 +340,8 @@ fn what_needs_no_network_comes_before_it() {
     assert_eq!(behind[..5], ["JoinNetwork", "Mount /sys", "NewSession", "LoopbackUp", "Mask /sys/firmware"]);
 }
 
-/// Nothing may be done before what it depends on: sources of the host before its root is left, a path before what is below it,
-/// hooks and kernel parameters before what they may see or allow.
+/// Nothing may be done before what it depends on: sources of the host before its root is left, a
+/// path before what is below it, hooks and kernel parameters before what they may see or allow.
 #[test]
 fn what_depends_on_others_waits_for_them() {
     let bound = with_network(json!([
@@ -385,8 +388,9 @@ fn number() -> impl Strategy<Value = i64> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// No id, limit, mode or device number reaches the kernel as another value than the config's: it is in an op as it stands, or there
-    /// is an error. (A mask has nine bits, and the type of file beside a mode is said by `type`.)
+    /// No id, limit, mode or device number reaches the kernel as another value than the config's:
+    /// it is in an op as it stands, or there is an error. (A mask has nine bits, and the type of
+    /// file beside a mode is said by `type`.)
     #[test]
     fn no_number_becomes_another(which in 0..10_usize, value in number()) {
         // One number at a time: together they would nearly always be an error.

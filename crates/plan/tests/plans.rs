@@ -1,5 +1,6 @@
-//! The plans of configs that engines make: each fixture `NAME.json` is lowered and compared with `NAME.plan` beside it, so
-//! that a change of lowering shows in the diff as what it does to Docker, containerd and Podman.
+//! The plans of configs that engines make: each fixture `NAME.json` is lowered and compared with
+//! `NAME.plan` beside it, so that a change of lowering shows in the diff as what it does to Docker,
+//! containerd and Podman.
 //!
 //! `RT_UPDATE_PLANS=1 cargo test -p rt-plan --test plans` writes the plans anew.
 
@@ -23,7 +24,8 @@ fn fixtures() -> Vec<PathBuf> {
 fn lowered(path: &Path) -> Result<Plan, SpecError> {
     let document = Document::new(path, fs::read(path).unwrap());
     let spec: Spec<'_> = document.parse()?;
-    // What `rt spec --rootless` makes is for a caller without root; the engines' user namespaces have one of their own.
+    // What `rt spec --rootless` makes is for a caller without root; the engines' user namespaces
+    // have one of their own.
     let root = !path.ends_with("spec-rootless.json");
     let host =
         Host { layout: Layout::V2 { root: "/sys/fs/cgroup".into() }, root, first_user_namespace: true, kcore: true };

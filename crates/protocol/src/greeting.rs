@@ -1,4 +1,5 @@
-//! What the parent says to init besides the plan: messages of one byte, some with a descriptor or with init's pid.
+//! What the parent says to init besides the plan: messages of one byte, some with a descriptor or
+//! with init's pid.
 //!
 //! ```text
 //! rt                                            child, later init

@@ -1,6 +1,7 @@
 //! The ops: everything that init does, one variant per kernel interaction.
 //!
-//! `S` is a NUL-terminated string and `B` bytes: owned in `rt`, borrowed from the mapped plan in the stub.
+//! `S` is a NUL-terminated string and `B` bytes: owned in `rt`, borrowed from the mapped plan in
+//! the stub.
 
 use core::ffi::CStr;
 
@@ -135,23 +136,28 @@ pub mod flag {
     pub const IDMAP_RECURSIVE: u32 = 64;
     /// A failure is no failure of the container.
     pub const OPTIONAL: u32 = 128;
-    /// On EPERM or ENOENT: bind the mount at `fallback` instead, and if that fails cover it with an empty tmpfs.
+    /// On EPERM or ENOENT: bind the mount at `fallback` instead, and if that fails cover it with an
+    /// empty tmpfs.
     pub const CGROUP_FALLBACK: u32 = 256;
     /// What exists at the destination stays as it is.
     pub const KEEP_EXISTING: u32 = 512;
-    /// Mount through mount(2), with `options` as its data: an option is longer than fsconfig(2) takes.
+    /// Mount through mount(2), with `options` as its data: an option is longer than fsconfig(2)
+    /// takes.
     pub const LEGACY: u32 = 1024;
     /// The new tmpfs gets the mode of the directory that it covers, if there was one.
     pub const COVERED_MODE: u32 = 2048;
-    /// Try a single mount(2) first: nothing about the mount needs more, and no hook sees the working directory that takes.
+    /// Try a single mount(2) first: nothing about the mount needs more, and no hook sees the
+    /// working directory that takes.
     pub const AT_ONCE: u32 = 4096;
     /// The source is a path below the rootfs.
     pub const SOURCE_IN_ROOT: u32 = 8192;
     /// The destination may be the container's /proc, or a file in it.
     pub const ON_PROC: u32 = 16384;
-    /// The attributes of the source that were not asked for are taken away, unless the kernel has locked them.
+    /// The attributes of the source that were not asked for are taken away, unless the kernel has
+    /// locked them.
     pub const EXACT: u32 = 32768;
-    /// Init may ask the parent to open the source and to map its ids, where root of the user namespace has no right to.
+    /// Init may ask the parent to open the source and to map its ids, where root of the user
+    /// namespace has no right to.
     pub const BY_PARENT: u32 = 65536;
     /// A hook's working directory is the rootfs.
     pub const HOOK_IN_ROOTFS: u32 = 1;
@@ -172,7 +178,8 @@ record! {
 }
 
 record! {
-    /// A bind mount. Attribute pairs are set and cleared bits, for the mount itself and for all below it.
+    /// A bind mount. Attribute pairs are set and cleared bits, for the mount itself and for all
+    /// below it.
     Bind<S: CStr>, from <&'a CStr> {
         source: Str<S>, target: Str<S>, set: u64, clear: u64, below_set: u64, below_clear: u64,
         propagation: u64, propagation_recursive: u32, flags: u32,
@@ -216,14 +223,16 @@ ops! {
     9 Node { path: Str<S>, mode: u32, major: u32, minor: u32, uid: u32, gid: u32 }
     /// A symlink at `path`; what exists there stays.
     10 Symlink { path: Str<S>, target: Str<S>, flags: u32 }
-    /// Covers what is at `path`: a directory by an empty read-only tmpfs, anything else by /dev/null.
+    /// Covers what is at `path`: a directory by an empty read-only tmpfs, anything else by
+    /// /dev/null.
     11 Mask { path: Str<S> }
     /// Makes what is at `path` read-only.
     12 ReadOnly { path: Str<S> }
     /// Writes a kernel parameter; `path` is relative to /proc/sys.
     13 Sysctl { path: Str<S>, value: Blob<B> }
-    /// Opens a pseudo-terminal of the container's devpts, sends its master over `socket`, makes it the controlling
-    /// terminal and, with `console`, binds it on /dev/console. With `relayed` it leaves newlines to the terminal to which it is relayed.
+    /// Opens a pseudo-terminal of the container's devpts, sends its master over `socket`, makes it
+    /// the controlling terminal and, with `console`, binds it on /dev/console. With `relayed` it
+    /// leaves newlines to the terminal to which it is relayed.
     14 Terminal { socket: Descriptor, columns: u32, rows: u32, console: u32, relayed: u32 }
     /// Waits until the parent has run the hooks of the runtime namespace.
     15 AwaitHooks {}
@@ -256,14 +265,17 @@ ops! {
     32 OwnStdio { uid: u32 }
     /// Sets the user. `groups` are u32s; with `keep_groups` the supplementary groups stay.
     33 User { uid: u32, gid: u32, groups: Blob<B>, keep_groups: u32 }
-    /// Drops every capability outside `keep` (bit n is capability n, up to `last`) from the bounding set.
+    /// Drops every capability outside `keep` (bit n is capability n, up to `last`) from the
+    /// bounding set.
     34 Bounding { keep: u64, last: u32 }
     /// Sets effective, permitted, inheritable and ambient; `held` stays effective until exec.
     35 Capabilities { effective: u64, permitted: u64, inheritable: u64, ambient: u64, held: u64 }
     36 NoNewPrivileges {}
-    /// Enters the working directory, tried twice: with init's rights, and if those do not reach it, with the user's.
+    /// Enters the working directory, tried twice: with init's rights, and if those do not reach it,
+    /// with the user's.
     37 WorkingDirectory { path: Str<S>, last: u32 }
-    /// Looks the program up in `search` (the value of PATH), or takes it as a path if it has a slash.
+    /// Looks the program up in `search` (the value of PATH), or takes it as a path if it has a
+    /// slash.
     38 FindProgram { file: Str<S>, search: Str<S> }
     /// Reports that all is ready, unless it is to be `quiet`, and waits for the parent to let go.
     39 Ready { quiet: u32 }
@@ -271,7 +283,8 @@ ops! {
     40 AwaitStart { socket: Descriptor }
     /// Attaches a seccomp program; a listener is sent over `listener` with `message`.
     41 Seccomp { program: Blob<B>, flags: u32, listener: Descriptor, message_head: Blob<B>, message_tail: Blob<B> }
-    /// Executes the program found. With `home` set, HOME comes from the container's passwd entry of `uid`.
+    /// Executes the program found. With `home` set, HOME comes from the container's passwd entry of
+    /// `uid`.
     42 Exec { argv: Blob<B>, env: Blob<B>, home: u32, uid: u32 }
     /// A new session without a terminal.
     43 NewSession {}
@@ -279,7 +292,8 @@ ops! {
     45 CloseFrom { from: u32 }
     /// Sets the boot and monotonic offsets of the time namespace just unshared.
     46 TimeOffsets { text: Blob<B> }
-    /// CPU affinity of the process, a bit mask; an empty mask stands for all CPUs that the cgroup allows.
+    /// CPU affinity of the process, a bit mask; an empty mask stands for all CPUs that the cgroup
+    /// allows.
     48 Affinity { mask: Blob<B> }
     /// Sends a pidfd of init itself over `socket`.
     49 SendPidfd { socket: Descriptor, payload: Blob<B> }
@@ -287,11 +301,13 @@ ops! {
     50 Limit { resource: u32, soft: u64, hard: u64 }
     /// Changes attributes and propagation of the mount at `path`.
     51 Attributes { path: Str<S>, set: u64, clear: u64, propagation: u64, recursive: u32 }
-    /// Joins the network namespace that the parent has made meanwhile, and sends over the report socket.
+    /// Joins the network namespace that the parent has made meanwhile, and sends over the report
+    /// socket.
     52 JoinNetwork {}
     /// Enters the time namespace of `fd`, or without one the namespace just unshared.
     53 EnterTime { fd: Descriptor }
-    /// Writes into the file `fd` when each op begins: nanoseconds of CLOCK_MONOTONIC, 8 bytes for each op.
+    /// Writes into the file `fd` when each op begins: nanoseconds of CLOCK_MONOTONIC, 8 bytes for
+    /// each op.
     54 Timeline { fd: Descriptor }
 }
 
@@ -359,7 +375,8 @@ mod tests {
         assert_eq!(next(&mut reader), Err(Malformed::Short));
     }
 
-    /// Init reads the plan as root: cut or bent bytes must end in an error, never in a read outside them.
+    /// Init reads the plan as root: cut or bent bytes must end in an error, never in a read outside
+    /// them.
     #[test]
     fn cut_and_bent_plans_are_refused() {
         let mut out = Out(Vec::new());

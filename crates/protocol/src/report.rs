@@ -1,10 +1,12 @@
-//! What the stub reports over its socket: one message per event, and for a failure which op, which step, which errno.
+//! What the stub reports over its socket: one message per event, and for a failure which op, which
+//! step, which errno.
 
 /// What a message means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Kind {
-    /// Namespaces are made and the rootfs is mounted; runtime-namespace hooks may run. The stub waits for one byte.
+    /// Namespaces are made and the rootfs is mounted; runtime-namespace hooks may run. The stub
+    /// waits for one byte.
     Hooks = 1,
     /// Everything up to the start barrier is done. The stub waits for one byte.
     Ready = 2,
@@ -14,8 +16,8 @@ pub enum Kind {
     Warning = 4,
     /// The stub wants the source of the bind mount that is the op, opened by the parent ([`Lent`]).
     Tree = 5,
-    /// What is known of the program that could not be executed, after [`Kind::Failed`]: its path, its loader's, its first bytes, with a
-    /// NUL after each of the first two.
+    /// What is known of the program that could not be executed, after [`Kind::Failed`]: its path,
+    /// its loader's, its first bytes, with a NUL after each of the first two.
     Program = 6,
 }
 
@@ -163,7 +165,8 @@ impl Report {
     }
 }
 
-/// The parent's answer to [`Kind::Tree`]: a message with the descriptor of the tree, or without and with the reason.
+/// The parent's answer to [`Kind::Tree`]: a message with the descriptor of the tree, or without and
+/// with the reason.
 pub struct Lent {
     /// What the parent could not do.
     pub step: Step,

@@ -1,13 +1,16 @@
-//! The plan as bytes: a header, then one record per op, every field on an 8-byte boundary, little-endian.
+//! The plan as bytes: a header, then one record per op, every field on an 8-byte boundary,
+//! little-endian.
 //!
-//! Strings keep their NUL and blobs their alignment, so that the stub hands both to the kernel from where they lie.
+//! Strings keep their NUL and blobs their alignment, so that the stub hands both to the kernel from
+//! where they lie.
 
 use core::ffi::CStr;
 
 /// Identifies a plan, and with it the version of this format.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"rtplan03");
 
-/// A plan goes to the stub in messages of at most so many bytes, the first of which begins with the plan's length.
+/// A plan goes to the stub in messages of at most so many bytes, the first of which begins with the
+/// plan's length.
 pub const CHUNK: usize = 16 * 1024;
 
 /// Bytes of that length, a little-endian number.
@@ -161,7 +164,8 @@ impl<'a> Take<'a> for Blob<&'a [u8]> {
     }
 }
 
-/// The NUL-terminated strings that lie one after another in `blob`; a last one without its NUL is left out.
+/// The NUL-terminated strings that lie one after another in `blob`; a last one without its NUL is
+/// left out.
 pub fn strings(blob: &[u8]) -> impl Iterator<Item = &CStr> {
     let mut rest = blob;
     core::iter::from_fn(move || {

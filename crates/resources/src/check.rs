@@ -155,7 +155,8 @@ fn block_io(found: &mut Findings, limits: &BlockIo) {
 /// A device number of a rule: `Some(None)` is every one, `None` is not a number.
 pub fn device_number(number: i64) -> Option<Option<u32>> {
     match u32::try_from(number) {
-        // To the device list of cgroup v1 this is "every number" (devcgroup_update_access in security/device_cgroup.c).
+        // To the device list of cgroup v1 this is "every number" (devcgroup_update_access in
+        // security/device_cgroup.c).
         Ok(u32::MAX) => None,
         Ok(number) => Some(Some(number)),
         Err(_) => (number == -1).then_some(None),
@@ -170,7 +171,8 @@ pub fn is_page_size(size: &str) -> bool {
         && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// File names come from config.json, too (`unified`, page sizes): none of them may lead out of the cgroup's directory.
+/// File names come from config.json, too (`unified`, page sizes): none of them may lead out of the
+/// cgroup's directory.
 pub fn is_file_name(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
 }

@@ -2,8 +2,8 @@
 
 /// `cpu.shares` (2..=262144, default 1024) as `cpu.weight` (1..=10000, default 100).
 ///
-/// `w = ceil(10^((l² + 125·l) / 612 − 7/34))` with `l = log2(shares)`: a curve through (2, 1), (1024, 100) and
-/// (262144, 10000), on which runc, crun and systemd agree.
+/// `w = ceil(10^((l² + 125·l) / 612 − 7/34))` with `l = log2(shares)`: a curve through (2, 1),
+/// (1024, 100) and (262144, 10000), on which runc, crun and systemd agree.
 pub fn weight_of_shares(shares: u64) -> u64 {
     match shares {
         0..=2 => 1,
@@ -11,7 +11,8 @@ pub fn weight_of_shares(shares: u64) -> u64 {
         _ => {
             let log = (shares as f64).log2();
             let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
-            // The points of the curve that are whole numbers must not be pushed up by the last bit of a rounding error.
+            // The points of the curve that are whole numbers must not be pushed up by the last bit
+            // of a rounding error.
             (10f64.powf(exponent) - 1e-9).ceil() as u64
         }
     }
@@ -27,7 +28,8 @@ pub fn number_or_max(value: i64) -> String {
     if value < 0 { "max".to_owned() } else { value.to_string() }
 }
 
-/// `pids.limit` as `pids.max`: no container can run with 0 processes, so 0 becomes the least that systemd takes, too.
+/// `pids.limit` as `pids.max`: no container can run with 0 processes, so 0 becomes the least that
+/// systemd takes, too.
 pub fn pids_max(limit: i64) -> String {
     number_or_max(if limit == 0 { 1 } else { limit })
 }
@@ -79,7 +81,8 @@ pub fn swap_max(limit: Option<i64>, swap: Option<i64>) -> Result<Option<String>,
 mod tests {
     use super::*;
 
-    /// The published points of the curve (runtime documentation of runc and crun, and the older pins of the tests).
+    /// The published points of the curve (runtime documentation of runc and crun, and the older
+    /// pins of the tests).
     #[test]
     fn shares_become_the_weight_the_other_runtimes_write() {
         let table = [

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// Controllers of cgroup v1. A hierarchy's directory is named after its controllers, or after itself if it has none.
+/// Controllers of cgroup v1. A hierarchy's directory is named after its controllers, or after
+/// itself if it has none.
 const V1_CONTROLLERS: [&str; 15] = [
     "blkio",
     "cpu",

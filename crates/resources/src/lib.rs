@@ -1,4 +1,5 @@
-//! `linux.resources` of config.json, and where cgroups are, as data. `rt-cgroups` finds and writes them.
+//! `linux.resources` of config.json, and where cgroups are, as data. `rt-cgroups` finds and writes
+//! them.
 //!
 //! Pure: no system call.
 #![forbid(unsafe_code)]

@@ -63,8 +63,9 @@ impl Location {
     }
 }
 
-/// The container's place inside a hierarchy under the cgroupfs driver: absolute as `cgroups_path` is, and relative to the caller's own
-/// cgroup if that is. Without a `cgroups_path` it is the relative path `id`. `..` does not lead out.
+/// The container's place inside a hierarchy under the cgroupfs driver: absolute as `cgroups_path`
+/// is, and relative to the caller's own cgroup if that is. Without a `cgroups_path` it is the
+/// relative path `id`. `..` does not lead out.
 pub fn place(cgroups_path: Option<&str>, id: &str) -> Result<PathBuf, InvalidPath> {
     let path = cgroups_path.unwrap_or(id);
     let clean = clean(path);
@@ -75,7 +76,8 @@ pub fn place(cgroups_path: Option<&str>, id: &str) -> Result<PathBuf, InvalidPat
     Ok(if path.starts_with('/') { clean.into() } else { clean[1..].into() })
 }
 
-/// `path` with `.`, `..` and double slashes resolved as text, below `/`: `..` at the top stays there.
+/// `path` with `.`, `..` and double slashes resolved as text, below `/`: `..` at the top stays
+/// there.
 ///
 /// The kernel resolves what is left, inside the rootfs, when the op runs (openat2 RESOLVE_IN_ROOT).
 pub fn clean(path: &str) -> String {

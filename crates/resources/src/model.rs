@@ -1,7 +1,8 @@
 //! `linux.resources` of config.json (runtime-spec, config-linux.md "Control groups").
 //!
-//! Every field is optional and `null` means unset. Numbers of which 0 makes no sense are unset when 0, because older
-//! engines send the zero value of every field they do not use; [`Resources::normalized`] knows which.
+//! Every field is optional and `null` means unset. Numbers of which 0 makes no sense are unset when
+//! 0, because older engines send the zero value of every field they do not use;
+//! [`Resources::normalized`] knows which.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Names of systemd units: what `cgroupsPath` means under the systemd driver, and where a unit's cgroup is.
+//! Names of systemd units: what `cgroupsPath` means under the systemd driver, and where a unit's
+//! cgroup is.
 
 use std::path::PathBuf;
 
@@ -53,7 +54,8 @@ impl Unit {
     }
 }
 
-/// A slice's name spells out its parents: `a-b.slice` is `a.slice/a-b.slice`; `-.slice` is the root.
+/// A slice's name spells out its parents: `a-b.slice` is `a.slice/a-b.slice`; `-.slice` is the
+/// root.
 fn slice_path(slice: &str) -> Option<PathBuf> {
     let stem = slice.strip_suffix(".slice")?;
     if stem == "-" {
@@ -88,7 +90,8 @@ mod tests {
         assert_eq!(unit(Some("user.slice:libpod:abc")).as_deref(), Some("user.slice/libpod-abc.scope"));
         assert_eq!(unit(Some(":docker:abc")).as_deref(), Some("system.slice/docker-abc.scope"));
         assert_eq!(unit(Some("a-b.slice::x.slice")).as_deref(), Some("a.slice/a-b.slice/x.slice"));
-        // Callers compute the name themselves: an empty prefix keeps its dash, as with runc and crun.
+        // Callers compute the name themselves: an empty prefix keeps its dash, as with runc and
+        // crun.
         assert_eq!(unit(Some("system.slice::abc")).as_deref(), Some("system.slice/-abc.scope"));
         assert_eq!(unit(None).as_deref(), Some("system.slice/runc-ID.scope"));
         assert_eq!(unit(Some("/docker/abc")), None);

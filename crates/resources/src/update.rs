@@ -10,7 +10,8 @@ impl Resources {
         merged(self, &new.normalized())
     }
 
-    /// What an update by `new` has to write: the new values, and old ones that the kernel takes in the same file as a new one.
+    /// What an update by `new` has to write: the new values, and old ones that the kernel takes in
+    /// the same file as a new one.
     pub fn to_write(&self, new: &Resources) -> Resources {
         completed(self, &new.normalized())
     }

@@ -1,4 +1,5 @@
-//! The errors of the lifecycle verbs. The texts are runc's where engines match them (docs/contracts.md, part 3).
+//! The errors of the lifecycle verbs. The texts are runc's where engines match them
+//! (docs/contracts.md, part 3).
 
 use std::path::PathBuf;
 
@@ -84,7 +85,8 @@ pub enum Error {
     RootIsSlash,
 }
 
-/// The field of the config that an error of a cgroup is about: a limit, or where the cgroup is; None if neither is to blame.
+/// The field of the config that an error of a cgroup is about: a limit, or where the cgroup is;
+/// None if neither is to blame.
 fn field_of(e: &rt_cgroups::Error) -> Option<String> {
     use rt_cgroups::Error as E;
     match e {

@@ -1,4 +1,5 @@
-//! The parent's half: it executes plans, keeps the state of containers, and answers for them (docs/architecture.md).
+//! The parent's half: it executes plans, keeps the state of containers, and answers for them
+//! (docs/architecture.md).
 
 pub mod caller;
 mod config;

@@ -1,8 +1,10 @@
-//! What the seccomp compiler costs, next to libseccomp: `cargo run --release -p rt-seccomp --example bench [PROFILE...]`.
+//! What the seccomp compiler costs, next to libseccomp: `cargo run --release -p rt-seccomp
+//! --example bench [PROFILE...]`.
 //!
-//! Per profile and compiler: instructions, compile time (libseccomp: building and exporting), instructions run per native
-//! call (mean and worst, over the numbers in use), calls that the kernel answers from its bitmap, and the time to attach,
-//! in a child that sets no_new_privs first. Times are the best and the median of many; on a busy machine only ratios count.
+//! Per profile and compiler: instructions, compile time (libseccomp: building and exporting),
+//! instructions run per native call (mean and worst, over the numbers in use), calls that the
+//! kernel answers from its bitmap, and the time to attach, in a child that sets no_new_privs first.
+//! Times are the best and the median of many; on a busy machine only ratios count.
 
 use std::time::{Duration, Instant};
 

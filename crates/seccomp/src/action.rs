@@ -30,7 +30,8 @@ vocabulary! {
 pub(super) const EPERM: u32 = 1;
 /// `ENOSYS` as the return value of a filter.
 pub(super) const RETURN_ENOSYS: u32 = 0x0005_0000 | 38;
-/// Kills the thread: what libseccomp, and so runc, returns for an architecture that the profile does not name.
+/// Kills the thread: what libseccomp, and so runc, returns for an architecture that the profile
+/// does not name.
 pub(super) const RETURN_KILL_THREAD: u32 = 0;
 /// The upper half of a return value is the action, the lower its data (linux/seccomp.h).
 pub(super) const RETURN_DATA: u32 = 0xffff;

@@ -1,7 +1,8 @@
 //! A BPF assembler that works from the last instruction to the first.
 //!
-//! BPF jumps only forward, so in that order every target is already placed and no jump needs a second pass. A conditional
-//! jump reaches 255 instructions; for a target further away a copy of the return, or an unconditional jump, goes in between.
+//! BPF jumps only forward, so in that order every target is already placed and no jump needs a
+//! second pass. A conditional jump reaches 255 instructions; for a target further away a copy of
+//! the return, or an unconditional jump, goes in between.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +43,8 @@ const REACH: usize = 253;
 pub(super) struct Assembler {
     /// The last instruction first.
     reversed: Vec<sock_filter>,
-    /// The latest places of return values. A profile has few; of more, the one emitted longest ago is forgotten.
+    /// The latest places of return values. A profile has few; of more, the one emitted longest ago
+    /// is forgotten.
     returns: [Option<(u32, usize)>; 8],
     /// The latest jump to a place that was out of reach.
     relays: BTreeMap<usize, usize>,

@@ -13,7 +13,8 @@ use super::resolve::{Resolved, resolve};
 /// What [`compile_with`] may leave out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Whether system calls newer than all that the profile names fail with ENOSYS (as in runc, not in libseccomp).
+    /// Whether system calls newer than all that the profile names fail with ENOSYS (as in runc, not
+    /// in libseccomp).
     pub enosys: bool,
 }
 
@@ -80,7 +81,8 @@ mod tests {
         assert_eq!((program.flags, program.notify), (4, false));
     }
 
-    /// The profiles for machines that no test here runs on; what they allow is read back number by number.
+    /// The profiles for machines that no test here runs on; what they allow is read back number by
+    /// number.
     #[test]
     fn foreign_machines_get_their_own_numbers() {
         for (name, arch, other) in [
@@ -108,7 +110,8 @@ mod tests {
         }
     }
 
-    /// 300 calls with conditions of their own: targets are thousands of instructions away from the tree.
+    /// 300 calls with conditions of their own: targets are thousands of instructions away from the
+    /// tree.
     fn long(conditions: usize) -> Profile {
         let rule = |(i, call): (usize, Syscall)| Rule {
             names: vec![Named::Known(call)],
@@ -155,7 +158,8 @@ mod tests {
         assert_eq!(error.pointer(), "");
     }
 
-    /// Compiling is on the way of every container start; nothing in it may grow with the square of the profile.
+    /// Compiling is on the way of every container start; nothing in it may grow with the square of
+    /// the profile.
     #[test]
     fn a_huge_profile_fails_fast() {
         let mut profile = long(1);

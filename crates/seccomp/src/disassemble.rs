@@ -39,7 +39,8 @@ struct Context {
     holds: Holds,
 }
 
-/// Follows all jumps once, from the start; the first way to an instruction decides what is said of it.
+/// Follows all jumps once, from the start; the first way to an instruction decides what is said of
+/// it.
 fn archs(filter: &[sock_filter]) -> Vec<Context> {
     let nothing = Context { audit: None, holds: Holds::Other };
     let mut contexts: Vec<Option<Context>> = vec![None; filter.len()];
@@ -106,7 +107,8 @@ fn instruction(insn: &sock_filter, at: usize, context: &Context) -> String {
     }
 }
 
-/// A word of `struct seccomp_data`. Which half of an argument it is depends on the machine's byte order.
+/// A word of `struct seccomp_data`. Which half of an argument it is depends on the machine's byte
+/// order.
 fn word(at: u32) -> String {
     match at {
         offset::NUMBER => "number".into(),

@@ -11,7 +11,8 @@ use super::resolve::{Condition, Resolved, ResolvedRule};
 use super::table::X32_BIT;
 use super::vocabulary::{Arch, Op};
 
-/// The program for all groups; the first one is the native architecture's, and nearest to the start.
+/// The program for all groups; the first one is the native architecture's, and nearest to the
+/// start.
 pub(super) fn emit(groups: &[Group], policies: &[Policy], resolved: &Resolved, foreign: u32) -> Vec<sock_filter> {
     let mut emitter = Emitter {
         asm: Assembler::with_capacity(256),
@@ -33,7 +34,8 @@ struct Emitter<'a> {
     asm: Assembler,
     policies: &'a [Policy],
     resolved: &'a Resolved,
-    /// Chains emitted so far: the same rules compare the same way for every call and architecture of a word layout.
+    /// Chains emitted so far: the same rules compare the same way for every call and architecture
+    /// of a word layout.
     chains: BTreeMap<(Words, &'a [Branch]), Label>,
     /// Kept from tree to tree for its memory.
     stretches: Vec<Stretch>,
@@ -62,8 +64,8 @@ impl Words {
 
 /// A run of ranges that lead to one target, save single numbers.
 ///
-/// Most profiles are long stretches of one action with holes of one number; a hole costs one comparison here, two in a tree
-/// of ranges.
+/// Most profiles are long stretches of one action with holes of one number; a hole costs one
+/// comparison here, two in a tree of ranges.
 struct Stretch {
     /// Its first range; from there on every second range is a hole.
     first: u32,
@@ -155,7 +157,8 @@ impl<'a> Emitter<'a> {
         next
     }
 
-    /// Rules that compare one argument with values of the same upper word: that word is checked once.
+    /// Rules that compare one argument with values of the same upper word: that word is checked
+    /// once.
     fn switch(&mut self, words: Words, rules: &[(Vec<Condition>, u32)], failed: Label) -> Label {
         let Condition { arg, value, .. } = rules[0].0[0];
         let low = rules.iter().rev().fold(failed, |next, (conditions, returns)| {
@@ -178,7 +181,8 @@ impl<'a> Emitter<'a> {
             }
             return self.masked(words.high(arg), (mask >> 32) as u32, (value >> 32) as u32, low, failed);
         }
-        // Every other operator is one comparison, or its opposite, that the low words decide when the upper ones are equal.
+        // Every other operator is one comparison, or its opposite, that the low words decide when
+        // the upper ones are equal.
         let (code, yes, no) = match op {
             Op::Gt => (code::JGT, holds, failed),
             Op::Le => (code::JGT, failed, holds),
@@ -217,7 +221,8 @@ fn returns(rules: &[ResolvedRule], branch: Branch) -> u32 {
     rules[branch.rule as usize].returns
 }
 
-/// The last rules of `rules` that are one equality each, all on one argument and with one upper word.
+/// The last rules of `rules` that are one equality each, all on one argument and with one upper
+/// word.
 fn same_argument(rules: &[(Vec<Condition>, u32)], words: Words) -> &[(Vec<Condition>, u32)] {
     let key = |rule: &(Vec<Condition>, u32)| match rule.0[..] {
         [Condition { arg, op: Op::Eq, value, .. }] => Some((arg, if words.wide { value >> 32 } else { 0 })),

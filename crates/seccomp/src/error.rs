@@ -118,7 +118,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The field that is wrong, a JSON pointer relative to `/linux/seccomp`. Empty for the profile as a whole.
+    /// The field that is wrong, a JSON pointer relative to `/linux/seccomp`. Empty for the profile
+    /// as a whole.
     pub fn pointer(&self) -> &str {
         match self {
             Self::UnknownAction { pointer, .. }

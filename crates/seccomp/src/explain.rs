@@ -80,7 +80,8 @@ pub struct Explanation {
     pub reason: Reason,
 }
 
-/// Runs `program` for the query, and finds in `profile` what decided. `None` if the program is not valid BPF.
+/// Runs `program` for the query, and finds in `profile` what decided. `None` if the program is not
+/// valid BPF.
 pub fn explain(
     profile: &Profile,
     program: &Program,
@@ -97,7 +98,8 @@ pub fn explain(
     Ok(Some(Explanation { returns: outcome.returns, steps: outcome.steps, cacheable: outcome.cacheable, reason }))
 }
 
-/// Why the program cannot even be executed under its own filter, in words; `None` where it can, or its arguments decide.
+/// Why the program cannot even be executed under its own filter, in words; `None` where it can, or
+/// its arguments decide.
 pub fn refusal_to_execute(profile: &Profile, program: &Program, host: &HostSeccomp) -> Option<String> {
     let number = Syscall::from_name("execve")?.number(host.native)?;
     let query = Query { arch: host.native, number, args: [0; 6] };

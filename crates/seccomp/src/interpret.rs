@@ -49,8 +49,8 @@ pub struct Outcome {
     pub returns: u32,
     /// How many instructions ran.
     pub steps: usize,
-    /// Whether the kernel (5.11 and later) answers the call from its bitmap without running the filter: it is allowed
-    /// whatever its arguments are, in a way that the kernel can see.
+    /// Whether the kernel (5.11 and later) answers the call from its bitmap without running the
+    /// filter: it is allowed whatever its arguments are, in a way that the kernel can see.
     pub cacheable: bool,
 }
 

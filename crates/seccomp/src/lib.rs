@@ -1,6 +1,7 @@
 //! OCI seccomp profiles to BPF: bytes in, bytes out, no system call and no C library.
 //!
-//! A [`Profile`] (`linux.seccomp` of config.json) is [`compile`]d to a [`Program`], the argument of seccomp(2):
+//! A [`Profile`] (`linux.seccomp` of config.json) is [`compile`]d to a [`Program`], the argument of
+//! seccomp(2):
 //!
 //! ```text
 //! Profile ─▶ resolve ─▶ policy ────────────▶ ranges ────────────▶ emit ─▶ Program
@@ -8,8 +9,9 @@
 //!            conditions  number → rules       coded, ENOSYS tail   JGE tree
 //! ```
 //!
-//! What a profile means is what runc with libseccomp makes of it; where libseccomp's answer depends on its data
-//! structures rather than on the profile, `order.rs` says what we do, and the differential test counts the cases.
+//! What a profile means is what runc with libseccomp makes of it; where libseccomp's answer depends
+//! on its data structures rather than on the profile, `order.rs` says what we do, and the
+//! differential test counts the cases.
 
 mod action;
 mod asm;

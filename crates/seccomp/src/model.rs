@@ -34,7 +34,8 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Whether there is nothing to enforce: no default action and no rule. runc takes such a profile for none.
+    /// Whether there is nothing to enforce: no default action and no rule. runc takes such a
+    /// profile for none.
     pub fn is_empty(&self) -> bool {
         self.default_action.as_str().is_empty() && self.syscalls.is_empty()
     }

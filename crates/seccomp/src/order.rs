@@ -1,24 +1,28 @@
 //! Which rule wins when several with conditions match the same call.
 //!
-//! The specification is silent; what profiles rely on is the order in which libseccomp happens to compare. It keeps the
-//! conditions of a call in a tree, one comparison of a 32-bit word per node, and on each level it tries
+//! The specification is silent; what profiles rely on is the order in which libseccomp happens to
+//! compare. It keeps the conditions of a call in a tree, one comparison of a 32-bit word per node,
+//! and on each level it tries
 //! * the higher argument first, and of one argument the upper word first,
 //! * equality before less-than, less-than before greater-than,
 //! * the larger value first; for less-than the smaller,
 //! * what was added first, if all that is equal.
 //!
-//! (Podman's profile needs it: `socket` is an error for family 40 and allowed for every family but 16.)
-//! The tree here has that order and nothing else of libseccomp's: it only sorts, so that what libseccomp gets wrong when it
-//! merges nodes (it loses rules, or refuses them, when comparisons of more than one word share a node) is right here.
+//! (Podman's profile needs it: `socket` is an error for family 40 and allowed for every family but
+//! 16.) The tree here has that order and nothing else of libseccomp's: it only sorts, so that what
+//! libseccomp gets wrong when it merges nodes (it loses rules, or refuses them, when comparisons of
+//! more than one word share a node) is right here.
 
 use super::resolve::Condition;
 use super::vocabulary::Op;
 
-/// Sorts rules. Each is its conditions, sorted by argument, and its return value; the result is indices into `rules`.
+/// Sorts rules. Each is its conditions, sorted by argument, and its return value; the result is
+/// indices into `rules`.
 ///
-/// A rule that cannot win is left out: one with the conditions of a shorter rule and more (as an unconditional rule makes
-/// conditional ones pointless), or a repetition. The same conditions with another action are a contradiction, as they
-/// are for libseccomp: the error is the indices of the two rules, the earlier one first.
+/// A rule that cannot win is left out: one with the conditions of a shorter rule and more (as an
+/// unconditional rule makes conditional ones pointless), or a repetition. The same conditions with
+/// another action are a contradiction, as they are for libseccomp: the error is the indices of the
+/// two rules, the earlier one first.
 pub(super) fn arrange(rules: &[(Vec<Condition>, u32)], wide: bool) -> Result<Vec<usize>, (usize, usize)> {
     let mut root = Level::default();
     for (index, (conditions, returns)) in rules.iter().enumerate() {
@@ -181,11 +185,13 @@ mod tests {
             (&[condition(0, Ne, 7)], 6),
             (&[condition(2, Lt, 4)], 7),
         ];
-        // Argument 2; equalities from the larger value; at most, from the smaller; at least, from the larger.
+        // Argument 2; equalities from the larger value; at most, from the smaller; at least, from
+        // the larger.
         assert_eq!(order(&rules, false), Ok(vec![6, 5, 4, 3, 2, 1, 0]));
     }
 
-    /// Podman denies vsock and allows every family but netlink: the one value has to come before the others.
+    /// Podman denies vsock and allows every family but netlink: the one value has to come before
+    /// the others.
     #[test]
     fn a_value_comes_before_what_is_unequal_to_a_smaller_one() {
         let rules: [(&[Condition], u32); 2] = [(&[condition(0, Op::Ne, 16)], 1), (&[condition(0, Op::Eq, 40)], 2)];

@@ -19,9 +19,10 @@ pub(super) struct Branch {
 }
 
 impl Branch {
-    /// What has to hold, sorted by argument, without conditions that always hold. The selector takes argument 0's place:
-    /// the call's own arguments are behind a pointer, where a filter cannot look. (libseccomp then still compares the
-    /// other arguments, that is the pointer. So do we: less would allow more.)
+    /// What has to hold, sorted by argument, without conditions that always hold. The selector
+    /// takes argument 0's place: the call's own arguments are behind a pointer, where a filter
+    /// cannot look. (libseccomp then still compares the other arguments, that is the pointer. So do
+    /// we: less would allow more.)
     pub fn conditions(self, rules: &[ResolvedRule], wide: bool) -> Vec<Condition> {
         let selector =
             self.selector.map(|selector| Condition { arg: 0, op: Op::Eq, mask: u64::MAX, value: u64::from(selector) });
@@ -66,7 +67,8 @@ impl Policy {
         let mut table = Table { arch, cells: [Entry::Default; DENSE + PRIVATE], chains: Vec::new(), newest: None };
         let mut rules = resolved.rules.iter().enumerate().peekable();
         for (source, from) in profile.syscalls.iter().enumerate() {
-            // Rules that repeat the default action are not among the resolved ones, but name what the author knew.
+            // Rules that repeat the default action are not among the resolved ones, but name what
+            // the author knew.
             table.note_newest(&from.names);
             while let Some((index, rule)) = rules.next_if(|(_, rule)| rule.source == source) {
                 for call in from.names.iter().filter_map(|name| name.known().ok()) {
@@ -121,7 +123,8 @@ impl Table {
         }
     }
 
-    /// An unconditional rule wins over conditional ones, whichever came first; of two, the first wins.
+    /// An unconditional rule wins over conditional ones, whichever came first; of two, the first
+    /// wins.
     fn set(&mut self, number: u32, branch: Branch, unconditional: bool) {
         let cell = cell_of(self.arch, number);
         match (self.cells[cell], unconditional) {
@@ -192,10 +195,11 @@ fn number_of(arch: Arch, cell: usize) -> u32 {
     if cell >= DENSE { ARM_PRIVATE + (cell - DENSE) as u32 } else { base(arch) + cell as u32 }
 }
 
-/// Whether system calls newer than the profile fail with ENOSYS: where the default action is no kind of permission.
+/// Whether system calls newer than the profile fail with ENOSYS: where the default action is no
+/// kind of permission.
 ///
-/// Without this, glibc would see EPERM for a call the author of the profile never heard of, and would not fall back to the
-/// older one. A tracer is trusted to know better, as in runc.
+/// Without this, glibc would see EPERM for a call the author of the profile never heard of, and
+/// would not fall back to the older one. A tracer is trusted to know better, as in runc.
 pub(super) fn hides_newer_calls(resolved: &Resolved) -> bool {
     use Action::*;
     !matches!(resolved.default_action, Allow | Log | Trace)

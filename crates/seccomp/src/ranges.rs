@@ -1,4 +1,5 @@
-//! Third step of the compiler: per value of `seccomp_data.arch`, what happens to each of the 2³² numbers, run-length coded.
+//! Third step of the compiler: per value of `seccomp_data.arch`, what happens to each of the 2³²
+//! numbers, run-length coded.
 
 use super::action::{RETURN_ENOSYS, RETURN_KILL_THREAD};
 use super::policy::{Entry, Policy, hides_newer_calls};
@@ -85,8 +86,9 @@ impl Builder<'_> {
         self.ranges
     }
 
-    /// x86_64 and x32 share `seccomp_data.arch`; the number's bit 30 says which it is. Without x32 in the profile the bit is
-    /// another architecture, except in -1, which is a tracer's way to skip a call.
+    /// x86_64 and x32 share `seccomp_data.arch`; the number's bit 30 says which it is. Without x32
+    /// in the profile the bit is another architecture, except in -1, which is a tracer's way to
+    /// skip a call.
     fn x86_64(mut self, x86_64: Option<usize>, x32: Option<usize>) -> Vec<Range> {
         const NO_ABI: u32 = 0x8000_0000;
         let default = Target::Return(self.resolved.default);
@@ -172,7 +174,8 @@ mod tests {
         )
     }
 
-    /// glibc tries a new call and falls back on ENOSYS; EPERM would break it (runc's libcontainer/seccomp/patchbpf).
+    /// glibc tries a new call and falls back on ENOSYS; EPERM would break it (runc's
+    /// libcontainer/seccomp/patchbpf).
     #[test]
     fn newer_calls_fail_with_enosys() {
         let only = profile("SCMP_ACT_ERRNO", &[], &["read", "close", "statx"]);

@@ -1,4 +1,5 @@
-//! First step of the compiler: words to values, and each rule of the profile to rules whose conditions all have to hold.
+//! First step of the compiler: words to values, and each rule of the profile to rules whose
+//! conditions all have to hold.
 
 use super::action::Action;
 use super::error::Error;
@@ -104,7 +105,8 @@ pub(super) fn resolve(profile: &Profile, host: &HostSeccomp) -> Result<Resolved,
         let conditions = conditions(rule, source)?;
         check_names(rule, source, action)?;
         notify |= action == Action::Notify && !rule.names.is_empty();
-        // Nothing to add; and libseccomp has no word for it, so runc skips such a rule before it could shadow another.
+        // Nothing to add; and libseccomp has no word for it, so runc skips such a rule before it
+        // could shadow another.
         if returns != default {
             push(&mut rules, source, returns, conditions);
         }
@@ -118,11 +120,13 @@ pub(super) fn resolve(profile: &Profile, host: &HostSeccomp) -> Result<Resolved,
     Ok(Resolved { default, default_action, archs, flags, notify, rules })
 }
 
-/// Adds a rule of the profile: as one rule, or as one for each condition if two are on the same argument.
-/// That "any of them" is runc's reading, from the time when conditions could not be combined.
+/// Adds a rule of the profile: as one rule, or as one for each condition if two are on the same
+/// argument. That "any of them" is runc's reading, from the time when conditions could not be
+/// combined.
 fn push(rules: &mut Vec<ResolvedRule>, source: usize, returns: u32, mut conditions: Vec<Condition>) {
     let repeated = |(i, c): (usize, &Condition)| conditions[..i].iter().any(|earlier| earlier.arg == c.arg);
-    // Seven conditions cannot be on different arguments, so the search ends early whatever their number.
+    // Seven conditions cannot be on different arguments, so the search ends early whatever their
+    // number.
     if conditions.iter().take(7).enumerate().any(repeated) {
         let parts = conditions.into_iter().enumerate();
         rules.extend(parts.map(|(i, c)| ResolvedRule { source, part: Some(i), returns, conditions: vec![c] }));
@@ -160,7 +164,8 @@ fn archs(profile: &Profile, host: &HostSeccomp) -> Result<Vec<Arch>, Error> {
     Ok(archs)
 }
 
-/// An absent list means SPEC_ALLOW where the kernel has it, an empty one means none: runc's reading.
+/// An absent list means SPEC_ALLOW where the kernel has it, an empty one means none: runc's
+/// reading.
 fn flags(profile: &Profile, host: &HostSeccomp) -> Result<u32, Error> {
     let Some(words) = &profile.flags else {
         return Ok(if host.has_flag(Flag::SpecAllow) { Flag::SpecAllow.bit() } else { 0 });
@@ -190,7 +195,8 @@ fn conditions(rule: &Rule, source: usize) -> Result<Vec<Condition>, Error> {
             let pointer = format!("/syscalls/{source}/args/{i}/index");
             return Err(Error::ArgumentIndex { pointer, index: arg.index });
         }
-        // The spec's "value" is the mask of a masked comparison; bits outside of it do not count on either side.
+        // The spec's "value" is the mask of a masked comparison; bits outside of it do not count on
+        // either side.
         let (mask, value) = match op {
             Op::MaskedEq => (arg.value, arg.value_two & arg.value),
             _ => (u64::MAX, arg.value),

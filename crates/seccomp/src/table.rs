@@ -1,7 +1,8 @@
 //! System calls by name: a hash table folded at compile time out of the rows of `syscalls.rs`.
 //!
-//! No pointers and nothing built at start: names in one string, offsets and numbers in `u16`. A profile names 400 calls,
-//! and a process that lives for milliseconds should neither relocate 500 string slices nor search 9 levels for each.
+//! No pointers and nothing built at start: names in one string, offsets and numbers in `u16`. A
+//! profile names 400 calls, and a process that lives for milliseconds should neither relocate 500
+//! string slices nor search 9 levels for each.
 
 use super::syscalls::{ARM, NO, ROWS};
 use super::vocabulary::{Arch, Vocabulary};
@@ -93,7 +94,8 @@ impl Syscall {
         }
     }
 
-    /// The call that carries this one on architectures that multiplex, and the selector it has there.
+    /// The call that carries this one on architectures that multiplex, and the selector it has
+    /// there.
     pub(super) fn multiplexer(self) -> Option<(Self, u8)> {
         match SELECTORS[self.0 as usize] {
             0 => None,
@@ -197,7 +199,8 @@ const fn index() -> [u16; SLOTS] {
     index
 }
 
-/// The first argument of socketcall(2) (linux/net.h) and ipc(2) (linux/ipc.h) for each name that they carry.
+/// The first argument of socketcall(2) (linux/net.h) and ipc(2) (linux/ipc.h) for each name that
+/// they carry.
 const fn selectors() -> [u8; ROWS.len()] {
     const SOCKET: [&str; 20] = [
         "socket",

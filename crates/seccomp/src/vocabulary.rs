@@ -1,4 +1,5 @@
-//! The words of a profile: architectures, operators and flags, and [`Named`], a word that may be unknown.
+//! The words of a profile: architectures, operators and flags, and [`Named`], a word that may be
+//! unknown.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,8 +16,8 @@ pub trait Vocabulary: Sized {
 
 /// A word of a profile, resolved when it is read.
 ///
-/// An unknown word is kept, not refused by the parser: an unknown system call is no error at all, and for the rest
-/// [`compile`](super::compile) can say where in the profile it stands.
+/// An unknown word is kept, not refused by the parser: an unknown system call is no error at all,
+/// and for the rest [`compile`](super::compile) can say where in the profile it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named<T> {
     /// A word we know.
@@ -63,7 +64,8 @@ impl<T: Vocabulary> Serialize for Named<T> {
 
 impl<'de, T: Vocabulary> Deserialize<'de> for Named<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Looked up in the parser's own buffer: a profile of 400 known names allocates for none of them.
+        // Looked up in the parser's own buffer: a profile of 400 known names allocates for none of
+        // them.
         struct Word<T>(PhantomData<T>);
         impl<T: Vocabulary> de::Visitor<'_> for Word<T> {
             type Value = Named<T>;
@@ -125,13 +127,15 @@ vocabulary! {
 vocabulary! {
     /// A flag for seccomp(2).
     Flag {
-        /// Accepted without effect, as in runc: the filter is attached by a process with one thread.
+        /// Accepted without effect, as in runc: the filter is attached by a process with one
+        /// thread.
         Tsync = "SECCOMP_FILTER_FLAG_TSYNC",
         /// Log every action but allow.
         Log = "SECCOMP_FILTER_FLAG_LOG",
         /// Leave speculative store bypass on.
         SpecAllow = "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-        /// Once the agent has received a notification, only a fatal signal interrupts the wait for its answer.
+        /// Once the agent has received a notification, only a fatal signal interrupts the wait for
+        /// its answer.
         WaitKillableRecv = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
     }
 }
@@ -191,7 +195,8 @@ vocabulary! {
 }
 
 impl Arch {
-    /// What the kernel puts into `seccomp_data.arch` (linux/audit.h). x32 shares x86_64's and differs in the number's bit 30.
+    /// What the kernel puts into `seccomp_data.arch` (linux/audit.h). x32 shares x86_64's and
+    /// differs in the number's bit 30.
     pub fn audit(self) -> u32 {
         const BITS64: u32 = 0x8000_0000;
         const LITTLE: u32 = 0x4000_0000;
@@ -217,7 +222,8 @@ impl Arch {
         }
     }
 
-    /// Whether arguments are compared in full. Of an ABI with 32-bit pointers the low words count alone, as in libseccomp.
+    /// Whether arguments are compared in full. Of an ABI with 32-bit pointers the low words count
+    /// alone, as in libseccomp.
     pub fn compares_64_bits(self) -> bool {
         self.audit() & 0x8000_0000 != 0 && !matches!(self, Self::X32 | Self::Mips64N32 | Self::Mipsel64N32)
     }

@@ -1,13 +1,17 @@
-//! Our seccomp programs against libseccomp's: every system-call number, many arguments, real and random profiles.
+//! Our seccomp programs against libseccomp's: every system-call number, many arguments, real and
+//! random profiles.
 //!
-//! Three parties answer each question: our program, libseccomp's program, and `Reference`, which reads the rules of the
-//! profile without order: the set of actions of all rules that match. Ours must always be in that set; libseccomp's must
-//! equal ours. Two exceptions are counted, and allowed in few places, see `explainable`:
+//! Three parties answer each question: our program, libseccomp's program, and `Reference`, which
+//! reads the rules of the profile without order: the set of actions of all rules that match. Ours
+//! must always be in that set; libseccomp's must equal ours. Two exceptions are counted, and
+//! allowed in few places, see `explainable`:
 //!
-//! * libseccomp is not in the set. Its generator shares code between rules that go on differently when they fail, so that a
-//!   later rule is not tried: of `arg0 < 0x7e020000` and `arg0 < 0x100000000`, both ALLOW, it refuses 0xffffffff.
-//! * The set has several members: the profile contradicts itself for that call. We have libseccomp's order (order.rs), but
-//!   for the upper words of several `!=` with different actions it has two.
+//! * libseccomp is not in the set. Its generator shares code between rules that go on differently
+//!   when they fail, so that a later rule is not tried: of `arg0 < 0x7e020000` and `arg0 <
+//!   0x100000000`, both ALLOW, it refuses 0xffffffff.
+//! * The set has several members: the profile contradicts itself for that call. We have
+//!   libseccomp's order (order.rs), but for the upper words of several `!=` with different actions
+//!   it has two.
 //!
 //! `RT_SECCOMP_PROFILES` is the number of random profiles, `RT_SECCOMP_SEED` where they begin.
 
@@ -36,8 +40,9 @@ struct Tally {
     only_libseccomp_refused: usize,
     /// libseccomp did not come back.
     libseccomp_hung: usize,
-    /// libseccomp's program compares the architecture with system-call numbers, because the first call of its list, which
-    /// would have loaded the number, has none on that architecture. Every rule there is void; not compared.
+    /// libseccomp's program compares the architecture with system-call numbers, because the first
+    /// call of its list, which would have loaded the number, has none on that architecture. Every
+    /// rule there is void; not compared.
     lost_load: usize,
     /// libseccomp gives an action that no matching rule has.
     libseccomp_wrong: usize,
@@ -134,7 +139,8 @@ fn known_to_libseccomp(oracle: &mut Oracle) -> Vec<Syscall> {
     Syscall::all().filter(|call| is_known(oracle, *call)).collect()
 }
 
-/// Whether libseccomp knows a call on the same architectures as we do; newer calls come to its tables one by one.
+/// Whether libseccomp knows a call on the same architectures as we do; newer calls come to its
+/// tables one by one.
 fn is_known(oracle: &mut Oracle, call: Syscall) -> bool {
     [Arch::X86_64, Arch::X86, Arch::X32].into_iter().all(|arch| {
         match (call.number(arch), oracle.resolve(arch, call.name())) {
@@ -237,8 +243,9 @@ fn compare(oracle: &mut Oracle, profile: &Profile, random: &mut Random, tally: &
     tally.other_order_profiles += usize::from(differences.1 > 0);
 }
 
-/// Whether libseccomp may differ: several rules with conditions are on one call, and they are more than single equalities.
-/// Where at most one rule is concerned, or calls are told apart by one argument's value, there is nothing to explain.
+/// Whether libseccomp may differ: several rules with conditions are on one call, and they are more
+/// than single equalities. Where at most one rule is concerned, or calls are told apart by one
+/// argument's value, there is nothing to explain.
 fn explainable(rules: &[(u32, Vec<Arg>)]) -> bool {
     let conditional: Vec<&[Arg]> = rules.iter().map(|(_, args)| &args[..]).filter(|args| !args.is_empty()).collect();
     let plain = |args: &&[Arg]| matches!(args, [Arg { op: Named::Known(Op::Eq | Op::MaskedEq), .. }]);

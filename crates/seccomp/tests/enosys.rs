@@ -7,8 +7,9 @@ mod oracle;
 use oracle::fixture;
 use oracle::random::{Random, Style};
 
-/// The ENOSYS ranges, against a reading of runc's stub (libcontainer/seccomp/patchbpf/enosys_linux.go): instructions in front
-/// of the filter that compare the number with the largest one named, per architecture.
+/// The ENOSYS ranges, against a reading of runc's stub
+/// (libcontainer/seccomp/patchbpf/enosys_linux.go): instructions in front of the filter that
+/// compare the number with the largest one named, per architecture.
 #[test]
 fn newer_calls_are_what_runc_makes_of_them() {
     let names: Vec<Syscall> = Syscall::all().collect();
@@ -36,7 +37,8 @@ fn newer_calls_are_what_runc_makes_of_them() {
             let seams =
                 [0x3fff_ffff, 0x7fff_ffff, 0x8000_0000, 0xbfff_ffff, 0xc000_0000, 0xc000_0200, 0xffff_fffe, u32::MAX];
             for number in (0..620).chain(0x4000_0000..0x4000_0000 + 620).chain(seams) {
-                // runc's stub would hide socketcall(2) and ipc(2) from rules for calls that they carry.
+                // runc's stub would hide socketcall(2) and ipc(2) from rules for calls that they
+                // carry.
                 if arch == Arch::X86 && [102, 117].contains(&number) {
                     continue;
                 }

@@ -1,4 +1,5 @@
-//! Our programs in the kernel: that it takes them, and answers as the interpreter of the other tests does.
+//! Our programs in the kernel: that it takes them, and answers as the interpreter of the other
+//! tests does.
 
 use std::io::{Read, Write};
 
@@ -18,8 +19,9 @@ struct Case {
     errno: i32,
 }
 
-/// Every number of x86_64 and x32, with arguments made for the rules, of profiles in which every action is an errno of its
-/// own: so no call is ever executed, and the errno tells which rule the kernel took.
+/// Every number of x86_64 and x32, with arguments made for the rules, of profiles in which every
+/// action is an errno of its own: so no call is ever executed, and the errno tells which rule the
+/// kernel took.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn the_kernel_answers_as_the_interpreter_does() {
@@ -46,7 +48,8 @@ fn the_kernel_answers_as_the_interpreter_does() {
         };
         let rules: Vec<_> = profile.syscalls.iter().map(|rule| (0, rule.args.clone())).collect();
         let x32 = profile.architectures.contains(&Named::Known(Arch::X32));
-        // uretprobe and uprobe: since 6.14 the kernel takes them past all filters, and kills who has no business with them.
+        // uretprobe and uprobe: since 6.14 the kernel takes them past all filters, and kills who
+        // has no business with them.
         let numbers = (0..600).filter(|number| ![335, 336].contains(number));
         let numbers = numbers.chain(if x32 { 0x4000_0000..0x4000_0000 + 600 } else { 0..0 });
         let cases =

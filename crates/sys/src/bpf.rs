@@ -1,8 +1,10 @@
-//! bpf(2), as far as a cgroup device filter needs it: load, attach, detach, query, and fds of programs by id.
+//! bpf(2), as far as a cgroup device filter needs it: load, attach, detach, query, and fds of
+//! programs by id.
 //!
-//! Every call passes one attribute of [`ATTR_LEN`] bytes. A kernel that knows fewer bytes accepts the zeroes behind
-//! them; a kernel that knows more reads zeroes. Passing less is not safe: Linux 6.17 to 7.1 write `query.revision`
-//! whatever length was passed, so a short query attribute has its neighbour on the stack overwritten.
+//! Every call passes one attribute of [`ATTR_LEN`] bytes. A kernel that knows fewer bytes accepts
+//! the zeroes behind them; a kernel that knows more reads zeroes. Passing less is not safe: Linux
+//! 6.17 to 7.1 write `query.revision` whatever length was passed, so a short query attribute has
+//! its neighbour on the stack overwritten.
 
 use core::ffi::CStr;
 
@@ -109,7 +111,8 @@ impl Attr {
 /// The system call.
 ///
 /// # Safety
-/// The attribute must be filled for `cmd`, and every address in it valid for what the command reads or writes there.
+/// The attribute must be filled for `cmd`, and every address in it valid for what the command reads
+/// or writes there.
 unsafe fn bpf(cmd: usize, attr: &mut Attr) -> Result<usize, Errno> {
     // SAFETY: the attribute is ours for the length passed; the caller vouches for its contents.
     unsafe { syscall3(nr::BPF, cmd, core::ptr::from_mut(attr) as usize, ATTR_LEN) }
@@ -150,8 +153,8 @@ pub fn load_device_program(insns: &[Insn], license: &CStr, name: &CStr) -> Resul
     unsafe { bpf(BPF_PROG_LOAD, &mut attr) }.map(owned)
 }
 
-/// Attaches a device program to a cgroup, beside those that are there or, with `replace`, in the place of that one
-/// (Linux 5.6; older kernels answer EINVAL).
+/// Attaches a device program to a cgroup, beside those that are there or, with `replace`, in the
+/// place of that one (Linux 5.6; older kernels answer EINVAL).
 pub fn attach_device_program(
     cgroup: BorrowedFd<'_>,
     program: BorrowedFd<'_>,
@@ -183,7 +186,8 @@ pub fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) ->
     unsafe { bpf(BPF_PROG_DETACH, &mut attr) }.map(drop)
 }
 
-/// Writes the ids of the device programs attached directly to a cgroup into `ids` and returns how many there are.
+/// Writes the ids of the device programs attached directly to a cgroup into `ids` and returns how
+/// many there are.
 ///
 /// More programs than `ids` has room for are an ENOSPC.
 pub fn query_device_programs(cgroup: BorrowedFd<'_>, ids: &mut [u32]) -> Result<usize, Errno> {
@@ -198,7 +202,8 @@ pub fn query_device_programs(cgroup: BorrowedFd<'_>, ids: &mut [u32]) -> Result<
     };
     // SAFETY: the kernel writes at most `ids.len()` ids at the address of `ids`.
     unsafe { bpf(BPF_PROG_QUERY, &mut attr) }?;
-    // SAFETY: a query attribute was written above, and the kernel keeps it one; any bytes are a valid count.
+    // SAFETY: a query attribute was written above, and the kernel keeps it one; any bytes are a
+    // valid count.
     Ok(unsafe { attr.query.prog_cnt } as usize)
 }
 

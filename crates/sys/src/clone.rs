@@ -1,5 +1,5 @@
-//! clone3(2): a child that runs one function on a stack of its own, usually until it executes the stub. Where a seccomp profile around
-//! the runtime refuses it, clone(2).
+//! clone3(2): a child that runs one function on a stack of its own, usually until it executes the
+//! stub. Where a seccomp profile around the runtime refuses it, clone(2).
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
@@ -47,14 +47,15 @@ const SIGCHLD: u64 = 17;
 /// What the child runs. It must end in an exec or an exit.
 pub type Entry = unsafe extern "C" fn(*mut c_void) -> !;
 
-/// Starts a child that runs `entry(arg)` on `stack`, and returns its pid (in the caller's pid namespace) and its pidfd.
+/// Starts a child that runs `entry(arg)` on `stack`, and returns its pid (in the caller's pid
+/// namespace) and its pidfd.
 ///
 /// `flags` get `PIDFD` added; `cgroup` (a cgroup v2 directory) adds `INTO_CGROUP` (Linux 5.7).
 ///
 /// # Safety
-/// With `VM` and without `VFORK` the child runs in the caller's memory at the same time: `stack`, `arg` and all that
-/// `entry` reads must stay untouched until the child has executed another program or is gone, and `entry` may not
-/// allocate, unwind or use thread-local storage.
+/// With `VM` and without `VFORK` the child runs in the caller's memory at the same time: `stack`,
+/// `arg` and all that `entry` reads must stay untouched until the child has executed another
+/// program or is gone, and `entry` may not allocate, unwind or use thread-local storage.
 pub unsafe fn spawn(
     flags: u64,
     cgroup: Option<i32>,
@@ -75,12 +76,14 @@ pub unsafe fn spawn(
         args.flags |= flags::INTO_CGROUP;
         args.cgroup = fd as u64;
     }
-    // SAFETY: `args` is a live clone_args of the size given; the contract on stack, entry and arg is the caller's.
+    // SAFETY: `args` is a live clone_args of the size given; the contract on stack, entry and arg
+    // is the caller's.
     let ret = unsafe { clone(&args, entry, arg) };
     if ret < 0 {
         return Err(Errno::from_raw_os_error(-ret as i32));
     }
-    // SAFETY: clone3 succeeded with CLONE_PIDFD, so `pidfd` is a new descriptor that nobody else owns.
+    // SAFETY: clone3 succeeded with CLONE_PIDFD, so `pidfd` is a new descriptor that nobody else
+    // owns.
     Ok((ret as i32, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
@@ -96,7 +99,8 @@ pub unsafe fn spawn_thread(stack: &mut [MaybeUninit<u8>], entry: Entry, arg: *mu
         stack_size: size,
         ..CloneArgs::default()
     };
-    // SAFETY: `args` is a live clone_args of the size given; the contract on stack, entry and arg is the caller's.
+    // SAFETY: `args` is a live clone_args of the size given; the contract on stack, entry and arg
+    // is the caller's.
     let ret = unsafe { clone(&args, entry, arg) };
     if ret < 0 {
         return Err(Errno::from_raw_os_error(-ret as i32));
@@ -111,8 +115,8 @@ fn aligned(stack: &mut [MaybeUninit<u8>]) -> (u64, u64) {
     (base, (start + stack.len() as u64 - base) & !15)
 }
 
-/// clone3(2), or clone(2) where that is refused and can do the same. It knows no cgroup, and nothing of signal handlers: the runtime's
-/// do nothing.
+/// clone3(2), or clone(2) where that is refused and can do the same. It knows no cgroup, and
+/// nothing of signal handlers: the runtime's do nothing.
 ///
 /// # Safety
 /// As [`spawn`].
@@ -125,7 +129,8 @@ unsafe fn clone(args: &CloneArgs, entry: Entry, arg: *mut c_void) -> isize {
     if !refused || flags >> 32 != 0 {
         return ret;
     }
-    // The stack's upper end, and the pidfd in the place of a parent's tid; the others are not in use.
+    // The stack's upper end, and the pidfd in the place of a parent's tid; the others are not in
+    // use.
     let parts =
         [(flags | args.exit_signal) as usize, (args.stack + args.stack_size) as usize, args.pidfd as usize, 0, 0];
     // SAFETY: the same arguments as clone(2) takes them; the contract is handed on.
@@ -139,8 +144,8 @@ unsafe fn clone(args: &CloneArgs, entry: Entry, arg: *mut c_void) -> isize {
 #[cfg(target_arch = "x86_64")]
 unsafe fn call(nr: usize, args: [usize; 5], entry: Entry, arg: *mut c_void) -> isize {
     let ret: isize;
-    // SAFETY: the child resumes after `syscall` with rax = 0 on its own, empty stack, calls `entry`, which never
-    // returns; the parent falls through. r12 and r13 survive a system call.
+    // SAFETY: the child resumes after `syscall` with rax = 0 on its own, empty stack, calls
+    // `entry`, which never returns; the parent falls through. r12 and r13 survive a system call.
     unsafe {
         core::arch::asm!(
             "syscall",
@@ -167,8 +172,8 @@ unsafe fn call(nr: usize, args: [usize; 5], entry: Entry, arg: *mut c_void) -> i
 #[cfg(target_arch = "aarch64")]
 unsafe fn call(nr: usize, args: [usize; 5], entry: Entry, arg: *mut c_void) -> isize {
     let ret: isize;
-    // SAFETY: the child resumes after `svc` with x0 = 0 on its own, empty stack, calls `entry`, which never returns;
-    // the parent falls through. x20 and x21 survive a system call.
+    // SAFETY: the child resumes after `svc` with x0 = 0 on its own, empty stack, calls `entry`,
+    // which never returns; the parent falls through. x20 and x21 survive a system call.
     unsafe {
         core::arch::asm!(
             "svc 0",

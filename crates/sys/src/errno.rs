@@ -1,6 +1,7 @@
 //! Errno texts as engines match them: the C library's sentence in lower case, the way Go prints it.
 //!
-//! musl words several of them differently from glibc, so `std::io::Error`'s text must never reach a caller.
+//! musl words several of them differently from glibc, so `std::io::Error`'s text must never reach a
+//! caller.
 
 use rustix::io::Errno;
 
@@ -145,7 +146,8 @@ pub fn text(errno: Errno) -> &'static str {
 mod tests {
     use super::*;
 
-    /// Docker and Podman derive exit codes 126 and 127 from these words (docs/contracts.md, part 3).
+    /// Docker and Podman derive exit codes 126 and 127 from these words (docs/contracts.md, part
+    /// 3).
     #[test]
     fn the_words_that_engines_match() {
         assert_eq!(text(Errno::NOENT), "no such file or directory");

@@ -30,7 +30,8 @@ pub unsafe fn fexecve(fd: BorrowedFd<'_>, argv: *const *const c_char, envp: *con
 
 /// Executes the program at `path`, looked up in the caller's root. Returns only on failure.
 ///
-/// By execve(2) and not execveat(2): seccomp profiles that list what a program needs have only the former.
+/// By execve(2) and not execveat(2): seccomp profiles that list what a program needs have only the
+/// former.
 ///
 /// # Safety
 /// `argv` and `envp` must be NULL-terminated arrays of NUL-terminated strings.
@@ -40,11 +41,13 @@ pub unsafe fn execve(path: &CStr, argv: *const *const c_char, envp: *const *cons
     r.err().unwrap_or(Errno::INVAL)
 }
 
-/// Ends the calling process without running anything of the C library; by SIGILL where a seccomp filter forbids to exit.
+/// Ends the calling process without running anything of the C library; by SIGILL where a seccomp
+/// filter forbids to exit.
 pub fn exit(code: i32) -> ! {
     // SAFETY: exit(2) takes one integer; it returns only if a filter made it fail.
     let _ = unsafe { syscall3(nr::FORK_EXIT, code as usize, 0, 0) };
-    // SAFETY: an illegal instruction ends the process, the first of a pid namespace too, and needs no system call.
+    // SAFETY: an illegal instruction ends the process, the first of a pid namespace too, and needs
+    // no system call.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         core::arch::asm!("ud2", options(noreturn, nomem, nostack));

@@ -1,4 +1,5 @@
-//! Reading a small file in few calls: those of /proc and of the state directory are read at every start.
+//! Reading a small file in few calls: those of /proc and of the state directory are read at every
+//! start.
 
 use alloc::vec::Vec;
 

@@ -7,7 +7,8 @@ use core::arch::asm;
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(dest: *mut u8, src: *const u8, n: usize) -> *mut u8 {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: copies n bytes between ranges that the caller vouches for; the direction flag is clear by the ABI.
+    // SAFETY: copies n bytes between ranges that the caller vouches for; the direction flag is
+    // clear by the ABI.
     unsafe {
         asm!("rep movsb", inout("rcx") n => _, inout("rdi") dest => _, inout("rsi") src => _, options(nostack, preserves_flags));
     }
@@ -31,7 +32,8 @@ unsafe extern "C" fn memmove(dest: *mut u8, src: *const u8, n: usize) -> *mut u8
         return unsafe { memcpy(dest, src, n) };
     }
     for i in (0..n).rev() {
-        // SAFETY: i < n; backwards because dest lies inside src's range. The empty asm keeps this a loop.
+        // SAFETY: i < n; backwards because dest lies inside src's range. The empty asm keeps this a
+        // loop.
         unsafe {
             *dest.add(i) = *src.add(i);
             asm!("", options(nostack, preserves_flags));

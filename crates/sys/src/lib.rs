@@ -1,6 +1,7 @@
 //! The system calls that rustix and nix lack, each as a safe typed function.
 //!
-//! `no_std`, no allocation, no policy: the same code serves `rt` and the stub that runs inside the container.
+//! `no_std`, no allocation, no policy: the same code serves `rt` and the stub that runs inside the
+//! container.
 #![no_std]
 
 #[cfg(feature = "alloc")]

@@ -21,7 +21,8 @@ pub struct Attributes {
     pub userns_fd: u64,
 }
 
-/// Changes the mount at `path` relative to `dir` (empty: `dir` itself); `recursive` takes all mounts below as well.
+/// Changes the mount at `path` relative to `dir` (empty: `dir` itself); `recursive` takes all
+/// mounts below as well.
 pub fn set_attributes(dir: BorrowedFd<'_>, path: &CStr, recursive: bool, attributes: &Attributes) -> Result<(), Errno> {
     const AT_EMPTY_PATH: usize = 0x1000;
     const AT_RECURSIVE: usize = 0x8000;

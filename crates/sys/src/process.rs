@@ -8,12 +8,13 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::raw::{nr, syscall3, syscall5};
 
-/// Marks every descriptor from `first` up to `last` close-on-exec (close_range(2), Linux 5.11), or closes it.
+/// Marks every descriptor from `first` up to `last` close-on-exec (close_range(2), Linux 5.11), or
+/// closes it.
 pub fn close_range(first: u32, last: u32, cloexec_only: bool) -> Result<(), Errno> {
     const CLOSE_RANGE_CLOEXEC: usize = 1 << 2;
     let flags = if cloexec_only { CLOSE_RANGE_CLOEXEC } else { 0 };
-    // SAFETY: three integers. Descriptors owned by types elsewhere stay valid with the CLOEXEC form; the closing form
-    // is for callers that own nothing in the range.
+    // SAFETY: three integers. Descriptors owned by types elsewhere stay valid with the CLOEXEC
+    // form; the closing form is for callers that own nothing in the range.
     match unsafe { syscall3(nr::CLOSE_RANGE, first as usize, last as usize, flags) } {
         // A seccomp profile around the runtime that is older than the call.
         Err(Errno::NOSYS | Errno::PERM) => close_each(first, last, cloexec_only),
@@ -21,14 +22,16 @@ pub fn close_range(first: u32, last: u32, cloexec_only: bool) -> Result<(), Errn
     }
 }
 
-/// What close_range(2) does, number by number, up to the highest that the hard limit of open files allows.
+/// What close_range(2) does, number by number, up to the highest that the hard limit of open files
+/// allows.
 #[cold]
 fn close_each(first: u32, last: u32, cloexec_only: bool) -> Result<(), Errno> {
     /// The kernel's own limit for all processes, unless it was raised (fs.nr_open).
     const MOST: u64 = 1 << 20;
     let most = getrlimit(Resource::Nofile).maximum.unwrap_or(MOST).clamp(1 << 12, MOST);
     for number in first..=last.min(most as u32) {
-        // SAFETY: only asked for its flags or closed, by the contract of `close_range`; a number without a file gives EBADF.
+        // SAFETY: only asked for its flags or closed, by the contract of `close_range`; a number
+        // without a file gives EBADF.
         let fd = unsafe { BorrowedFd::borrow_raw(number as i32) };
         if !cloexec_only {
             // SAFETY: the caller owns nothing in the range.
@@ -53,8 +56,8 @@ pub fn set_signal_mask(mask: u64) -> Result<(), Errno> {
     unsafe { syscall5(nr::RT_SIGPROCMASK, SIG_SETMASK, &raw const mask as usize, 0, size_of::<u64>(), 0) }.map(drop)
 }
 
-/// A descriptor that becomes readable when a blocked signal of `mask` is pending (signalfd(2)); each read gives 128 bytes,
-/// the first four of which are the signal's number.
+/// A descriptor that becomes readable when a blocked signal of `mask` is pending (signalfd(2));
+/// each read gives 128 bytes, the first four of which are the signal's number.
 pub fn signal_fd(mask: u64) -> Result<OwnedFd, Errno> {
     const SFD_CLOEXEC: usize = 0o2_000_000;
     // SAFETY: -1 asks for a new descriptor; `mask` is a live signal set of the 8 bytes said.
@@ -82,7 +85,8 @@ pub fn since_1970() -> (u64, u32) {
     clock(CLOCK_REALTIME)
 }
 
-/// Reads a clock by the system call: init has no vDSO lookup, and to a command that asks once the lookup costs more.
+/// Reads a clock by the system call: init has no vDSO lookup, and to a command that asks once the
+/// lookup costs more.
 fn clock(clock: usize) -> (u64, u32) {
     let mut time = [0_i64; 2];
     // SAFETY: `time` is a live timespec (two longs). With a valid clock the call cannot fail.
@@ -143,7 +147,8 @@ pub fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
     unsafe { syscall3(nr::SET_MEMPOLICY, mode as usize, nodes.as_ptr() as usize, bits) }.map(drop)
 }
 
-/// Joins a session keyring named `name`, creating it if need be (keyctl(2) KEYCTL_JOIN_SESSION_KEYRING).
+/// Joins a session keyring named `name`, creating it if need be (keyctl(2)
+/// KEYCTL_JOIN_SESSION_KEYRING).
 pub fn join_session_keyring(name: &CStr) -> Result<i32, Errno> {
     const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
     // SAFETY: an operation number and a string.

@@ -18,7 +18,8 @@ fn check(ret: usize) -> Result<usize, Errno> {
 pub unsafe fn syscall6(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> Result<usize, Errno> {
     let ret: usize;
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the kernel's x86_64 convention; it clobbers rcx and r11 only. The caller vouches for the arguments.
+    // SAFETY: the kernel's x86_64 convention; it clobbers rcx and r11 only. The caller vouches for
+    // the arguments.
     unsafe {
         core::arch::asm!(
             "syscall",
@@ -29,7 +30,8 @@ pub unsafe fn syscall6(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usi
         );
     }
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: the kernel's aarch64 convention; it clobbers x0 only. The caller vouches for the arguments.
+    // SAFETY: the kernel's aarch64 convention; it clobbers x0 only. The caller vouches for the
+    // arguments.
     unsafe {
         core::arch::asm!(
             "svc 0",

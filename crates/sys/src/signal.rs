@@ -17,7 +17,8 @@ struct Action {
 
 const SA_RESTART: usize = 0x1000_0000;
 
-// x86-64 has no return from a handler of its own: the process brings the call of rt_sigreturn(2), which is number 15.
+// x86-64 has no return from a handler of its own: the process brings the call of rt_sigreturn(2),
+// which is number 15.
 #[cfg(target_arch = "x86_64")]
 core::arch::global_asm!(".local rt_sys_signal_return", "rt_sys_signal_return:", "mov eax, 15", "syscall", "ud2",);
 
@@ -28,12 +29,14 @@ unsafe extern "C" {
 
 extern "C" fn nothing(_signal: i32) {}
 
-/// Handles `signal` (1 to 64) by doing nothing. To this process that is the same as ignoring it: interrupted calls go on. But an
-/// ignored signal stays ignored over execve(2), and a handled one has its default action again (signal(7)).
+/// Handles `signal` (1 to 64) by doing nothing. To this process that is the same as ignoring it:
+/// interrupted calls go on. But an ignored signal stays ignored over execve(2), and a handled one
+/// has its default action again (signal(7)).
 pub fn handle_by_nothing(signal: u32) -> Result<(), Errno> {
     let action = Action { handler: nothing as *const () as usize, ..action() };
-    // SAFETY: `action` is a live sigaction with a handler that touches nothing and, where the architecture needs that, a
-    // restorer; no old action is asked for, and a signal set has 8 bytes.
+    // SAFETY: `action` is a live sigaction with a handler that touches nothing and, where the
+    // architecture needs that, a restorer; no old action is asked for, and a signal set has 8
+    // bytes.
     unsafe { syscall5(nr::RT_SIGACTION, signal as usize, &raw const action as usize, 0, size_of::<u64>(), 0) }.map(drop)
 }
 
@@ -41,7 +44,8 @@ pub fn handle_by_nothing(signal: u32) -> Result<(), Errno> {
 pub fn is_ignored(signal: u32) -> bool {
     const SIG_IGN: usize = 1;
     let mut action = Action::default();
-    // SAFETY: no new action is given; `action` is live and of the kernel's form, and a signal set has 8 bytes.
+    // SAFETY: no new action is given; `action` is live and of the kernel's form, and a signal set
+    // has 8 bytes.
     let asked =
         unsafe { syscall5(nr::RT_SIGACTION, signal as usize, 0, &raw mut action as usize, size_of::<u64>(), 0) };
     asked.is_ok() && action.handler == SIG_IGN

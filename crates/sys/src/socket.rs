@@ -18,8 +18,8 @@ pub fn send_fd(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>, payload: &[u8]) -> Re
     sendmsg(socket, &[IoSlice::new(payload)], &mut control, SendFlags::NOSIGNAL).map(drop)
 }
 
-/// Waits for a message of [`send_fd`] with a payload of one byte, and gives its descriptor, close-on-exec; None if the other side
-/// is gone.
+/// Waits for a message of [`send_fd`] with a payload of one byte, and gives its descriptor,
+/// close-on-exec; None if the other side is gone.
 pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
     match receive(socket, &mut [0_u8; 1])? {
         (0, _) => Ok(None),
@@ -27,8 +27,8 @@ pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
     }
 }
 
-/// Waits for a message, and gives its length and the descriptor that came with it, close-on-exec. A length of 0: the other side is
-/// gone.
+/// Waits for a message, and gives its length and the descriptor that came with it, close-on-exec. A
+/// length of 0: the other side is gone.
 pub fn receive(socket: BorrowedFd<'_>, payload: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Errno> {
     let mut space = [core::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

@@ -1,4 +1,5 @@
-//! Makes the seeds of `plan` anew from those of `config`: `cargo run -p rt-fuzz --example seeds`, after a change of the format.
+//! Makes the seeds of `plan` anew from those of `config`: `cargo run -p rt-fuzz --example seeds`,
+//! after a change of the format.
 
 use std::path::Path;
 

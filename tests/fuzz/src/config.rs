@@ -1,4 +1,5 @@
-//! config.json to plan: whatever the file says, there is a plan or an error, the same one each time.
+//! config.json to plan: whatever the file says, there is a plan or an error, the same one each
+//! time.
 
 use std::path::Path;
 
@@ -18,7 +19,8 @@ impl Sink for Bytes {
     }
 }
 
-/// Lowers the config on a host with cgroup v2 and on one with v1, for create and for exec. True if there was a plan.
+/// Lowers the config on a host with cgroup v2 and on one with v1, for create and for exec. True if
+/// there was a plan.
 pub fn run(data: &[u8]) -> bool {
     let document = Document::new("config.json", data.to_vec());
     let spec: Spec<'_> = match document.parse() {

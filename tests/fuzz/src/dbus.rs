@@ -2,7 +2,8 @@
 
 use rt_cgroups::systemd::message::{Reader, decode, total_length};
 
-/// Reads bytes as a message, and its body as each kind of value that rt reads. True if they were a message.
+/// Reads bytes as a message, and its body as each kind of value that rt reads. True if they were a
+/// message.
 pub fn run(data: &[u8]) -> bool {
     if let Some(head) = data.first_chunk::<16>()
         && let Some(length) = total_length(head)

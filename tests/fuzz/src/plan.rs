@@ -1,4 +1,5 @@
-//! The plan decoder and the reports, which both sides of the socket read with rights that the other may lack.
+//! The plan decoder and the reports, which both sides of the socket read with rights that the other
+//! may lack.
 
 use rt_protocol::op::{self, Op, decode, encode, next};
 use rt_protocol::report::{HEAD, Report};
@@ -6,7 +7,8 @@ use rt_protocol::wire::strings;
 
 use crate::config::Bytes;
 
-/// Decodes bytes as init does. What decodes (then it is true) must encode to a plan that means the same.
+/// Decodes bytes as init does. What decodes (then it is true) must encode to a plan that means the
+/// same.
 pub fn run(data: &[u8]) -> bool {
     report(data);
     let Ok((count, mut reader)) = decode(data) else { return false };

@@ -1,4 +1,5 @@
-//! Profiles to programs, which must say what the rules say: judged by the reference that the differential tests use.
+//! Profiles to programs, which must say what the rules say: judged by the reference that the
+//! differential tests use.
 
 use std::cell::RefCell;
 
@@ -14,7 +15,8 @@ use oracle::Oracle;
 use oracle::random::Random;
 use oracle::reference::Reference;
 
-/// Compiles a profile for each kind of machine; on this kind, every rule is tried. True if it was compiled for this kind.
+/// Compiles a profile for each kind of machine; on this kind, every rule is tried. True if it was
+/// compiled for this kind.
 pub fn run(data: &[u8]) -> bool {
     let Ok(profile) = serde_json::from_slice::<Profile>(data) else { return false };
     for native in [Arch::X86_64, Arch::Aarch64, Arch::S390x] {
@@ -67,7 +69,8 @@ thread_local! {
     static ORACLE: RefCell<Option<Oracle>> = RefCell::new(Oracle::start());
 }
 
-/// Every number that a rule is about, and some that none is about, with arguments that the rules look at.
+/// Every number that a rule is about, and some that none is about, with arguments that the rules
+/// look at.
 fn agree(profile: &Profile, program: &Program) {
     let reference = ORACLE.with_borrow_mut(|oracle| oracle.as_mut().map(|oracle| Reference::new(oracle, profile)));
     // Without libseccomp's numbers there is no reference; the rest has been looked at.

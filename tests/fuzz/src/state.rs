@@ -1,4 +1,5 @@
-//! What lies in the state directory: a crash, a full disk or another version may have left anything there.
+//! What lies in the state directory: a crash, a full disk or another version may have left anything
+//! there.
 
 use std::path::PathBuf;
 
@@ -7,7 +8,8 @@ use rt_runtime::store::{State, StateDocument, Status};
 use rt_seccomp::Program;
 use serde_json::Value;
 
-/// Reads bytes as state.json, as the record of the cgroup, and as a seccomp program. True if they were one of these.
+/// Reads bytes as state.json, as the record of the cgroup, and as a seccomp program. True if they
+/// were one of these.
 pub fn run(data: &[u8]) -> bool {
     let mut understood = state(data);
     if let Ok(location) = serde_json::from_slice::<Location>(data) {
@@ -23,7 +25,8 @@ pub fn run(data: &[u8]) -> bool {
 }
 
 fn state(data: &[u8]) -> bool {
-    // The state borrows from bytes that live as long as the program; they are given back by hand, for the next million.
+    // The state borrows from bytes that live as long as the program; they are given back by hand,
+    // for the next million.
     let leaked: *mut [u8] = Box::into_raw(data.to_vec().into_boxed_slice());
     // SAFETY: just made, and freed below, after everything that borrows from it is gone.
     let bytes: &'static [u8] = unsafe { &*leaked };

@@ -1,10 +1,12 @@
-//! The corpora through the functions that were fuzzed with them: what was once found stays fixed, on every toolchain.
+//! The corpora through the functions that were fuzzed with them: what was once found stays fixed,
+//! on every toolchain.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Feeds a target with its corpus, and with each input cut short: that is how a crash leaves a file.
-/// Seeds have a meaning, but for those named bad-*; else a change of format has made the corpus worthless.
+/// Feeds a target with its corpus, and with each input cut short: that is how a crash leaves a
+/// file. Seeds have a meaning, but for those named bad-*; else a change of format has made the
+/// corpus worthless.
 fn replay(target: &str, run: fn(&[u8]) -> bool) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     let mut files: Vec<PathBuf> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();

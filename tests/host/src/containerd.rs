@@ -93,7 +93,8 @@ impl Containerd {
         command
     }
 
-    /// The arguments of `ctr run` for a task in the background, in a cgroup below a directory of the daemon's own.
+    /// The arguments of `ctr run` for a task in the background, in a cgroup below a directory of
+    /// the daemon's own.
     pub fn task<'a>(&self, runtime: &'a str, cgroup: &'a str, id: &'a str, program: &[&'a str]) -> Vec<&'a str> {
         let options = ["run", "--detach", "--runc-binary", runtime, "--cgroup", cgroup, IMAGE, id];
         [&options, program].concat()

@@ -34,7 +34,8 @@ impl Daemon {
         Daemon::prepared(bundle, "", &[])
     }
 
-    /// Starts dockerd with options of its own, after a shell has run `setup` in its directory and its namespaces.
+    /// Starts dockerd with options of its own, after a shell has run `setup` in its directory and
+    /// its namespaces.
     pub fn start_with(setup: &str, options: &[&str]) -> Daemon {
         Daemon::prepared(&Bundle::new(&["true"]), setup, options)
     }
@@ -43,7 +44,8 @@ impl Daemon {
         let dir = tempfile::Builder::new().prefix("rt-docker-").tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let log = fs::File::create(path("log")).unwrap();
-        // In namespaces of its own: its bridge, its packet filter and its mounts are not the host's.
+        // In namespaces of its own: its bridge, its packet filter and its mounts are not the
+        // host's.
         let script = format!("set -e; ip link set lo up; cd {}; {setup}\nexec dockerd \"$@\"", dir.path().display());
         let child = Command::new("unshare")
             .args(["--net", "--mount", "sh", "-c", &script, "dockerd"])

@@ -1,7 +1,8 @@
-//! What the integration tests share: bundles, containers that clean up after themselves, and the look for leftovers.
+//! What the integration tests share: bundles, containers that clean up after themselves, and the
+//! look for leftovers.
 //!
-//! The tests run the binary that `RT_BIN` names, or the release build. They need root and a static busybox; without,
-//! they say so and are skipped.
+//! The tests run the binary that `RT_BIN` names, or the release build. They need root and a static
+//! busybox; without, they say so and are skipped.
 
 pub mod containerd;
 pub mod docker;
@@ -267,7 +268,8 @@ pub fn done(mut command: Command) -> Done {
     Output { status, stdout: text(out), stderr: text(err) }.into()
 }
 
-/// A container with a state root of its own. Dropped, it is deleted, and the test fails if anything is left.
+/// A container with a state root of its own. Dropped, it is deleted, and the test fails if anything
+/// is left.
 pub struct Container {
     /// Its id, unlike any other's.
     pub id: String,
@@ -411,7 +413,8 @@ pub fn cgroup_dir(pid: i32, controller: &str) -> PathBuf {
     }
 }
 
-/// `hack/on-cgroup2`, to be followed by a command: it runs where cgroups are v2 alone, as on most hosts, whatever this one has.
+/// `hack/on-cgroup2`, to be followed by a command: it runs where cgroups are v2 alone, as on most
+/// hosts, whatever this one has.
 pub fn on_cgroup2() -> Command {
     Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../hack/on-cgroup2"))
 }

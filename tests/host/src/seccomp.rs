@@ -1,4 +1,5 @@
-//! What the tests of filters share: a profile, a 32-bit program, an agent that answers calls, and a look at a filter.
+//! What the tests of filters share: a profile, a 32-bit program, an agent that answers calls, and a
+//! look at a filter.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ pub fn refuse_mkdir(action: &str) -> Value {
         "syscalls": [{"names": ["mkdir", "mkdirat"], "action": action}]})
 }
 
-/// Makes a 32-bit program that calls `mkdir("/tmp", 0)` and exits with the errno. False where the kernel runs no such thing.
+/// Makes a 32-bit program that calls `mkdir("/tmp", 0)` and exits with the errno. False where the
+/// kernel runs no such thing.
 pub fn small_32_bit_program(path: &Path) -> bool {
     let source = ".globl _start\n_start: mov $39,%eax\nmov $path,%ebx\nxor %ecx,%ecx\nint $0x80\nneg %eax\nmov %eax,%ebx\nmov $1,%eax\nint $0x80\npath: .asciz \"/tmp\"\n";
     let dir = tempfile::tempdir().unwrap();
@@ -99,7 +101,8 @@ while True:
 ptrace(DETACH, None, None)
 "#;
 
-/// The filters that the kernel holds of a process, the newest first, each as its bytes in hexadecimal. Needs python3.
+/// The filters that the kernel holds of a process, the newest first, each as its bytes in
+/// hexadecimal. Needs python3.
 pub fn filters_of(pid: &str) -> Vec<String> {
     let mut dump = Command::new("python3");
     dump.args(["-c", FILTERS, pid]);

@@ -1,6 +1,7 @@
-//! Hundreds of configs, each with one field changed, given to Debian's runc and to rt: do both make a container of it, and does the
-//! program see the same in it? The fields come from the table in docs/spec-coverage.md, so a new field is compared from its first day.
-//! What differs stands below with its reason; what stands there and is not seen any more fails, too.
+//! Hundreds of configs, each with one field changed, given to Debian's runc and to rt: do both make
+//! a container of it, and does the program see the same in it? The fields come from the table in
+//! docs/spec-coverage.md, so a new field is compared from its first day. What differs stands below
+//! with its reason; what stands there and is not seen any more fails, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -29,10 +30,12 @@ const fn known(field: &'static str, changes: &'static [&'static str], why: &'sta
 
 include!("beside_runc/differences.rs");
 
-/// What the program sees. What is each container's own is left out: its id, its paths, numbers of processes and inodes, times. Of masks it
-/// counts that they are there, not what they are made of: rt's are of an empty directory and of the host's null device, runc's of the
-/// container's. The directory above the hierarchies of cgroup v1 is read-only with rt alone. Of an executed process the file mode mask and
-/// the number of open files are left out: runc 1.1 gives it neither the container's, nor always the same.
+/// What the program sees. What is each container's own is left out: its id, its paths, numbers of
+/// processes and inodes, times. Of masks it counts that they are there, not what they are made of:
+/// rt's are of an empty directory and of the host's null device, runc's of the container's. The
+/// directory above the hierarchies of cgroup v1 is read-only with rt alone. Of an executed process
+/// the file mode mask and the number of open files are left out: runc 1.1 gives it neither the
+/// container's, nor always the same.
 const FINGERPRINT: &str = r#"
 id; [ $EXECUTED ] || umask; pwd; uname -m; hostname; cat /proc/sys/kernel/domainname
 grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp:|SigBlk|Cpus_allowed_list|Mems_allowed_list)' /proc/self/status
@@ -79,7 +82,8 @@ fn full(bundle: Bundle) -> Bundle {
     })
 }
 
-/// The pointers of the first table of the page, with 0 for an index: `/a/*/{b,c}` are `/a/0/b` and `/a/0/c`.
+/// The pointers of the first table of the page, with 0 for an index: `/a/*/{b,c}` are `/a/0/b` and
+/// `/a/0/c`.
 fn fields() -> BTreeSet<String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/spec-coverage.md");
     let text = fs::read_to_string(page).unwrap();
@@ -178,8 +182,8 @@ impl Side {
         done(command)
     }
 
-    /// The exit code of `run`, of `create` and `start`, and of `exec`, and what the program saw each time.
-    /// The last three take their time, and are left out where `all` is not wanted.
+    /// The exit code of `run`, of `create` and `start`, and of `exec`, and what the program saw
+    /// each time. The last three take their time, and are left out where `all` is not wanted.
     fn sees(&self, bundle: &Path, number: usize, all: bool) -> Vec<(&'static str, i32, String)> {
         let root = bundle.join(format!("{}-state", self.name));
         let id = format!("rt-beside-{}-{}-{number}", std::process::id(), self.name);
@@ -244,7 +248,8 @@ fn a_changed_field_makes_the_container_that_runc_makes() {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some((_, change, config)) = cases.get(number) else { return };
                     let all = matches!(*change, "nothing" | "absent" | "one");
-                    // runc leaves files in a rootfs without mounts, and the next container would meet them.
+                    // runc leaves files in a rootfs without mounts, and the next container would
+                    // meet them.
                     let bundle = Bundle::new(&["true"]);
                     fs::write(bundle.path().join("config.json"), config.to_string()).unwrap();
                     let [ours, theirs] = sides.each_ref().map(|side| side.sees(bundle.path(), number, all));

@@ -1,4 +1,5 @@
-//! What a start costs, in counts: they may grow only together with the numbers below, in the same commit. hack/bench has the times.
+//! What a start costs, in counts: they may grow only together with the numbers below, in the same
+//! commit. hack/bench has the times.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +8,8 @@ use std::process::Command;
 use rt_tests::{Bundle, Container, done, need, need_host, on_cgroup2, rt};
 use serde_json::json;
 
-/// System calls of rt and init in `rt run` of the default config on cgroup v2, those of the program included.
+/// System calls of rt and init in `rt run` of the default config on cgroup v2, those of the program
+/// included.
 const RUN_CALLS: u32 = 280;
 /// The same for `rt state`.
 const STATE_CALLS: u32 = 16;
@@ -39,7 +41,8 @@ fn a_start_stays_within_its_calls() {
     let container = Container::new();
     let mut run = container.command();
     run.arg("run").arg("--bundle").arg(bundle.path()).arg(&container.id);
-    // A cgroup that is not quite empty when it is to be removed costs eleven calls for each look, on a busy machine several looks.
+    // A cgroup that is not quite empty when it is to be removed costs eleven calls for each look,
+    // on a busy machine several looks.
     let count = (0..5).map(|_| calls(&run)).min().unwrap();
     assert!(count <= RUN_CALLS, "rt run makes {count} system calls, the budget is {RUN_CALLS}");
     // A budget that is far from what is used guards nothing.

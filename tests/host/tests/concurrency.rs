@@ -1,5 +1,5 @@
-//! Commands at the same time: a lock per container orders them, and each ends in one of the outcomes that
-//! docs/architecture.md lists. None hangs, and nothing is left.
+//! Commands at the same time: a lock per container orders them, and each ends in one of the
+//! outcomes that docs/architecture.md lists. None hangs, and nothing is left.
 
 use std::time::Duration;
 
@@ -124,7 +124,8 @@ fn create_against_create() {
     }
 }
 
-/// A creator that is overtaken by a forced delete either finishes or finds its container gone; nothing is left of either.
+/// A creator that is overtaken by a forced delete either finishes or finds its container gone;
+/// nothing is left of either.
 #[test]
 fn create_against_delete() {
     need_host!();

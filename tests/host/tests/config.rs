@@ -122,7 +122,8 @@ fn namespaces_are_new_unless_left_out() {
     }
 }
 
-/// A config without any namespace shares them all, mounts included; delete leaves no mount on the host.
+/// A config without any namespace shares them all, mounts included; delete leaves no mount on the
+/// host.
 #[test]
 fn without_any_namespace() {
     need_host!();
@@ -327,7 +328,8 @@ fn tmpcopyup_keeps_what_was_there() {
     assert!(!bundle.rootfs().join("etc/new").exists());
 }
 
-/// A tmpfs over a directory has its mode, as with runc and crun, unless the options have one; its owner is root either way.
+/// A tmpfs over a directory has its mode, as with runc and crun, unless the options have one; its
+/// owner is root either way.
 #[test]
 fn a_tmpfs_has_the_mode_of_what_it_covers() {
     need_host!();
@@ -402,7 +404,8 @@ fn device_rules() {
     assert_eq!(done.out, "1\ncat: can't open '/tmp/kmsg': Operation not permitted\n", "{done:?}");
 }
 
-/// The plan goes to init in messages of 16 KiB, and most are one; nothing may be lost or bent where there are hundreds.
+/// The plan goes to init in messages of 16 KiB, and most are one; nothing may be lost or bent where
+/// there are hundreds.
 #[test]
 fn an_environment_of_megabytes_arrives() {
     need_host!();

@@ -1,4 +1,5 @@
-//! containerd with rt as the binary of its shim: many tasks at once, and what is left when the daemon or a shim goes.
+//! containerd with rt as the binary of its shim: many tasks at once, and what is left when the
+//! daemon or a shim goes.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +18,8 @@ fn processes_with(word: &str) -> Vec<i32> {
     numbers.filter(named).collect()
 }
 
-/// A hundred tasks, started ten at a time: each is there, does as it is told, and is gone without a trace.
+/// A hundred tasks, started ten at a time: each is there, does as it is told, and is gone without a
+/// trace.
 #[test]
 fn a_hundred_tasks() {
     need_host!();
@@ -57,7 +59,8 @@ fn a_hundred_tasks() {
     assert_eq!(fs::read_dir(&state).map_or(0, Iterator::count), 0, "{}", state.display());
 }
 
-/// What a user sees after containerd was restarted, and after the shim was killed; the story has to be runc's.
+/// What a user sees after containerd was restarted, and after the shim was killed; the story has to
+/// be runc's.
 fn story(d: &mut Containerd, runtime: &str, id: &str) -> Vec<String> {
     let mut seen = Vec::new();
     let name = d.dir().file_name().unwrap().to_str().unwrap().to_owned();
@@ -88,7 +91,8 @@ fn story(d: &mut Containerd, runtime: &str, id: &str) -> Vec<String> {
     seen
 }
 
-/// Tasks outlive containerd, and what a killed shim leaves is cleaned up by the next one's `delete`.
+/// Tasks outlive containerd, and what a killed shim leaves is cleaned up by the next one's
+/// `delete`.
 #[test]
 fn a_restart_and_a_killed_shim() {
     need_host!();

@@ -91,7 +91,8 @@ fn a_day_with_docker() {
     );
     assert_eq!(d.run(&["--hostname", "box", "bb", "hostname"]).ok(), "box\n");
 
-    // A published port, through Docker's bridge, proxy and the hook that configures the network namespace.
+    // A published port, through Docker's bridge, proxy and the hook that configures the network
+    // namespace.
     d.docker(&[
         "run",
         "-d",

@@ -1,4 +1,5 @@
-//! Containers that Docker cannot start: the error that reaches its user names the cause, and the exit code is runc's.
+//! Containers that Docker cannot start: the error that reaches its user names the cause, and the
+//! exit code is runc's.
 
 use std::fs;
 

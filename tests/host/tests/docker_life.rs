@@ -1,5 +1,6 @@
-//! What Docker does with containers over time, on this host (cgroup v1): cp, restart policies, health checks, Compose. Its attach is
-//! tested in the virtual machine: that of Docker 20.10 loses output with any runtime.
+//! What Docker does with containers over time, on this host (cgroup v1): cp, restart policies,
+//! health checks, Compose. Its attach is tested in the virtual machine: that of Docker 20.10 loses
+//! output with any runtime.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! Options of `docker run` and of dockerd that change the config, each with what the program sees of it.
+//! Options of `docker run` and of dockerd that change the config, each with what the program sees
+//! of it.
 
 use std::fs;
 
@@ -112,7 +113,8 @@ fn limits_devices_parameters_and_mounts() {
     }
 }
 
-/// dockerd --userns-remap: root of the container is a user of the host, for run and for exec, and `--userns host` leaves it.
+/// dockerd --userns-remap: root of the container is a user of the host, for run and for exec, and
+/// `--userns host` leaves it.
 #[test]
 fn user_namespaces_of_the_daemon() {
     need_host!();

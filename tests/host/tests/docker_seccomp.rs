@@ -1,4 +1,5 @@
-//! Filters under `docker run --runtime=rt`: Docker's own profile, a user's, none, and one that asks an agent.
+//! Filters under `docker run --runtime=rt`: Docker's own profile, a user's, none, and one that asks
+//! an agent.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +28,8 @@ fn profile(dir: &Path, name: &str, profile: &Value) -> String {
     format!("seccomp={}", path.display())
 }
 
-/// A container gets the profile that was asked for, and what `docker exec` adds to it gets the same, byte for byte.
+/// A container gets the profile that was asked for, and what `docker exec` adds to it gets the
+/// same, byte for byte.
 #[test]
 fn init_and_exec_get_the_profile_that_was_asked_for() {
     need_host!();
@@ -95,7 +97,8 @@ fn init_and_exec_get_the_profile_that_was_asked_for() {
     }
 }
 
-/// NOTIFY through Docker: the agent that the profile names answers, for the container's program and for `docker exec`.
+/// NOTIFY through Docker: the agent that the profile names answers, for the container's program and
+/// for `docker exec`.
 #[test]
 fn an_agent_answers() {
     need_host!();
@@ -119,7 +122,8 @@ fn an_agent_answers() {
     let exec = d.docker(&["exec", "asks", "mkdir", "/tmp/y"]);
     assert!(exec.code == 1 && exec.err.contains("No medium found"), "{exec:?}");
 
-    // Each is told with the pid that it has in the agent's pid namespace, and the state of the container.
+    // Each is told with the pid that it has in the agent's pid namespace, and the state of the
+    // container.
     let told = agent.messages();
     let id = d.docker(&["inspect", "-f", "{{.Id}}", "asks"]).ok().trim().to_owned();
     let pid = d.docker(&["inspect", "-f", "{{.State.Pid}}", "asks"]).ok().trim().to_owned();

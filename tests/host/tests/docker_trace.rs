@@ -1,4 +1,5 @@
-//! `rt --trace` under Docker. With RT_TRACE_TO=FILE the trace is kept there: the picture in docs/benchmarks.md is made of it.
+//! `rt --trace` under Docker. With RT_TRACE_TO=FILE the trace is kept there: the picture in
+//! docs/benchmarks.md is made of it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +14,8 @@ fn a_docker_run_from_create_to_delete() {
     need_docker!();
     let dir = tempfile::tempdir().unwrap();
     let (wrapper, trace) = (dir.path().join("rt-traced"), dir.path().join("trace.json"));
-    // Engines pass no such option; runtimeArgs in daemon.json makes dockerd write such a script, too.
+    // Engines pass no such option; runtimeArgs in daemon.json makes dockerd write such a script,
+    // too.
     let script = format!("#!/bin/sh\nexec {} --trace {} \"$@\"\n", rt().display(), trace.display());
     fs::write(&wrapper, script).unwrap();
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();

@@ -50,7 +50,8 @@ fn an_end_for_memory_is_told_apart_from_a_kill() {
     assert_eq!(c.state()["reachedLimits"][0]["limit"], 8_388_608);
 }
 
-/// An init that nobody has waited for yet tells its end to whoever looks; what was seen once stays known.
+/// An init that nobody has waited for yet tells its end to whoever looks; what was seen once stays
+/// known.
 #[test]
 fn an_unreaped_init_tells_its_end() {
     need_host!();
@@ -72,7 +73,8 @@ fn an_unreaped_init_tells_its_end() {
     }
 }
 
-/// Somebody without rights over init sees a 0 in its place: that must not become an end in good order.
+/// Somebody without rights over init sees a 0 in its place: that must not become an end in good
+/// order.
 #[test]
 fn an_end_that_may_not_be_seen_is_unknown() {
     need_host!();

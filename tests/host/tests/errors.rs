@@ -240,7 +240,8 @@ fn broken_bundles() {
     assert!(c.leftovers().is_empty());
 }
 
-/// containerd decodes every line of the log, Podman the file as one object: one line is what both can read.
+/// containerd decodes every line of the log, Podman the file as one object: one line is what both
+/// can read.
 #[test]
 fn the_log_has_exactly_one_line_per_failure() {
     need_host!();
@@ -283,7 +284,8 @@ fn wrong_command_lines() {
         assert_eq!(done.err.lines().count(), 1, "{wrong:?}: {done:?}");
     }
     c.rt(&["--root", "/", "list"]).fails(1, "--root");
-    // As long as they are not there. Podman and containerd show this sentence, and Podman asks by --help whether they are.
+    // As long as they are not there. Podman and containerd show this sentence, and Podman asks by
+    // --help whether they are.
     for (command, rest) in [("checkpoint", "--help"), ("checkpoint", "x"), ("restore", "-no-subreaper")] {
         let done = c.rt(&[command, rest]);
         done.fails(1, &format!("rt {command} failed: this version of rt has no checkpoint and restore"));
@@ -315,7 +317,8 @@ fn features_is_json_and_nothing_else() {
     }
 }
 
-/// `check` tells everything at once, of the config and of the host, needs no root, and creates nothing.
+/// `check` tells everything at once, of the config and of the host, needs no root, and creates
+/// nothing.
 #[test]
 fn check_tells_all_and_plan_shows_the_ops() {
     need_host!();
@@ -347,7 +350,8 @@ fn check_tells_all_and_plan_shows_the_ops() {
     assert_eq!(fs::read_dir(c.root()).unwrap().count(), 0);
 }
 
-/// What docs/debugging.md shows of a config that Docker made is what rt prints: every line, "…" being what is left out.
+/// What docs/debugging.md shows of a config that Docker made is what rt prints: every line, "…"
+/// being what is left out.
 #[test]
 fn the_documented_plan_is_the_plan() {
     need_host!();
@@ -377,12 +381,14 @@ fn the_documented_plan_is_the_plan() {
     assert_eq!(blocks, 2);
 }
 
-/// The kernel says "no such file" of a script whose interpreter is missing and of a program whose loader is, as if they were missing
-/// themselves. rt names the program and what it lacks, and `check` says so before.
+/// The kernel says "no such file" of a script whose interpreter is missing and of a program whose
+/// loader is, as if they were missing themselves. rt names the program and what it lacks, and
+/// `check` says so before.
 #[test]
 fn a_program_that_cannot_be_executed_says_what_it_lacks() {
     need_host!();
-    // The head of an ELF program of 64 bits with one program header, PT_INTERP, whose text is the loader's path.
+    // The head of an ELF program of 64 bits with one program header, PT_INTERP, whose text is the
+    // loader's path.
     let elf = |machine: u8, loader: &str| {
         let mut bytes = vec![0_u8; 0x78];
         bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
@@ -528,7 +534,8 @@ fn warnings_name_what_has_no_effect() {
     assert!(done.err.contains("/linux/uidMappings: has no effect without a user namespace"), "{done:?}");
 }
 
-/// A log that cannot be written is an error before anything is done, and a pid file that cannot be written before the program runs.
+/// A log that cannot be written is an error before anything is done, and a pid file that cannot be
+/// written before the program runs.
 #[test]
 fn files_that_cannot_be_written_are_errors_in_time() {
     need_host!();

@@ -5,7 +5,8 @@ use std::fs;
 use rt_tests::{Bundle, need_host};
 use serde_json::json;
 
-/// Exit codes are the program's; rt's own failures are 255, so that conmon and CRI-O can tell them apart.
+/// Exit codes are the program's; rt's own failures are 255, so that conmon and CRI-O can tell them
+/// apart.
 #[test]
 fn exit_codes() {
     need_host!();
@@ -141,8 +142,8 @@ fn fifty_at_once() {
     assert_eq!(c.status(), "running");
 }
 
-/// What belongs to every process of a container and not to a namespace: an executed process has it, too, with the process of the
-/// config as with one of its own (the table in docs/spec-coverage.md).
+/// What belongs to every process of a container and not to a namespace: an executed process has it,
+/// too, with the process of the config as with one of its own (the table in docs/spec-coverage.md).
 #[test]
 fn an_executed_process_lives_in_the_same_surroundings() {
     need_host!();

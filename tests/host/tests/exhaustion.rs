@@ -1,5 +1,5 @@
-//! Nothing left of something: descriptors, disk, processes, cgroups, room in a path or an argument list. One clear error, the right exit
-//! code, and nothing left; or it works.
+//! Nothing left of something: descriptors, disk, processes, cgroups, room in a path or an argument
+//! list. One clear error, the right exit code, and nothing left; or it works.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,8 @@ fn without_limits(config: &mut Value) {
     config["process"].as_object_mut().unwrap().remove("rlimits");
 }
 
-/// With too few descriptors there is no container, and no trace of one; four dozen are enough even with all of cgroup v1.
+/// With too few descriptors there is no container, and no trace of one; four dozen are enough even
+/// with all of cgroup v1.
 #[test]
 fn descriptors() {
     need_host!();
@@ -206,7 +207,8 @@ fn cgroups() {
     assert!(done.err.contains("cgroup") && c.leftovers().is_empty(), "{done:?} {:?}", c.leftovers());
 }
 
-/// What the kernel takes as arguments and environment is passed on whole; beyond that the error names the field.
+/// What the kernel takes as arguments and environment is passed on whole; beyond that the error
+/// names the field.
 #[test]
 fn arguments_and_environment() {
     need_host!();
@@ -218,7 +220,8 @@ fn arguments_and_environment() {
     let too_long = Bundle::new(&["sh", "-c", script, "sh", &(long + "x")]).run();
     one_error(&too_long, "argument list too long");
     let environment = |n: usize| {
-        // Of the small programs only those that do not sort their environment come to an end with so much of it.
+        // Of the small programs only those that do not sort their environment come to an end with
+        // so much of it.
         Bundle::new(&["env"]).with(|c| {
             let list = c["process"]["env"].as_array_mut().unwrap();
             list.extend((0..n).map(|i| json!(format!("V{i:x}="))));

@@ -1,5 +1,6 @@
-//! Numbers of the config whose extreme values mean something else to the kernel: -1 as "unset", cuts to 32, 16 or 12 bits, modes with
-//! more bits than there are. Each is refused, or has the effect that it states.
+//! Numbers of the config whose extreme values mean something else to the kernel: -1 as "unset",
+//! cuts to 32, 16 or 12 bits, modes with more bits than there are. Each is refused, or has the
+//! effect that it states.
 
 use std::fs;
 
@@ -8,7 +9,8 @@ use serde_json::{Value, json};
 
 const NOBODY: u32 = u32::MAX;
 
-/// To set*id(2) and chown(2) the last number is -1, "leave it as it is": asked for by a config, it would leave root.
+/// To set*id(2) and chown(2) the last number is -1, "leave it as it is": asked for by a config, it
+/// would leave root.
 #[test]
 fn an_id_of_minus_one_is_refused_wherever_it_comes_in() {
     need_host!();
@@ -76,7 +78,8 @@ fn the_highest_ids_are_ids() {
     assert_eq!(bundle.run().ok(), "4294967294\n4294967294\n");
 }
 
-/// mknod(2) takes 32 bits of a device number, twelve of which are the major one: 4097:3 would become the null device.
+/// mknod(2) takes 32 bits of a device number, twelve of which are the major one: 4097:3 would
+/// become the null device.
 #[test]
 fn device_numbers_are_not_cut() {
     need_host!();
@@ -90,7 +93,8 @@ fn device_numbers_are_not_cut() {
     ] {
         Bundle::new(&["true"]).with(|c| c["linux"]["devices"] = device(more)).run().fails(1, pointer);
     }
-    // As stat(2) gives a mode, with the type beside the permissions; and the last numbers that there are.
+    // As stat(2) gives a mode, with the type beside the permissions; and the last numbers that
+    // there are.
     let bundle = Bundle::shell("stat -c '%a %t:%T' /dev/x").with(|c| {
         c["linux"]["devices"] = device(json!({"major": 4095, "minor": (1 << 20) - 1, "fileMode": 0o020640}));
     });
@@ -172,7 +176,8 @@ fn resource_limits_are_what_they_say() {
     );
 }
 
-/// Only the specification's names grant a capability; an engine's filter may not know other spellings for one.
+/// Only the specification's names grant a capability; an engine's filter may not know other
+/// spellings for one.
 #[test]
 fn other_spellings_grant_no_capability() {
     need_host!();

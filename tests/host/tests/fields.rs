@@ -29,8 +29,8 @@ fn master(listener: &UnixListener) -> OwnedFd {
     fds.expect("a descriptor of the terminal")
 }
 
-/// The program has a controlling terminal of the container's own devpts, with the size that the config says, which is
-/// /dev/console, too; what is typed at the master reaches it.
+/// The program has a controlling terminal of the container's own devpts, with the size that the
+/// config says, which is /dev/console, too; what is typed at the master reaches it.
 #[test]
 fn terminal_and_console_size() {
     need_host!();
@@ -57,7 +57,8 @@ fn terminal_and_console_size() {
     container.await_status("stopped");
 }
 
-/// Every policy, with what belongs to it: the numbers are those of /proc/PID/stat (proc(5), fields 19, 40 and 41).
+/// Every policy, with what belongs to it: the numbers are those of /proc/PID/stat (proc(5), fields
+/// 19, 40 and 41).
 #[test]
 fn every_scheduling_policy() {
     need_host!();
@@ -116,7 +117,8 @@ fn io_priorities() {
     }
 }
 
-/// execCPUAffinity is about exec: `final` holds for the program, `initial` for what happens before it.
+/// execCPUAffinity is about exec: `final` holds for the program, `initial` for what happens before
+/// it.
 #[test]
 fn cpu_affinity_of_executed_processes() {
     need_host!();
@@ -226,7 +228,8 @@ fn parameters_of_each_namespace() {
     );
 }
 
-/// What the state says: the version it complies with itself, the annotations of the config, and where it is.
+/// What the state says: the version it complies with itself, the annotations of the config, and
+/// where it is.
 #[test]
 fn version_annotations_and_root() {
     need_host!();
@@ -257,7 +260,8 @@ fn original_groups_are_kept_by_annotation() {
     }
 }
 
-/// Labels of a module that this host does not run are an error that names the field, as with runc; rt check says why.
+/// Labels of a module that this host does not run are an error that names the field, as with runc;
+/// rt check says why.
 #[test]
 fn labels_without_their_module() {
     need_host!();
@@ -286,7 +290,8 @@ fn arguments_environment_and_timeout_of_hooks() {
     assert!(fs::read_to_string(seen.path()).unwrap().starts_with("zero one x "));
 }
 
-/// The container has a session keyring of its own, which exec'd processes join; with --no-new-keyring it has the caller's.
+/// The container has a session keyring of its own, which exec'd processes join; with
+/// --no-new-keyring it has the caller's.
 #[test]
 fn session_keyrings() {
     need_host!();

@@ -1,5 +1,6 @@
-//! The same commands to Debian's runc and to rt, on the same container: exit code, output and error have to be the same.
-//! What differs stands here with its reason, and a difference that is listed but not seen fails, too.
+//! The same commands to Debian's runc and to rt, on the same container: exit code, output and error
+//! have to be the same. What differs stands here with its reason, and a difference that is listed
+//! but not seen fails, too.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -174,7 +175,8 @@ impl Side<'_> {
         Said { code: status.code().unwrap_or(-1), out: text(&out), err }
     }
 
-    /// Without what is each one's own: the id, the paths, numbers of processes, times, the width of columns.
+    /// Without what is each one's own: the id, the paths, numbers of processes, times, the width of
+    /// columns.
     fn anonymous(&self, text: &str) -> String {
         let text = text.replace(&self.id, "ID").replace(self.bundle.to_str().unwrap(), "BUNDLE");
         let text = stamps_removed(&text.replace("runc", "rt"));
@@ -215,7 +217,8 @@ fn clock(word: &str) -> String {
     if is_clock { "HH:MM".to_owned() } else { word.to_owned() }
 }
 
-/// The message of a line of the log; rt has no other form on standard error than the message itself.
+/// The message of a line of the log; rt has no other form on standard error than the message
+/// itself.
 fn message(line: &str) -> String {
     let text = line.split_once(" msg=\"").and_then(|(_, text)| text.strip_suffix('"')).unwrap_or(line);
     // rt names the container that is there already, or is not; engines match what stands before.
@@ -268,7 +271,8 @@ fn verdict(expect: &Expect, runc: &Said, rt: &Said) -> Option<String> {
     }
 }
 
-/// The state of a stopped container has keys that runc's has not, which callers ignore; all else is the same text.
+/// The state of a stopped container has keys that runc's has not, which callers ignore; all else is
+/// the same text.
 fn output_agrees(runc: &str, rt: &str) -> bool {
     let without_extras = |text: &str| {
         let Ok(mut value) = serde_json::from_str::<Value>(text) else { return text.to_owned() };
@@ -382,7 +386,8 @@ fn features_cover_those_of_runc() {
         };
         let ours = of(&rt);
         assert!(!of(&runc).is_empty(), "{list}");
-        // The kernel ignores the flag that runc 1.1 made of these; since 1.2 they are the filesystem's own, as in rt.
+        // The kernel ignores the flag that runc 1.1 made of these; since 1.2 they are the
+        // filesystem's own, as in rt.
         let gone = ["acl", "noacl"];
         let lacking = of(&runc).into_iter().filter(|item| !ours.contains(item) && !gone.contains(&item.as_str()));
         let lacking: Vec<String> = lacking.collect();

@@ -87,8 +87,9 @@ fn a_hook_may_ignore_the_state() {
     }
 }
 
-/// What a hook without `env`, with an empty one and with its own finds in its environment and as its working directory. Hooks that are
-/// shell scripts rely on PATH, and get the runtime's; a program of the container never sees anything of the runtime's.
+/// What a hook without `env`, with an empty one and with its own finds in its environment and as
+/// its working directory. Hooks that are shell scripts rely on PATH, and get the runtime's; a
+/// program of the container never sees anything of the runtime's.
 #[test]
 fn environment_and_directory_of_each_kind() {
     need_host!();
@@ -146,7 +147,8 @@ fn environment_and_directory_of_each_kind() {
     }
 }
 
-/// A program of the container runs under the container's filter, the hook as well as the program itself.
+/// A program of the container runs under the container's filter, the hook as well as the program
+/// itself.
 #[test]
 fn a_hook_of_the_container_runs_under_the_filter() {
     need_host!();
@@ -182,14 +184,16 @@ fn a_hook_of_the_container_runs_under_the_filter() {
     assert_eq!(bundle.run().ok(), "1000 0000000000000000 1 2 ");
 }
 
-/// What vendors' hooks do: a createRuntime hook enters the container's mount namespace and binds files of the host into the rootfs; a
-/// createContainer hook has the rootfs as its working directory, and brings the linker's cache up to date.
+/// What vendors' hooks do: a createRuntime hook enters the container's mount namespace and binds
+/// files of the host into the rootfs; a createContainer hook has the rootfs as its working
+/// directory, and brings the linker's cache up to date.
 #[test]
 fn hooks_bring_libraries_into_the_rootfs() {
     need_host!();
     let bundle = Bundle::shell("cat /opt/from-host; grep -c libexample /etc/ld.so.cache; ls /usr/lib");
     let (rootfs, library) = (bundle.rootfs(), bundle.path().join("libexample.so.1"));
-    // Any shared library will do; its name in the cache is the one of its file's symbols table, or of the file.
+    // Any shared library will do; its name in the cache is the one of its file's symbols table, or
+    // of the file.
     let some = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib/aarch64-linux-gnu/libc.so.6"].map(std::path::Path::new);
     let Some(libc) = some.into_iter().find(|path| path.exists()) else {
         eprintln!("skipped: needs glibc's library");

@@ -1,5 +1,5 @@
-//! What of its caller reaches a container, and what does not: the table in docs/architecture.md, row by row. Callers are daemons,
-//! written in Go, C and shell, and each leaves something behind.
+//! What of its caller reaches a container, and what does not: the table in docs/architecture.md,
+//! row by row. Callers are daemons, written in Go, C and shell, and each leaves something behind.
 
 use std::fs;
 use std::path::Path;
@@ -40,7 +40,8 @@ const IGNORED: &str = "ignore=1,2,10,12,13,15,17,34,64";
 const SIGNALS: &str = "grep -E 'Sig(Blk|Ign)' /proc/self/status | tr -d '\\n\\t'";
 const DEFAULT: &str = "SigBlk:0000000000000000SigIgn:0000000000000000";
 
-/// A program that wants to die of SIGPIPE or to hear SIGTERM must be able to, whoever starts it (conmon ignores SIGPIPE).
+/// A program that wants to die of SIGPIPE or to hear SIGTERM must be able to, whoever starts it
+/// (conmon ignores SIGPIPE).
 #[test]
 fn no_signal_is_ignored_or_blocked_in_the_container() {
     need_python!();
@@ -164,7 +165,8 @@ fn these_are_not_the_callers() {
     assert_eq!(dumpable.ok(), "1000\n");
 }
 
-/// What the config leaves out is inherited, as with runc: an operator sets it for the engine, and so for all its containers.
+/// What the config leaves out is inherited, as with runc: an operator sets it for the engine, and
+/// so for all its containers.
 #[test]
 fn these_are_the_callers_unless_the_config_says_otherwise() {
     need_python!();
@@ -188,7 +190,8 @@ fn these_are_the_callers_unless_the_config_says_otherwise() {
     assert_eq!(run(&said, &habits).ok(), format!("300\n5\nbest-effort: prio 6\n70000\n{machine}\n400\nNoNewPrivs:1\n"));
 }
 
-/// Securebits stay (execve(2) clears SECBIT_KEEP_CAPS alone), and the user still has no capability that the config does not give.
+/// Securebits stay (execve(2) clears SECBIT_KEEP_CAPS alone), and the user still has no capability
+/// that the config does not give.
 #[test]
 fn securebits_of_the_caller_give_no_capabilities() {
     need_python!();
@@ -202,7 +205,8 @@ fn securebits_of_the_caller_give_no_capabilities() {
     assert_eq!(run(&bundle, &["noroot"]).ok(), none);
 }
 
-/// /dev/null of the caller would show the host's devtmpfs in /proc/self/fd, and no CRIU could dump the container.
+/// /dev/null of the caller would show the host's devtmpfs in /proc/self/fd, and no CRIU could dump
+/// the container.
 #[test]
 fn standard_streams_on_the_null_device_are_the_containers() {
     need_host!();

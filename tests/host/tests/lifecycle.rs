@@ -1,4 +1,5 @@
-//! create, start, state, kill, delete, run, list, ps: what callers build on (docs/contracts.md, parts 2 to 4).
+//! create, start, state, kill, delete, run, list, ps: what callers build on (docs/contracts.md,
+//! parts 2 to 4).
 
 use std::fs;
 use std::process::Command;
@@ -37,7 +38,8 @@ fn run_passes_the_exit_code_on() {
     assert_eq!(killed.code, 137, "{killed:?}");
 }
 
-/// A short-lived program must not be missed by the waiting parent (a race that hung another runtime for ever).
+/// A short-lived program must not be missed by the waiting parent (a race that hung another runtime
+/// for ever).
 #[test]
 fn a_hundred_short_runs_all_end() {
     need_host!();
@@ -78,7 +80,8 @@ fn wrong_verbs_for_the_status_are_refused_in_runcs_words() {
     }
 }
 
-/// A created container ends by SIGTERM though it is pid 1 of its namespace, and can be deleted without force.
+/// A created container ends by SIGTERM though it is pid 1 of its namespace, and can be deleted
+/// without force.
 #[test]
 fn a_created_container_can_be_ended() {
     need_host!();
@@ -180,7 +183,8 @@ fn run_keep() {
     assert_eq!(c.status(), "stopped");
 }
 
-/// A program that fails to execute after the barrier is reported by start, and the container is over.
+/// A program that fails to execute after the barrier is reported by start, and the container is
+/// over.
 #[test]
 fn start_reports_a_program_that_cannot_run() {
     need_host!();
@@ -208,7 +212,8 @@ fn create_keeps_no_pipe_of_the_caller_but_stdio() {
     assert_eq!(rustix::io::read(&reader, &mut one).unwrap(), 0, "init holds the caller's pipe");
 }
 
-/// An engine mounts the rootfs itself. Of a container without a mount namespace rt takes its own mount, and never that one.
+/// An engine mounts the rootfs itself. Of a container without a mount namespace rt takes its own
+/// mount, and never that one.
 #[test]
 fn an_engines_mount_of_the_rootfs_stays() {
     need_host!();
@@ -218,7 +223,8 @@ fn an_engines_mount_of_the_rootfs_stays() {
     });
     bundle.write();
     let c = Container::new();
-    // Deleted after a creation that went well; after one that was killed before it had a state, and made no mount.
+    // Deleted after a creation that went well; after one that was killed before it had a state, and
+    // made no mount.
     let script = "set -e
         rootfs=$1/rootfs; shift
         count() { grep -c \" $rootfs \" /proc/self/mountinfo || :; }
@@ -241,15 +247,16 @@ fn an_engines_mount_of_the_rootfs_stays() {
     assert_eq!(done(command).ok(), "2\n1\n1\n1\n");
 }
 
-/// A creator that was killed leaves a container that nobody can start; gc finds it and takes all of it, but neither a
-/// container that lives, nor a stopped one, nor one that is being made.
+/// A creator that was killed leaves a container that nobody can start; gc finds it and takes all of
+/// it, but neither a container that lives, nor a stopped one, nor one that is being made.
 #[test]
 fn gc_takes_what_killed_commands_left() {
     need_host!();
     let living = Bundle::new(&["sleep", "1000"]).start();
     let gc = |args: &[&str]| living.rt(&[&["gc"], args].concat());
     assert_eq!(gc(&[]).ok(), "nothing to remove\n");
-    // As a create that was killed at its last step leaves it: a cgroup with a process, and no state.
+    // As a create that was killed at its last step leaves it: a cgroup with a process, and no
+    // state.
     let orphan = format!("{}-orphan", living.id);
     let bundle = Bundle::new(&["sleep", "1000"]);
     bundle.write();
@@ -274,8 +281,9 @@ fn gc_takes_what_killed_commands_left() {
     assert_eq!(living.status(), "running");
 }
 
-/// A container that was frozen, by `pause` or by an engine, before it was started or after: a kill ends it at once, and a forced delete
-/// leaves nothing. On cgroup v1 a frozen process does not die of SIGKILL.
+/// A container that was frozen, by `pause` or by an engine, before it was started or after: a kill
+/// ends it at once, and a forced delete leaves nothing. On cgroup v1 a frozen process does not die
+/// of SIGKILL.
 #[test]
 fn frozen_containers_end() {
     need_host!();
@@ -308,7 +316,8 @@ fn frozen_containers_end() {
     }
 }
 
-/// `--debug` writes a line for each step, with its object and the time; the log is there after every command, whatever it had to say.
+/// `--debug` writes a line for each step, with its object and the time; the log is there after
+/// every command, whatever it had to say.
 #[test]
 fn debug_tells_each_step() {
     need_host!();

@@ -1,4 +1,5 @@
-//! Limits on cgroup v1: set, read back, changed, and kept to. The VM tests say the same of cgroup v2 (hack/vm/tests/limits.sh).
+//! Limits on cgroup v1: set, read back, changed, and kept to. The VM tests say the same of cgroup
+//! v2 (hack/vm/tests/limits.sh).
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -28,7 +29,8 @@ fn file(container: &Container, controller: &str, name: &str) -> String {
     fs::read_to_string(cgroup_dir(container.pid(), controller).join(name)).unwrap().trim().to_owned()
 }
 
-/// Every controller's limits are in the kernel's files after create, and after update; what update does not name stays.
+/// Every controller's limits are in the kernel's files after create, and after update; what update
+/// does not name stays.
 #[test]
 fn limits_are_set_and_changed() {
     need_v1!();
@@ -90,8 +92,9 @@ fn share(c: &Container, wall: Duration) -> f64 {
     (used() - before) / start.elapsed().as_nanos() as f64
 }
 
-/// Sees a share within ten percent, and never more than eleven periods' worth in a second of ten (and what reading the clock costs);
-/// a machine that is busy otherwise may take it away for a while.
+/// Sees a share within ten percent, and never more than eleven periods' worth in a second of ten
+/// (and what reading the clock costs); a machine that is busy otherwise may take it away for a
+/// while.
 #[track_caller]
 fn gets_share(c: &Container, wanted: f64) {
     let shares: Vec<f64> = (0..6).map(|_| share(c, Duration::from_secs(1))).collect();
@@ -99,7 +102,8 @@ fn gets_share(c: &Container, wanted: f64) {
     assert!(shares.iter().any(|s| *s > wanted * 0.9), "never {wanted}: {shares:?}");
 }
 
-/// A program that never rests gets its quota and no more, and another one as soon as that is changed.
+/// A program that never rests gets its quota and no more, and another one as soon as that is
+/// changed.
 #[test]
 fn a_burner_gets_its_quota() {
     need_v1!();
@@ -170,7 +174,8 @@ fn a_writer_keeps_to_its_rate() {
     assert!((6.4..9.6).contains(&second), "8 MiB/s allowed, {second:.2} written");
 }
 
-/// events tells of an OOM when it happens, not at its next interval; afterwards state and start's error name the limit.
+/// events tells of an OOM when it happens, not at its next interval; afterwards state and start's
+/// error name the limit.
 #[test]
 fn an_oom_is_told_at_once_and_remembered() {
     need_v1!();
@@ -261,7 +266,8 @@ fn stats_have_runcs_keys() {
     let (mut their_keys, mut our_keys) = (Vec::new(), Vec::new());
     keys(&theirs, "", &mut their_keys);
     keys(&ours, "", &mut our_keys);
-    // What is 0 is left out by both, so a counter that one of them saw still at 0 is not in its list.
+    // What is 0 is left out by both, so a counter that one of them saw still at 0 is not in its
+    // list.
     let counters =
         |key: &&String| !key.starts_with("/data/memory/raw") && !key.ends_with("/cache") && !key.ends_with("/failcnt");
     let missing: Vec<_> = their_keys.iter().filter(counters).filter(|key| !our_keys.contains(key)).collect();

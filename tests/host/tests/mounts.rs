@@ -1,4 +1,5 @@
-//! Every mount option and the filesystem types with rules of their own, read back from /proc/self/mountinfo inside.
+//! Every mount option and the filesystem types with rules of their own, read back from
+//! /proc/self/mountinfo inside.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +10,8 @@ use std::process::Command;
 use rt_tests::{Bundle, Container, Done, done, need, need_host, rt};
 use serde_json::json;
 
-/// One line of mountinfo: the mount's own options, its propagation, its filesystem's type and options.
+/// One line of mountinfo: the mount's own options, its propagation, its filesystem's type and
+/// options.
 #[derive(Debug)]
 struct Line {
     own: BTreeSet<String>,
@@ -52,7 +54,8 @@ const ON_TMPFS: &[(&[&str], &[&str], &[&str])] = &[
     (&["noexec", "exec"], &[], &["noexec"]),
     (&["noatime"], &["noatime"], &["relatime"]),
     (&["noatime", "atime"], &["relatime"], &["noatime"]),
-    // Both are flags of mount(2), of which noatime has the last word (path_mount in fs/namespace.c).
+    // Both are flags of mount(2), of which noatime has the last word (path_mount in
+    // fs/namespace.c).
     (&["noatime", "relatime"], &["noatime"], &["relatime"]),
     (&["strictatime"], &[], &["noatime", "relatime"]),
     (&["strictatime", "nostrictatime"], &["relatime"], &["noatime"]),
@@ -96,8 +99,8 @@ fn options_of_a_filesystem() {
     }
 }
 
-/// Runs a bundle that shows its mounts, with a directory `source` on which `setup` mounts something, in a mount namespace
-/// of the test's own.
+/// Runs a bundle that shows its mounts, with a directory `source` on which `setup` mounts
+/// something, in a mount namespace of the test's own.
 fn with_source(setup: &str, bundle: impl FnOnce(&Path) -> Bundle) -> Done {
     let source = tempfile::tempdir().unwrap();
     let bundle = bundle(source.path());
@@ -154,7 +157,8 @@ fn recursive_options() {
     }
 }
 
-/// Propagation per mount, and with the r of all below: what the host mounts later appears in a slave only.
+/// Propagation per mount, and with the r of all below: what the host mounts later appears in a
+/// slave only.
 #[test]
 fn propagation_of_mounts() {
     need_host!();
@@ -198,8 +202,9 @@ fn propagation_of_mounts() {
     }
 }
 
-/// `copy-symlink` makes the link anew, `src-nofollow` mounts the link itself, `dest-nofollow` covers a link in the rootfs
-/// instead of what it leads to (Podman's no-dereference, and crun's options).
+/// `copy-symlink` makes the link anew, `src-nofollow` mounts the link itself, `dest-nofollow`
+/// covers a link in the rootfs instead of what it leads to (Podman's no-dereference, and crun's
+/// options).
 #[test]
 fn links_as_sources_and_destinations() {
     need_host!();
@@ -255,7 +260,8 @@ fn filesystem_types() {
     }
 }
 
-/// `type: cgroup`: read-only unless asked otherwise, and only the container's own part in a cgroup namespace.
+/// `type: cgroup`: read-only unless asked otherwise, and only the container's own part in a cgroup
+/// namespace.
 #[test]
 fn a_cgroup_mount() {
     need_host!();
@@ -328,9 +334,10 @@ fn id_maps_in_a_user_namespace() {
     }
 }
 
-/// A bind mount of a source with `nosuid,nodev,noexec,noatime`, of one that is read-only, and of one with two kinds of access times:
-/// with any flag among the options it has the flags asked for and none of the source's; the access time stays unless one is asked for.
-/// The values are runc's (1.3.6, 1.5.1), word for word.
+/// A bind mount of a source with `nosuid,nodev,noexec,noatime`, of one that is read-only, and of
+/// one with two kinds of access times: with any flag among the options it has the flags asked for
+/// and none of the source's; the access time stays unless one is asked for. The values are runc's
+/// (1.3.6, 1.5.1), word for word.
 #[test]
 fn flags_of_a_bind_mount_are_those_asked_for() {
     need_host!();
@@ -406,8 +413,8 @@ fn open_to_all(directory: &std::path::Path) {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// In a user namespace the attributes that the host has set are locked: they stay, whatever the container does, and to ask for their
-/// absence is an error.
+/// In a user namespace the attributes that the host has set are locked: they stay, whatever the
+/// container does, and to ask for their absence is an error.
 #[test]
 fn locked_flags_stay() {
     need_host!();
@@ -446,8 +453,9 @@ fn sources_out_of_reach_in_a_user_namespace() {
     assert_eq!(done.ok(), "reached\n");
 }
 
-/// A source below the rootfs has the mounts that the config made there before it, and a destination that begins with the path of the
-/// rootfs is below it: plain, with mapped ids, and in a user namespace.
+/// A source below the rootfs has the mounts that the config made there before it, and a destination
+/// that begins with the path of the rootfs is below it: plain, with mapped ids, and in a user
+/// namespace.
 #[test]
 fn a_source_inside_the_rootfs_sees_the_mounts_before_it() {
     need_host!();
@@ -481,8 +489,8 @@ fn a_source_inside_the_rootfs_sees_the_mounts_before_it() {
     done.fails(1, "open the source: no such file or directory");
 }
 
-/// A dangling symlink of the image, at the end of a destination or on the way to it: what is missing is made where it leads, inside the
-/// rootfs, and the image keeps its link.
+/// A dangling symlink of the image, at the end of a destination or on the way to it: what is
+/// missing is made where it leads, inside the rootfs, and the image keeps its link.
 #[test]
 fn dangling_symlinks_at_destinations() {
     need_host!();

@@ -1,4 +1,5 @@
-//! linux.netDevices: interfaces of the host that become the container's. All in network namespaces made for the test.
+//! linux.netDevices: interfaces of the host that become the container's. All in network namespaces
+//! made for the test.
 
 use std::process::Command;
 
@@ -30,8 +31,9 @@ fn has_ip() -> bool {
     Command::new("ip").arg("-V").output().is_ok()
 }
 
-/// The device arrives under its new name, up, with its MTU, its hardware address and its permanent addresses of both
-/// families; the hooks that configure the network see it already; and the runtime's namespace has it no more.
+/// The device arrives under its new name, up, with its MTU, its hardware address and its permanent
+/// addresses of both families; the hooks that configure the network see it already; and the
+/// runtime's namespace has it no more.
 #[test]
 fn a_network_device_moves_with_all_it_has() {
     need_host!();
@@ -129,7 +131,8 @@ fn a_network_device_that_cannot_move_is_told() {
     }
 }
 
-/// Rootless Podman without a network: root of a user namespace whose network is the host's may leave that and not return.
+/// Rootless Podman without a network: root of a user namespace whose network is the host's may
+/// leave that and not return.
 #[test]
 fn a_network_namespace_for_root_of_a_user_namespace() {
     need_host!();

@@ -1,4 +1,5 @@
-//! sd_notify and socket activation: what systemd and the engines hand to a container through the runtime.
+//! sd_notify and socket activation: what systemd and the engines hand to a container through the
+//! runtime.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -21,7 +22,8 @@ fn read(socket: &UnixDatagram) -> String {
     String::from_utf8_lossy(&space[..n]).into_owned()
 }
 
-/// A bundle whose program is the host's python, saying `words` to NOTIFY_SOCKET one by one, then running on.
+/// A bundle whose program is the host's python, saying `words` to NOTIFY_SOCKET one by one, then
+/// running on.
 fn notifies(words: &[&str]) -> Bundle {
     let script = format!(
         "import os, socket, time
@@ -44,8 +46,8 @@ fn told(command: &mut Command, dir: &tempfile::TempDir) -> Done {
     done(std::mem::replace(command, Command::new("true")))
 }
 
-/// `start` returns when the program is ready, and tells the manager whom to watch. What a container must not say
-/// (MAINPID, FDSTORE) does not pass.
+/// `start` returns when the program is ready, and tells the manager whom to watch. What a container
+/// must not say (MAINPID, FDSTORE) does not pass.
 #[test]
 fn start_waits_for_readiness() {
     need_host!();
@@ -64,7 +66,8 @@ fn start_waits_for_readiness() {
         let started = s.spawn(|| told(&mut start, &dir));
         assert_eq!(read(&socket), format!("READY=1\nMAINPID={pid}\n"));
         assert_eq!(read(&socket), "BARRIER=1");
-        // The barrier came with a descriptor, which a plain read has closed: that is the manager's answer.
+        // The barrier came with a descriptor, which a plain read has closed: that is the manager's
+        // answer.
         started.join().unwrap().ok();
     });
 }
@@ -86,8 +89,8 @@ fn run_passes_readiness_on() {
     assert!(child.wait().unwrap().success());
 }
 
-/// A program that never says ready does not hold `start` up for longer than it lives; without a manager nothing is
-/// mounted and nothing set.
+/// A program that never says ready does not hold `start` up for longer than it lives; without a
+/// manager nothing is mounted and nothing set.
 #[test]
 fn without_readiness_or_without_a_manager() {
     need_host!();

@@ -1,5 +1,5 @@
-//! Podman with rt on this host (with cgroup v1, where it has that): user namespaces, groups, pods. The virtual machine has
-//! Podman on cgroup v2 with systemd, for root and for an ordinary user.
+//! Podman with rt on this host (with cgroup v1, where it has that): user namespaces, groups, pods.
+//! The virtual machine has Podman on cgroup v2 with systemd, for root and for an ordinary user.
 
 use std::fs;
 use std::process::{Child, Command};
@@ -7,7 +7,8 @@ use std::process::{Child, Command};
 use rt_tests::{Bundle, Done, done, need, need_host, rt};
 use tempfile::TempDir;
 
-/// Podman with a storage of its own, in a network and mount namespace of its own, which a sleeping process keeps.
+/// Podman with a storage of its own, in a network and mount namespace of its own, which a sleeping
+/// process keeps.
 struct Podman {
     dir: TempDir,
     keeper: Child,
@@ -62,7 +63,8 @@ impl Drop for Podman {
         self.call(&["rm", "-f", "-a", "-t", "0"]);
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
-        // Podman leaves the directories that it made around those of its containers; what is in use stays.
+        // Podman leaves the directories that it made around those of its containers; what is in use
+        // stays.
         for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
             let parent = hierarchy.path().join("libpod_parent");
             for below in fs::read_dir(&parent).into_iter().flatten().flatten() {

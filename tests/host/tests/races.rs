@@ -1,5 +1,6 @@
-//! Attacks that win by timing: somebody in a shared volume exchanges a directory for a symlink while rt makes a container.
-//! `RT_BIN=/usr/sbin/runc cargo nextest run -p rt-tests --test races` shows on an old runc that they bite.
+//! Attacks that win by timing: somebody in a shared volume exchanges a directory for a symlink
+//! while rt makes a container. `RT_BIN=/usr/sbin/runc cargo nextest run -p rt-tests --test races`
+//! shows on an old runc that they bite.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -56,8 +57,9 @@ fn entries(dir: &Path) -> Vec<String> {
     names
 }
 
-/// A mount's destination lies in a volume that another container has, and turns into a symlink to the host between any two
-/// looks at it: nothing is made on the host, and nothing is mounted there (CVE-2021-30465, CVE-2024-45310).
+/// A mount's destination lies in a volume that another container has, and turns into a symlink to
+/// the host between any two looks at it: nothing is made on the host, and nothing is mounted there
+/// (CVE-2021-30465, CVE-2024-45310).
 #[test]
 fn a_destination_that_becomes_a_symlink_makes_nothing_on_the_host() {
     need_host!();
@@ -82,8 +84,9 @@ fn a_destination_that_becomes_a_symlink_makes_nothing_on_the_host() {
     assert!(!mounts.contains(&*outside.path().to_string_lossy()), "mounted on the host");
 }
 
-/// The image's /dev/null, which is the device while rt looks at it, becomes a symlink to something the attacker wants to see: no
-/// mask is made of it, ever (CVE-2025-31133, CVE-2025-62161, CVE-2026-88265).
+/// The image's /dev/null, which is the device while rt looks at it, becomes a symlink to something
+/// the attacker wants to see: no mask is made of it, ever (CVE-2025-31133, CVE-2025-62161,
+/// CVE-2026-88265).
 #[test]
 fn a_mask_is_never_made_of_the_images_null_device() {
     need_host!();
@@ -110,8 +113,8 @@ fn a_mask_is_never_made_of_the_images_null_device() {
     assert!(started > ROUNDS / 20, "only {started} containers started, which proves little");
 }
 
-/// /dev of an image without a /dev mount is exchanged for a symlink to a directory of the host: no node, no symlink and no
-/// console is made there (CVE-2026-41579, CVE-2026-88264, CVE-2025-52565).
+/// /dev of an image without a /dev mount is exchanged for a symlink to a directory of the host: no
+/// node, no symlink and no console is made there (CVE-2026-41579, CVE-2026-88264, CVE-2025-52565).
 #[test]
 fn a_dev_that_becomes_a_symlink_makes_nothing_on_the_host() {
     need_host!();

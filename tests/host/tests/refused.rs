@@ -1,5 +1,6 @@
-//! System calls that a seccomp profile around the runtime refuses, because it is older than they are: docker-in-docker below an old
-//! engine, or a sandbox that lacks them. Each has another way that comes to the same, or ends in an error that names it.
+//! System calls that a seccomp profile around the runtime refuses, because it is older than they
+//! are: docker-in-docker below an old engine, or a sandbox that lacks them. Each has another way
+//! that comes to the same, or ends in an error that names it.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +8,8 @@ use std::process::Command;
 use rt_tests::{Bundle, Container, Done, done, need, need_host, on_cgroup2, rt};
 use serde_json::json;
 
-/// `rt run` with `call` failing with `errno` wherever it is made, in rt, in init, and in the program.
+/// `rt run` with `call` failing with `errno` wherever it is made, in rt, in init, and in the
+/// program.
 fn refusing(bundle: &Bundle, call: &str, errno: &str, unified: bool) -> Done {
     bundle.write();
     let container = Container::new();
@@ -56,7 +58,8 @@ fn what_can_be_done_another_way_is() {
             }
         }
     }
-    // Without a session keyring of its own a container has that of the caller, as with --no-new-keyring; that is said.
+    // Without a session keyring of its own a container has that of the caller, as with
+    // --no-new-keyring; that is said.
     let done = refusing(&bundle, "keyctl", "EPERM", false);
     done.ok();
     assert!(
@@ -66,7 +69,8 @@ fn what_can_be_done_another_way_is() {
     refusing(&bundle, "keyctl", "ENOSYS", false).ok();
 }
 
-/// Paths in the rootfs are resolved by the kernel or not at all; without the other two nothing could be mounted by descriptor.
+/// Paths in the rootfs are resolved by the kernel or not at all; without the other two nothing
+/// could be mounted by descriptor.
 #[test]
 fn what_cannot_be_done_another_way_is_named() {
     need_host!();

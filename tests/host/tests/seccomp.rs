@@ -1,4 +1,5 @@
-//! Filters in real containers: 32-bit programs, an agent that answers, and what `rt seccomp explain` says.
+//! Filters in real containers: 32-bit programs, an agent that answers, and what `rt seccomp
+//! explain` says.
 
 use std::fs;
 use std::process::Command;
@@ -20,7 +21,8 @@ fn a_32_bit_program_is_filtered() {
     assert_eq!(bundle.run().code, 77);
 }
 
-/// NOTIFY: the agent gets the state and the descriptor, and its answer is the call's result, for init and for exec.
+/// NOTIFY: the agent gets the state and the descriptor, and its answer is the call's result, for
+/// init and for exec.
 #[test]
 fn an_agent_answers() {
     need_host!();
@@ -46,7 +48,8 @@ fn an_agent_answers() {
     }
 }
 
-/// A profile that lists what a program needs has execve and not execveat, as what strace shows is execve.
+/// A profile that lists what a program needs has execve and not execveat, as what strace shows is
+/// execve.
 #[test]
 fn execve_is_all_that_a_profile_has_to_allow() {
     need_host!();
@@ -58,7 +61,8 @@ fn execve_is_all_that_a_profile_has_to_allow() {
     assert_eq!(done.code, 0, "{done:?}");
 }
 
-/// A profile under which no program can start is an error of create that names it; init could tell nobody, nor end.
+/// A profile under which no program can start is an error of create that names it; init could tell
+/// nobody, nor end.
 #[test]
 fn a_profile_without_execve() {
     need_host!();
@@ -77,7 +81,8 @@ fn a_profile_without_execve() {
     }
 }
 
-/// Where a filter looks at execve's arguments, only the call itself tells; init still ends, though it may not even exit.
+/// Where a filter looks at execve's arguments, only the call itself tells; init still ends, though
+/// it may not even exit.
 #[test]
 fn init_ends_where_it_may_not_exit() {
     need_host!();

@@ -1,4 +1,5 @@
-//! The security invariants of docs/architecture.md and the CVEs behind them: each test breaks if one is lost.
+//! The security invariants of docs/architecture.md and the CVEs behind them: each test breaks if
+//! one is lost.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -29,7 +30,8 @@ fn no_working_directory_outside_the_container() {
     }
 }
 
-/// Nothing but the standard descriptors crosses into the program; 3 is the directory that the shell reads.
+/// Nothing but the standard descriptors crosses into the program; 3 is the directory that the shell
+/// reads.
 #[test]
 fn no_descriptor_is_leaked() {
     need_host!();
@@ -54,7 +56,8 @@ fn proc_and_sys_must_be_real_directories() {
     }
 }
 
-/// An image whose /dev leads out of the rootfs must not make rt touch the host (CVE-2026-41579, CVE-2026-47766).
+/// An image whose /dev leads out of the rootfs must not make rt touch the host (CVE-2026-41579,
+/// CVE-2026-47766).
 #[test]
 fn a_symlinked_dev_stays_inside() {
     need_host!();
@@ -78,7 +81,8 @@ fn a_symlinked_dev_stays_inside() {
     }
 }
 
-/// Masks come from the host's verified null device, whatever the image has at /dev/null (CVE-2025-31133).
+/// Masks come from the host's verified null device, whatever the image has at /dev/null
+/// (CVE-2025-31133).
 #[test]
 fn masking_ignores_the_images_dev_null() {
     need_host!();
@@ -89,12 +93,14 @@ fn masking_ignores_the_images_dev_null() {
     fs::write(bundle.rootfs().join("etc/secret"), "secret").unwrap();
     symlink("/proc/sys/kernel/core_pattern", bundle.rootfs().join("dev/null")).unwrap();
     let done = bundle.run();
-    // The node cannot be made where the image has something else, and nothing of the image is mounted as a mask.
+    // The node cannot be made where the image has something else, and nothing of the image is
+    // mounted as a mask.
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.err.contains("/dev/null") && done.err.contains("file exists"), "{done:?}");
 }
 
-/// A mount destination that leads out by symlinks ends inside the rootfs (CVE-2019-18837, CVE-2021-30465).
+/// A mount destination that leads out by symlinks ends inside the rootfs (CVE-2019-18837,
+/// CVE-2021-30465).
 #[test]
 fn mount_destinations_stay_inside() {
     need_host!();
@@ -109,8 +115,8 @@ fn mount_destinations_stay_inside() {
     assert!(inside.is_dir(), "the destination is made where the link leads inside the rootfs");
 }
 
-/// The program that waits in a created container is not rt, cannot be written, read or traced from inside
-/// (CVE-2019-5736 and the window before the program's own exec).
+/// The program that waits in a created container is not rt, cannot be written, read or traced from
+/// inside (CVE-2019-5736 and the window before the program's own exec).
 #[test]
 fn the_stub_is_sealed_and_untraceable() {
     need_host!();
@@ -139,7 +145,8 @@ fn procfs_writes_go_to_procfs() {
     fs::create_dir_all(fake.path().join("net/ipv4")).unwrap();
     fs::write(fake.path().join("net/ipv4/ip_forward"), "fake").unwrap();
     let bundle = Bundle::new(&["true"]);
-    // A mount of the config over /proc/sys is refused, so the cover is put there by a program in the container's mount namespace.
+    // A mount of the config over /proc/sys is refused, so the cover is put there by a program in
+    // the container's mount namespace.
     let cover = format!("mount --bind {} {}/proc/sys", fake.path().display(), bundle.rootfs().display());
     let bundle = bundle.with(|c| {
         c["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
@@ -179,8 +186,8 @@ fn a_recycled_pid_is_not_init() {
     assert_eq!(c.status(), "running");
 }
 
-/// An image's /dev/console is a symlink to a file of the host, or to where one could be made: the terminal is not bound there,
-/// and none is made (CVE-2026-88264, CVE-2025-52565).
+/// An image's /dev/console is a symlink to a file of the host, or to where one could be made: the
+/// terminal is not bound there, and none is made (CVE-2026-88264, CVE-2025-52565).
 #[test]
 fn a_symlinked_console_stays_inside() {
     need_host!();
@@ -205,8 +212,8 @@ fn console_to(target: &std::path::Path) {
     let _ = bundle.run();
 }
 
-/// More id mappings than fit in 16 bits of a length, or in the kernel's table, are an error with the field's name; nothing
-/// is cut off in silence (CVE-2021-43784).
+/// More id mappings than fit in 16 bits of a length, or in the kernel's table, are an error with
+/// the field's name; nothing is cut off in silence (CVE-2021-43784).
 #[test]
 fn a_flood_of_id_mappings_is_refused_whole() {
     need_host!();
@@ -222,7 +229,8 @@ fn a_flood_of_id_mappings_is_refused_whole() {
     assert!(done.err.contains("/linux/uidMappings"), "{done:?}");
 }
 
-/// The program's own image names rt as its program, by way of /proc/self/exe, and would get at rt's file (CVE-2019-5736).
+/// The program's own image names rt as its program, by way of /proc/self/exe, and would get at rt's
+/// file (CVE-2019-5736).
 #[test]
 fn proc_self_exe_is_never_the_runtime() {
     need_host!();
@@ -236,8 +244,9 @@ fn proc_self_exe_is_never_the_runtime() {
     assert_eq!(fs::metadata(rt_tests::rt()).unwrap().modified().unwrap(), before);
 }
 
-/// What is mounted over a file of /proc takes what init writes there, such as the label of the program, or feigns what the program
-/// reads (CVE-2019-16884): only the files that lxcfs and its like serve may be covered, and /proc only by a procfs.
+/// What is mounted over a file of /proc takes what init writes there, such as the label of the
+/// program, or feigns what the program reads (CVE-2019-16884): only the files that lxcfs and its
+/// like serve may be covered, and /proc only by a procfs.
 #[test]
 fn nothing_covers_proc() {
     need_host!();
@@ -283,8 +292,8 @@ fn nothing_covers_proc() {
     assert_eq!(own.run().ok(), "/proc/self\n", "the host's, for a privileged container");
 }
 
-/// An old-style mount (its source is too long for fsconfig(2)) gets its attributes, although somebody who can write to the volume
-/// that holds its destination renames it at just this moment.
+/// An old-style mount (its source is too long for fsconfig(2)) gets its attributes, although
+/// somebody who can write to the volume that holds its destination renames it at just this moment.
 #[test]
 fn a_renamed_destination_does_not_take_a_mounts_attributes() {
     need_host!();

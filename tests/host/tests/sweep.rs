@@ -1,10 +1,12 @@
-//! A sample of `hack/sweep`: whenever the runtime or its init dies, and whatever call fails, nothing is left.
+//! A sample of `hack/sweep`: whenever the runtime or its init dies, and whatever call fails,
+//! nothing is left.
 
 use std::process::Command;
 
 use rt_tests::{done, need_host};
 
-/// Strikes at one call in a few of each command; the steps are primes, so as not to keep pace with a loop.
+/// Strikes at one call in a few of each command; the steps are primes, so as not to keep pace with
+/// a loop.
 fn sweep(options: &[&str]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
     command.args(options);

@@ -53,7 +53,8 @@ fn ends(child: &mut Child) -> i32 {
     }
 }
 
-/// Without any terminal there is none that the container's could be: refused at once, with what to do, and nothing is left.
+/// Without any terminal there is none that the container's could be: refused at once, with what to
+/// do, and nothing is left.
 #[test]
 fn a_terminal_without_one_is_refused() {
     need_host!();
@@ -75,8 +76,8 @@ fn a_terminal_without_one_is_refused() {
     assert!(container.leftovers().is_empty(), "{:?}", container.leftovers());
 }
 
-/// Standard input that ends is an end typed into the terminal, until the program has read it: a shell changes the modes when it
-/// begins, and drops what was typed before.
+/// Standard input that ends is an end typed into the terminal, until the program has read it: a
+/// shell changes the modes when it begins, and drops what was typed before.
 #[test]
 fn the_end_of_the_input_ends_a_shell() {
     need_host!();
@@ -90,7 +91,8 @@ fn the_end_of_the_input_ends_a_shell() {
     }
 }
 
-/// The caller's terminal makes the carriage returns; whoever reads the output through a pipe gets the program's bytes.
+/// The caller's terminal makes the carriage returns; whoever reads the output through a pipe gets
+/// the program's bytes.
 #[test]
 fn newlines_are_the_programs() {
     need_host!();
@@ -141,7 +143,8 @@ fn a_terminal_is_relayed_and_restored() {
     assert_eq!((after.local_modes, after.output_modes), (before.local_modes, before.output_modes));
 }
 
-/// A first process ignores a signal that it does not handle. Who sends it twice learns how to force an end.
+/// A first process ignores a signal that it does not handle. Who sends it twice learns how to force
+/// an end.
 #[test]
 fn a_signal_that_has_no_effect_says_how_to_force_an_end() {
     need_host!();
@@ -166,7 +169,8 @@ fn a_signal_that_has_no_effect_says_how_to_force_an_end() {
     assert_eq!(ends(&mut child), 137);
 }
 
-/// A signal reaches rt as well while a hook keeps the container from beginning: it ends, and leaves nothing.
+/// A signal reaches rt as well while a hook keeps the container from beginning: it ends, and leaves
+/// nothing.
 #[test]
 fn a_hook_that_hangs_can_be_interrupted() {
     need_host!();
@@ -192,7 +196,8 @@ fn a_hook_that_hangs_can_be_interrupted() {
     }
 }
 
-/// A socket whose queue of connections is full and that nobody accepts from is an error after ten seconds, not a wait for ever.
+/// A socket whose queue of connections is full and that nobody accepts from is an error after ten
+/// seconds, not a wait for ever.
 #[test]
 fn a_socket_that_nobody_accepts_from_is_refused() {
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};

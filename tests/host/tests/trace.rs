@@ -6,7 +6,8 @@ use std::fs;
 use rt_tests::{Bundle, Container, done, need_host};
 use serde_json::Value;
 
-/// The bars of a file: their names with the process that they belong to, begin and duration in microseconds.
+/// The bars of a file: their names with the process that they belong to, begin and duration in
+/// microseconds.
 fn bars(path: &std::path::Path) -> Vec<(String, String, f64, f64)> {
     let text = fs::read_to_string(path).unwrap();
     // As the programs that show it, which do not ask for the end of the list.
@@ -64,7 +65,8 @@ fn run_shows_both_sides() {
     assert!(init > whole.3 / 100.0 && init < whole.3, "{init} of {}", whole.3);
 }
 
-/// The commands of an engine, which calls one after another, add up in one file; start tells of what init did after its wait.
+/// The commands of an engine, which calls one after another, add up in one file; start tells of
+/// what init did after its wait.
 #[test]
 fn commands_append() {
     need_host!();
@@ -84,7 +86,8 @@ fn commands_append() {
     assert!(last.contains(&"rt exec".to_owned()) && last.contains(&"find program".to_owned()), "{last:?}");
 }
 
-/// Without the option nothing is noted, and a file that cannot be written is a warning: the container is what counts.
+/// Without the option nothing is noted, and a file that cannot be written is a warning: the
+/// container is what counts.
 #[test]
 fn it_is_off_by_default_and_never_in_the_way() {
     need_host!();

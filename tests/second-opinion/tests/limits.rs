@@ -1,5 +1,5 @@
-//! The same limits, written by us and by libcgroups into directories of plain files that stand for a cgroup of version 2.
-//! What differs has to be in [`explained`], with who is right.
+//! The same limits, written by us and by libcgroups into directories of plain files that stand for
+//! a cgroup of version 2. What differs has to be in [`explained`], with who is right.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -65,7 +65,8 @@ fn theirs(resources: &Value) -> Option<BTreeMap<&'static str, String>> {
 fn explained(file: &str, resources: &Value, ours: Option<&String>, theirs: Option<&String>) -> Option<&'static str> {
     let memory = &resources["memory"];
     match file {
-        // systemd and crun map 1024 shares to weight 100 since 2025, and so do we; libcgroups keeps the line from 2 to 10000.
+        // systemd and crun map 1024 shares to weight 100 since 2025, and so do we; libcgroups keeps
+        // the line from 2 to 10000.
         "cpu.weight" if ours.is_some() && theirs.is_some() => Some("another formula for the same shares"),
         // runc, too, writes the period that a quota without one means.
         "cpu.max" if theirs.is_some_and(|t| ours == Some(&format!("{t} 100000"))) => {

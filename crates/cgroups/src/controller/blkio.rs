@@ -51,7 +51,8 @@ pub(crate) fn set_v1(knobs: Knobs<'_>, limits: &BlockIo) -> Result<(), Error> {
     })
 }
 
-/// Sets the limits of v2. BFQ has a weight of its own, in the unit of v1; every other scheduler uses `io.weight`.
+/// Sets the limits of v2. BFQ has a weight of its own, in the unit of v1; every other scheduler
+/// uses `io.weight`.
 pub(crate) fn set_v2(knobs: Knobs<'_>, limits: &BlockIo) -> Result<(), Error> {
     if limits.weight.is_some() || !limits.weight_device.is_empty() {
         set_weights_v2(knobs, limits)?;

@@ -9,7 +9,8 @@ use crate::knobs::Knobs;
 use crate::psi;
 use crate::stats::{self, CpuUsage, Throttling};
 
-/// Nanoseconds per tick of `cpuacct.stat`: the kernel's USER_HZ is 100 on every architecture we build for.
+/// Nanoseconds per tick of `cpuacct.stat`: the kernel's USER_HZ is 100 on every architecture we
+/// build for.
 const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / 100;
 
 /// True when there is something to set besides processors and memory nodes.
@@ -26,8 +27,8 @@ pub(crate) fn wanted_v2(limits: &Cpu) -> bool {
 pub(crate) fn set_v1(knobs: Knobs<'_>, limits: &Cpu) -> Result<(), Error> {
     set_weight(limits, |shares| set_shares_v1(knobs, shares), |idle| knobs.set("/cpu/idle", "cpu.idle", idle))?;
 
-    // Period, burst and quota are checked against each other: a period may be too short for the old quota, a burst
-    // too long. What is refused as invalid goes after the quota.
+    // Period, burst and quota are checked against each other: a period may be too short for the old
+    // quota, a burst too long. What is refused as invalid goes after the quota.
     let mut late = Vec::new();
     if let Some(period) = limits.period {
         late.extend(try_early(knobs, "/cpu/period", "cpu.cfs_period_us", period, limits.quota)?);
@@ -58,7 +59,8 @@ fn set_realtime(knobs: Knobs<'_>, limits: &Cpu) -> Result<(), Error> {
     late.map_or(Ok(()), |(field, file, value)| knobs.set(field, file, value))
 }
 
-/// Sets a value; if it is invalid as things are and `other` will be changed, returns it to be set again after that.
+/// Sets a value; if it is invalid as things are and `other` will be changed, returns it to be set
+/// again after that.
 fn try_early<'a>(
     knobs: Knobs<'_>,
     field: &'a str,
@@ -102,7 +104,8 @@ pub(crate) fn set_v2(knobs: Knobs<'_>, limits: &Cpu) -> Result<(), Error> {
     late.map_or(Ok(()), |(field, file, value)| knobs.set(field, file, value))
 }
 
-/// Sets shares and idle in the order that the kernel takes: an idle cgroup has no weight, and refuses one.
+/// Sets shares and idle in the order that the kernel takes: an idle cgroup has no weight, and
+/// refuses one.
 fn set_weight(
     limits: &Cpu,
     weight: impl Fn(u64) -> Result<(), Error>,
@@ -159,7 +162,8 @@ fn usage_v1(dir: &Dir) -> Result<CpuUsage, Error> {
     Ok(usage)
 }
 
-/// Reads `cpu.stat` and pressure of v2, in nanoseconds as on v1. `cpu.stat` is there without the controller, too.
+/// Reads `cpu.stat` and pressure of v2, in nanoseconds as on v1. `cpu.stat` is there without the
+/// controller, too.
 pub(crate) fn read_v2(dir: &Dir) -> Result<stats::Cpu, Error> {
     let mut usage = CpuUsage::default();
     let mut throttling = Throttling::default();

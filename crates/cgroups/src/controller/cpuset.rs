@@ -26,7 +26,8 @@ pub(crate) fn set(knobs: Knobs<'_>, limits: &Cpu) -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives a directory of v1, made just now, its parent's lists: it has none, and no task can enter it so.
+/// Gives a directory of v1, made just now, its parent's lists: it has none, and no task can enter
+/// it so.
 pub(crate) fn inherit(dir: &Dir) -> Result<(), Error> {
     let parent = dir.path().parent().unwrap_or(dir.path());
     let [cpus, mems] = complete(&Dir::new(parent))?;
@@ -34,7 +35,8 @@ pub(crate) fn inherit(dir: &Dir) -> Result<(), Error> {
     dir.write(LISTS[1], &mems)
 }
 
-/// Fills the lists of a directory of v1 that are empty from its parent's, and returns them. The root's never are.
+/// Fills the lists of a directory of v1 that are empty from its parent's, and returns them. The
+/// root's never are.
 pub(crate) fn complete(dir: &Dir) -> Result<[String; 2], Error> {
     let read = |file| Ok::<_, Error>(dir.read(file)?.trim().to_owned());
     let mut lists = [read(LISTS[0])?, read(LISTS[1])?];

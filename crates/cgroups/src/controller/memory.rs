@@ -93,7 +93,8 @@ fn set_limit_v1(knobs: Knobs<'_>, limit: i64) -> Result<(), Error> {
     }
 }
 
-/// Sets the limits of v2. Swap goes first: a container that may swap less than before must not get the time to.
+/// Sets the limits of v2. Swap goes first: a container that may swap less than before must not get
+/// the time to.
 pub(crate) fn set_v2(knobs: Knobs<'_>, limits: &Memory) -> Result<(), Error> {
     check_usage(knobs.dir, limits, "memory.current")?;
     let swap = swap_max(limits.limit, limits.swap).map_err(|error| Error::Invalid {

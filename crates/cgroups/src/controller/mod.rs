@@ -1,4 +1,5 @@
-//! One file per controller: how its limits are written, and its numbers read, on cgroup v1 and on v2.
+//! One file per controller: how its limits are written, and its numbers read, on cgroup v1 and on
+//! v2.
 
 pub(crate) mod blkio;
 pub(crate) mod cpu;

@@ -5,8 +5,8 @@ use rt_resources::model::DeviceRule;
 use super::rule::{Access, Devices, Meaning, Rule, parse};
 use crate::error::Error;
 
-/// What is decided for every device: the last rule that speaks of a device and a kind of access decides it, the
-/// default decides the rest.
+/// What is decided for every device: the last rule that speaks of a device and a kind of access
+/// decides it, the default decides the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     pub(super) default_allow: bool,
@@ -78,8 +78,8 @@ impl Filter {
 
     /// The same decisions as a default with exceptions.
     ///
-    /// Cutting one device out of a wildcard cannot be said that way. The kernel would take the write and do nothing, so
-    /// it is an error here: a rule that denies must not be lost.
+    /// Cutting one device out of a wildcard cannot be said that way. The kernel would take the
+    /// write and do nothing, so it is an error here: a rule that denies must not be lost.
     pub(crate) fn exceptions(&self) -> Result<Exceptions, Error> {
         let mut exceptions = Accesses::default();
         for rule in &self.rules {
@@ -106,8 +106,8 @@ impl Filter {
     }
 }
 
-/// Drops exceptions that a wider one includes, and widens the access of those that it includes in part: the kernel
-/// looks for one exception that covers all of the access asked for.
+/// Drops exceptions that a wider one includes, and widens the access of those that it includes in
+/// part: the kernel looks for one exception that covers all of the access asked for.
 fn absorb(exceptions: &Accesses) -> Accesses {
     let absorbed = exceptions.iter().filter_map(|(devices, access)| {
         let wider = exceptions
@@ -127,7 +127,8 @@ pub(super) mod tests {
     use super::*;
     use rt_resources::model::DeviceKind;
 
-    /// What the specification says, with nothing clever: the last rule that matches decides each kind of access.
+    /// What the specification says, with nothing clever: the last rule that matches decides each
+    /// kind of access.
     pub(crate) fn naive(rules: &[DeviceRule], node: Node, major: u32, minor: u32, access: Access) -> bool {
         [1, 2, 4].into_iter().filter(|bit| access.bits() & bit != 0).all(|bit| {
             rules
@@ -206,7 +207,8 @@ pub(super) mod tests {
             }
         }
 
-        /// What cgroup v1 is given never allows more than the rules do; for one kind of access it is the same.
+        /// What cgroup v1 is given never allows more than the rules do; for one kind of access it
+        /// is the same.
         #[test]
         fn cgroup_v1_decides_as_the_rules_do_or_refuses(rules in rules()) {
             let Ok(set) = Filter::from_rules(&rules).unwrap().exceptions() else { return Ok(()) };

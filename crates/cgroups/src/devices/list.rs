@@ -1,12 +1,14 @@
 //! A filter as a list of its rules, which may be as long as it likes.
 //!
-//! It answers per kind of access, as the rules do: the rules are tried from the last to the first; one that denies
-//! a kind of access still asked for ends it, one that allows takes its kinds off what is asked for. When nothing is
-//! left the access is allowed, and the default decides what no rule spoke of.
+//! It answers per kind of access, as the rules do: the rules are tried from the last to the first;
+//! one that denies a kind of access still asked for ends it, one that allows takes its kinds off
+//! what is asked for. When nothing is left the access is allowed, and the default decides what no
+//! rule spoke of.
 //!
-//! The verifier walks every path through the program that it cannot tell from one it has seen. So what a test finds
-//! out about the device must not be known behind it: the numbers are compared in a scratch register, all at once.
-//! With a jump per number, a few hundred rules are "too large" already.
+//! The verifier walks every path through the program that it cannot tell from one it has seen. So
+//! what a test finds out about the device must not be known behind it: the numbers are compared in
+//! a scratch register, all at once. With a jump per number, a few hundred rules are "too large"
+//! already.
 
 use rt_sys::bpf::Insn;
 
@@ -16,8 +18,8 @@ use super::insn::{
 };
 use super::rule::{Access, Rule};
 
-/// Where the program keeps the device's type, the access still to be decided, and the device's numbers. R0 and, once
-/// these are loaded, R1 are scratch.
+/// Where the program keeps the device's type, the access still to be decided, and the device's
+/// numbers. R0 and, once these are loaded, R1 are scratch.
 const TYPE: u8 = 2;
 const ACCESS: u8 = 3;
 const MAJOR: u8 = 4;

@@ -6,9 +6,11 @@ use super::filter::Filter;
 use super::table::Table;
 use super::{list, tree};
 
-/// Assembles the program for a filter: the way through its table if that is small, else a list of its rules.
+/// Assembles the program for a filter: the way through its table if that is small, else a list of
+/// its rules.
 ///
-/// Loading it is a good part of a start: the verifier takes time for each instruction, and more for each branch.
+/// Loading it is a good part of a start: the verifier takes time for each instruction, and more for
+/// each branch.
 pub(crate) fn assemble(filter: &Filter) -> Vec<Insn> {
     Table::of(filter).map_or_else(|| list::assemble(filter), |table| tree::assemble(&table))
 }
@@ -22,7 +24,8 @@ mod tests {
     use super::*;
     use rt_resources::model::{DeviceKind, DeviceRule};
 
-    /// Lets an interpreter answer with the program, after a look at what the kernel's verifier refuses.
+    /// Lets an interpreter answer with the program, after a look at what the kernel's verifier
+    /// refuses.
     fn decide(program: &[Insn], accesses: impl Iterator<Item = (Node, u32, u32, Access)>) -> Vec<bool> {
         assert_eq!(unreachable(program), [0; 0], "{program:?}");
         let bytes: Vec<u8> = program.iter().flat_map(bytes).collect();

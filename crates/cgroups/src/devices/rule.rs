@@ -116,8 +116,9 @@ pub(crate) enum Meaning {
 
 /// Reads entry `index` of `devices`.
 ///
-/// A rule for type `a` that is limited in numbers or access is taken at its word, for both types of devices. (runc
-/// takes it for everything, the way cgroup v1 does: a rule that allows `a 10:200` would allow every disk.)
+/// A rule for type `a` that is limited in numbers or access is taken at its word, for both types of
+/// devices. (runc takes it for everything, the way cgroup v1 does: a rule that allows `a 10:200`
+/// would allow every disk.)
 pub(crate) fn parse(index: usize, rule: &DeviceRule) -> Result<Meaning, Error> {
     let invalid = |field: &str, value: &dyn fmt::Display, why| Error::Invalid {
         pointer: format!("/devices/{index}/{field}"),

@@ -3,7 +3,8 @@
 use super::filter::Filter;
 use super::rule::{Access, Node};
 
-/// More rules than this make no table: the verifier can put off 8,192 branches, and a rule may be two of them.
+/// More rules than this make no table: the verifier can put off 8,192 branches, and a rule may be
+/// two of them.
 const MOST: usize = 2048;
 
 /// What depends on a number: something for each number that matters, and for all others.

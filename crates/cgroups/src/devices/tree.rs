@@ -1,7 +1,9 @@
-//! The way through a table as a program: by type, by major number, by minor number, to the access that is allowed.
+//! The way through a table as a program: by type, by major number, by minor number, to the access
+//! that is allowed.
 //!
-//! There are eight sets of accesses, so there are at most eight exits, which all branches share. To every other
-//! instruction there is one path only, so the verifier walks each once, whatever it has found out about the device.
+//! There are eight sets of accesses, so there are at most eight exits, which all branches share. To
+//! every other instruction there is one path only, so the verifier walks each once, whatever it has
+//! found out about the device.
 //!
 //! An access that asks for nothing (access(2) with `F_OK`) is allowed where any is.
 
@@ -11,8 +13,9 @@ use super::insn::{R1, answer, jump, jump_any_set32, jump_equal32, jump_not_equal
 use super::rule::{Access, Node};
 use super::table::{Majors, Minors, Table};
 
-/// Where the program keeps the fields of its argument. The type is in the low half of the first, the access that is
-/// asked for in the high half; both are sets of bits, which are tested where they are.
+/// Where the program keeps the fields of its argument. The type is in the low half of the first,
+/// the access that is asked for in the high half; both are sets of bits, which are tested where
+/// they are.
 const ACCESS_TYPE: u8 = 2;
 const MAJOR: u8 = 3;
 const MINOR: u8 = 4;
@@ -69,7 +72,8 @@ impl Program {
         }
     }
 
-    /// The way through the devices of a type; numbers that need no look at the minor number come first.
+    /// The way through the devices of a type; numbers that need no look at the minor number come
+    /// first.
     fn majors(&mut self, majors: &Majors) -> Label {
         let mut next = self.minors(&majors.others);
         for &(major, ref minors) in majors.named.iter().rev().filter(|(_, minors)| !minors.named.is_empty()) {
@@ -121,7 +125,8 @@ impl Program {
         Label(self.reversed.len())
     }
 
-    /// How far the instruction to be written has to jump. A table is too small for more than an i16.
+    /// How far the instruction to be written has to jump. A table is too small for more than an
+    /// i16.
     fn off(&self, to: Label) -> i16 {
         (self.reversed.len() - to.0) as i16
     }

@@ -47,7 +47,8 @@ pub(crate) fn apply(dir: &Dir, filter: &Filter, fresh: bool) -> Result<(), Error
     }
 }
 
-/// The two control files, each opened when first needed: a usual container has a dozen rules of one kind.
+/// The two control files, each opened when first needed: a usual container has a dozen rules of one
+/// kind.
 struct Files<'a> {
     dir: &'a Dir,
     allow: Option<OwnedFd>,
@@ -85,7 +86,8 @@ fn line(devices: &Devices, access: Access) -> String {
     format!("{devices} {access}")
 }
 
-/// Reads `devices.list`. When everything is allowed by default the kernel does not list the exceptions: `None`.
+/// Reads `devices.list`. When everything is allowed by default the kernel does not list the
+/// exceptions: `None`.
 fn read(dir: &Dir) -> Result<Option<Exceptions>, Error> {
     let text = dir.read("devices.list")?;
     let mut current = Exceptions { default_allow: false, exceptions: Default::default() };

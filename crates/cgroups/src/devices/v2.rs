@@ -22,8 +22,8 @@ const MOST_PROGRAMS: usize = 64;
 
 /// Puts the filter in force, in the place of an earlier one of ours.
 ///
-/// All programs attached to a cgroup and its ancestors must agree to an access. So programs of others stay, and when
-/// everything is allowed none of ours is needed.
+/// All programs attached to a cgroup and its ancestors must agree to an access. So programs of
+/// others stay, and when everything is allowed none of ours is needed.
 pub(crate) fn apply(dir: &Dir, filter: &Filter, fresh: bool) -> Result<(), Error> {
     let failed = |action| move |errno| Error::DeviceFilter { action, path: dir.path().to_owned(), errno };
     let cgroup = dir.fd()?;
@@ -32,7 +32,8 @@ pub(crate) fn apply(dir: &Dir, filter: &Filter, fresh: bool) -> Result<(), Error
         let new = load(filter).map_err(failed("load"))?;
         if let [only] = &old[..] {
             match bpf::attach_device_program(cgroup, new.as_fd(), Some(only.as_fd())) {
-                // Linux before 5.6 cannot replace; attach beside the old one, which is then taken away.
+                // Linux before 5.6 cannot replace; attach beside the old one, which is then taken
+                // away.
                 Err(Errno::INVAL) => {}
                 result => return result.map_err(failed("attach")),
             }

@@ -1,5 +1,5 @@
-//! `org.systemd.property.NAME` annotations: properties of the unit that the engine's user wants, in GVariant's text form
-//! (`true`, `5`, `uint64 5`, `'text'`, `['a', 'b']`).
+//! `org.systemd.property.NAME` annotations: properties of the unit that the engine's user wants, in
+//! GVariant's text form (`true`, `5`, `uint64 5`, `'text'`, `['a', 'b']`).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! The connection to systemd: its private socket, which answers without a bus in between, or the bus.
+//! The connection to systemd: its private socket, which answers without a bus in between, or the
+//! bus.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

@@ -1,5 +1,6 @@
-//! D-Bus messages, as much of them as talking to systemd takes (D-Bus specification, "Message Protocol").
-//! Little-endian; every value is padded to its own alignment from the start of the message.
+//! D-Bus messages, as much of them as talking to systemd takes (D-Bus specification, "Message
+//! Protocol"). Little-endian; every value is padded to its own alignment from the start of the
+//! message.
 
 /// A value in a variant.
 #[derive(Clone, Debug, PartialEq, Eq)]

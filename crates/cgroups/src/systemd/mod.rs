@@ -1,4 +1,5 @@
-//! The systemd driver: the container's cgroup is that of a transient unit, which systemd makes, and takes away again.
+//! The systemd driver: the container's cgroup is that of a transient unit, which systemd makes, and
+//! takes away again.
 
 mod annotations;
 mod bus;
@@ -22,7 +23,8 @@ use crate::error::Error;
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
-/// The directory of the user's own manager, below the root of the hierarchy; where rootless units are.
+/// The directory of the user's own manager, below the root of the hierarchy; where rootless units
+/// are.
 pub(crate) fn control_group() -> Result<PathBuf, Error> {
     Ok(PathBuf::from(Bus::connect(true)?.property("ControlGroup")?))
 }
@@ -41,7 +43,8 @@ pub struct Wanted<'a> {
 
 /// Starts the unit of `location` with `pid` in it, and limits it.
 ///
-/// The unit is a scope, or for a name that ends in `.slice` a slice, into whose directory the process is then moved.
+/// The unit is a scope, or for a name that ends in `.slice` a slice, into whose directory the
+/// process is then moved.
 pub fn start(layout: &Layout, location: &Location, pid: Pid, wanted: &Wanted<'_>) -> Result<Cgroup, Error> {
     let Some(unit) = &location.unit else { return Err(Error::SystemdUnavailable) };
     if !layout.is_v2() {
@@ -75,7 +78,8 @@ pub fn start(layout: &Layout, location: &Location, pid: Pid, wanted: &Wanted<'_>
         .and_then(|()| cgroup.apply_devices(wanted.devices))
         .and_then(|()| if is_slice(unit) { cgroup.add_process(pid) } else { Ok(()) });
     if let Err(e) = limited {
-        // The process is the first of its pid namespace and waits: it would not heed systemd's SIGTERM before the SIGKILL.
+        // The process is the first of its pid namespace and waits: it would not heed systemd's
+        // SIGTERM before the SIGKILL.
         if !is_slice(unit) {
             let _ = cgroup.kill_all();
         }
@@ -97,7 +101,8 @@ fn all_properties(unit: &Unit, pid: Pid, wanted: &Wanted<'_>) -> Result<Vec<(Str
     } else {
         all.push(("Slice", Value::Text(unit.slice.clone())));
         all.push(("PIDs", Value::Words(vec![pid.as_raw_nonzero().get() as u32])));
-        // The container's own cgroups below are none of systemd's business, and get all controllers.
+        // The container's own cgroups below are none of systemd's business, and get all
+        // controllers.
         all.push(("Delegate", Value::Bool(true)));
     }
     for accounting in ["MemoryAccounting", "CPUAccounting", "IOAccounting", "TasksAccounting"] {

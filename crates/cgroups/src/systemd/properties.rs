@@ -1,5 +1,5 @@
-//! Limits as properties of a systemd unit (systemd.resource-control(5)), so that systemd knows what we write to the
-//! files and does not undo it at its next `daemon-reload`.
+//! Limits as properties of a systemd unit (systemd.resource-control(5)), so that systemd knows what
+//! we write to the files and does not undo it at its next `daemon-reload`.
 
 use rt_resources::convert::{io_weight_of_blkio, pids_max, swap_max, weight_of_shares};
 use rt_resources::model::{DeviceKind, DeviceRule, Resources};
@@ -67,7 +67,8 @@ fn quota(quota: Option<i64>, period: Option<u64>) -> Properties {
     out
 }
 
-/// `0-3,7` as bytes, lowest CPU first, as systemd takes it. None: the file's own error will say what is wrong.
+/// `0-3,7` as bytes, lowest CPU first, as systemd takes it. None: the file's own error will say
+/// what is wrong.
 fn mask(list: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for part in list.split(',').map(str::trim).filter(|p| !p.is_empty()) {

@@ -111,8 +111,9 @@ pub fn state(pid: Pid) -> char {
     stat[stat.rfind(')').unwrap() + 2..].chars().next().unwrap()
 }
 
-/// Runs the tests of this binary that are marked `ignore` on a host with nothing but cgroup v2: in a mount namespace
-/// of their own, where a cgroup2 file system stands in the place of whatever the host has on /sys/fs/cgroup.
+/// Runs the tests of this binary that are marked `ignore` on a host with nothing but cgroup v2: in
+/// a mount namespace of their own, where a cgroup2 file system stands in the place of whatever the
+/// host has on /sys/fs/cgroup.
 pub fn rerun_on_v2() {
     let script = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
     let exe: PathBuf = std::env::current_exe().unwrap();

@@ -97,7 +97,8 @@ fn pressure(cgroup: &Cgroup, id: &str, threshold: &Threshold) -> Result<(), Fail
     line("pressure", id, &data)
 }
 
-/// One event. Readers that are no JSON parsers look at how the line begins, so the keys are in runc's order.
+/// One event. Readers that are no JSON parsers look at how the line begins, so the keys are in
+/// runc's order.
 #[derive(Serialize)]
 struct Line<'a, T> {
     #[serde(rename = "type")]

@@ -80,7 +80,8 @@ fn exec(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     Ok(verbs::exec(&context.store()?, &id, &options)?.code())
 }
 
-/// `UID` or `UID:GID`. Anything that is not all digits is refused: half a number would be another user (CVE-2026-30892).
+/// `UID` or `UID:GID`. Anything that is not all digits is refused: half a number would be another
+/// user (CVE-2026-30892).
 fn user(text: &str) -> Result<(u32, Option<u32>), Failure> {
     match text.split_once(':') {
         None => Ok((id_number("--user", text)?, None)),

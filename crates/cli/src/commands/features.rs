@@ -1,4 +1,5 @@
-//! `rt features`: what this build can do (runtime-spec, features.md, features-linux.md). Engines switch functions on by it.
+//! `rt features`: what this build can do (runtime-spec, features.md, features-linux.md). Engines
+//! switch functions on by it.
 
 use rt_seccomp::{Action, Arch, Flag, Op, Vocabulary};
 use serde::Serialize;

@@ -105,7 +105,8 @@ fn argument(text: &str) -> Option<u64> {
     }
 }
 
-/// The size of the program, what is skipped, and how many calls of each architecture get which answer.
+/// The size of the program, what is skipped, and how many calls of each architecture get which
+/// answer.
 fn summary(profile: &Profile, program: &Program, host: &HostSeccomp) -> Result<String, rt_seccomp::Error> {
     let mut text = format!("{} instructions\n", program.filter.len());
     for warning in rt_seccomp::check(profile, host)? {

@@ -114,7 +114,8 @@ fn template() -> Value {
     })
 }
 
-/// Without root: a user namespace of one's own id, the host's network, /sys bound, no limits, no owner for the terminals.
+/// Without root: a user namespace of one's own id, the host's network, /sys bound, no limits, no
+/// owner for the terminals.
 fn rootless(config: &mut Value) {
     let namespaces = &mut config["linux"]["namespaces"];
     if let Some(list) = namespaces.as_array_mut() {

@@ -1,4 +1,5 @@
-//! `rt stats`: what containers use, for people: a table that renews itself, or a line of JSON per container and interval.
+//! `rt stats`: what containers use, for people: a table that renews itself, or a line of JSON per
+//! container and interval.
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -36,7 +37,8 @@ pub const GRAMMAR: Grammar = Grammar {
     }),
 };
 
-/// One container at one moment. Shares of time are percent of one processor; pressure is the kernel's ten-second average.
+/// One container at one moment. Shares of time are percent of one processor; pressure is the
+/// kernel's ten-second average.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Usage {

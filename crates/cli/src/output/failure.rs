@@ -31,7 +31,8 @@ impl Failure {
         self
     }
 
-    /// Puts the id behind a message about a container that is there or not, whose words engines match and do not name it.
+    /// Puts the id behind a message about a container that is there or not, whose words engines
+    /// match and do not name it.
     pub fn naming(mut self, inside: &Arguments) -> Failure {
         if matches!(self.code, Some("container-exists" | "no-such-container")) {
             let word = inside.all("id").chain(inside.all("args")).next();

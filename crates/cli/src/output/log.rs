@@ -1,4 +1,5 @@
-//! The log contract (docs/contracts.md, part 1): a command that fails writes exactly one line, the error; engines parse the file.
+//! The log contract (docs/contracts.md, part 1): a command that fails writes exactly one line, the
+//! error; engines parse the file.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -68,7 +69,8 @@ impl Log {
         Ok(Log { file: path.map(open).transpose()?, format, level })
     }
 
-    /// Collects warnings, and writes more detailed events as they come if asked to; `trace` gets the spans.
+    /// Collects warnings, and writes more detailed events as they come if asked to; `trace` gets
+    /// the spans.
     pub fn install(&self, trace: Option<Arc<Trace>>) {
         // A second call, in tests, changes nothing.
         let _ = tracing::subscriber::set_global_default(Collector { log: self.clone(), trace });

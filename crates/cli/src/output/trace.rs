@@ -1,5 +1,6 @@
-//! `--trace`: what a command, and init, spent their time on, as a file that Perfetto and chrome://tracing open: an array of events,
-//! to which every command appends its own, and whose end those programs do not ask for.
+//! `--trace`: what a command, and init, spent their time on, as a file that Perfetto and
+//! chrome://tracing open: an array of events, to which every command appends its own, and whose end
+//! those programs do not ask for.
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -1,7 +1,8 @@
 //! What a command line said, and the quick reader of those that engines write.
 //!
-//! Building clap's definition costs as much as all else that `rt state` does. So a command line is first read by the tables alone.
-//! The reader knows what it is sure of; whatever is unusual, wrong or asks for help it leaves to clap.
+//! Building clap's definition costs as much as all else that `rt state` does. So a command line is
+//! first read by the tables alone. The reader knows what it is sure of; whatever is unusual, wrong
+//! or asks for help it leaves to clap.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -239,7 +240,8 @@ mod tests {
         all
     }
 
-    /// The command lines of containerd's shim, conmon and people: if these went to clap, each would cost 140 µs.
+    /// The command lines of containerd's shim, conmon and people: if these went to clap, each would
+    /// cost 140 µs.
     #[test]
     fn everyday_command_lines_are_read_quickly() {
         let shim = ["--root", "/run/x", "--log", "/l.json", "--log-format", "json", "--systemd-cgroup"];

@@ -1,5 +1,5 @@
-//! What a command line may look like, as plain tables: the reader of everyday command lines, clap, and with it the help come from
-//! the same ones.
+//! What a command line may look like, as plain tables: the reader of everyday command lines, clap,
+//! and with it the help come from the same ones.
 
 use std::ffi::OsStr;
 

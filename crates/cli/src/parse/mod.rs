@@ -1,4 +1,5 @@
-//! Arguments to commands and their options: a quick reader for everyday command lines, clap for the rest, both from one table.
+//! Arguments to commands and their options: a quick reader for everyday command lines, clap for the
+//! rest, both from one table.
 
 mod arguments;
 mod definition;

@@ -48,7 +48,8 @@ fn command_of(arguments: &[OsString]) -> Option<&'static Grammar> {
     arguments.iter().skip(1).find_map(named)
 }
 
-/// Commands of runc's that rt does not have. Not even their help succeeds: Podman takes that for the ability.
+/// Commands of runc's that rt does not have. Not even their help succeeds: Podman takes that for
+/// the ability.
 fn not_there_yet(error: &clap::Error) -> Option<Failure> {
     let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
     matches!(&**name, "checkpoint" | "restore").then(|| Failure {

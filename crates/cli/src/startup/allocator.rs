@@ -1,5 +1,6 @@
-//! A bump allocator: `rt` lives for milliseconds, so only the newest part is ever given back, which keeps short-lived strings and
-//! buffers on pages that are touched anyway. Large requests go to the system.
+//! A bump allocator: `rt` lives for milliseconds, so only the newest part is ever given back, which
+//! keeps short-lived strings and buffers on pages that are touched anyway. Large requests go to the
+//! system.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -93,7 +94,8 @@ unsafe impl GlobalAlloc for Bump {
         let at = self.take(layout);
         // Pages that were never touched are zero, and are not touched for that.
         let fresh = |at: *mut u8| at as usize - self.room.get() as usize >= self.touched.load(Ordering::Relaxed);
-        // SAFETY: the caller's contract is the system's; what is written to is the part that was just handed out.
+        // SAFETY: the caller's contract is the system's; what is written to is the part that was
+        // just handed out.
         unsafe {
             match at {
                 None => System.alloc_zeroed(layout),
@@ -131,7 +133,8 @@ unsafe impl GlobalAlloc for Bump {
 mod tests {
     use super::*;
 
-    /// Everything stands on this: alignment, growth in place and out of place, and the way to the system.
+    /// Everything stands on this: alignment, growth in place and out of place, and the way to the
+    /// system.
     #[test]
     fn parts_are_aligned_apart_and_keep_their_contents() {
         let bump: &'static Bump = Box::leak(Box::new(Bump::new()));

@@ -1,7 +1,8 @@
 //! Everything that makes a short command start quickly, in one place, with its numbers.
 //!
-//! A command of rt lives for one or two milliseconds, and page faults are a good part of what it costs. Each of these was measured
-//! with `hack/bench` beside a build without it; docs/benchmarks.md has the history.
+//! A command of rt lives for one or two milliseconds, and page faults are a good part of what it
+//! costs. Each of these was measured with `hack/bench` beside a build without it;
+//! docs/benchmarks.md has the history.
 //!
 //! | what | where | why |
 //! |---|---|---|
@@ -13,7 +14,8 @@
 //! | clap is built for unusual command lines only | `parse/mod.rs` | building the definition costs 140 µs of every command; the quick reader reads the same table |
 //! | what a command still holds at its end is left to the kernel | `runtime/src/verbs/mod.rs` | the end of the process closes and frees everything at once |
 //!
-//! `tests/host/tests/budget.rs` holds the counts (system calls, page faults, bytes), and `hack/order --check` fails when more than
-//! 5 % of the names in `startup.order` match no function of the build.
+//! `tests/host/tests/budget.rs` holds the counts (system calls, page faults, bytes), and
+//! `hack/order --check` fails when more than 5 % of the names in `startup.order` match no function
+//! of the build.
 
 pub mod allocator;

@@ -1,4 +1,5 @@
-//! Attributes and propagation of attached mounts: mount_setattr(2), Linux 5.12; an older kernel gets a remount of /proc/self/fd/N.
+//! Attributes and propagation of attached mounts: mount_setattr(2), Linux 5.12; an older kernel
+//! gets a remount of /proc/self/fd/N.
 
 use core::ffi::CStr;
 
@@ -19,8 +20,9 @@ pub fn change(mount: BorrowedFd<'_>, recursive: bool, attributes: &Attributes) -
     }
 }
 
-/// Leaves an attached bind mount with the attributes asked for and no others of its source, as runc's remount does. Attributes that
-/// the kernel has locked, because the source belongs to a more privileged mount namespace (mount_namespaces(7)), stay.
+/// Leaves an attached bind mount with the attributes asked for and no others of its source, as
+/// runc's remount does. Attributes that the kernel has locked, because the source belongs to a more
+/// privileged mount namespace (mount_namespaces(7)), stay.
 pub fn change_exactly(mount: BorrowedFd<'_>, asked: &Attributes) -> Result<(), Errno> {
     const FLAGS: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
     let only = |flags: u64| Attributes { clear: asked.clear | (flags & !asked.set), ..*asked };
@@ -32,9 +34,11 @@ pub fn change_exactly(mount: BorrowedFd<'_>, asked: &Attributes) -> Result<(), E
     }
 }
 
-/// What Linux before 5.12 gets: a bind remount of this mount alone, with the flags it has and those asked for.
+/// What Linux before 5.12 gets: a bind remount of this mount alone, with the flags it has and those
+/// asked for.
 fn remount(mount: BorrowedFd<'_>, attributes: &Attributes) -> Result<(), Errno> {
-    // The MS_ and ST_ bits of ro, nosuid, nodev, noexec are the attribute bits; the access-time ones are not.
+    // The MS_ and ST_ bits of ro, nosuid, nodev, noexec are the attribute bits; the access-time
+    // ones are not.
     const SAME: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
     const TIMES: [(u64, MountFlags); 3] = [
         (attr::NOATIME, MountFlags::NOATIME),

@@ -1,4 +1,5 @@
-//! Copies a directory tree into a new tmpfs (`tmpcopyup`): everything is named relative to opened directories.
+//! Copies a directory tree into a new tmpfs (`tmpcopyup`): everything is named relative to opened
+//! directories.
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;

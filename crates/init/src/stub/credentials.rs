@@ -15,10 +15,12 @@ use rustix::thread::{
 use crate::fail::{At, Fail};
 use crate::temporary::Temporary;
 
-/// `Op::OwnStdio`: pipes and terminals that the engine made belong to the user, so that /dev/stdout can be opened.
-/// What cannot be given (a read-only filesystem, someone else's file in a user namespace) stays as it is.
+/// `Op::OwnStdio`: pipes and terminals that the engine made belong to the user, so that /dev/stdout
+/// can be opened. What cannot be given (a read-only filesystem, someone else's file in a user
+/// namespace) stays as it is.
 ///
-/// The caller's /dev/null becomes the container's: a descriptor of the host's shows a file system of the host, and CRIU cannot dump it.
+/// The caller's /dev/null becomes the container's: a descriptor of the host's shows a file system
+/// of the host, and CRIU cannot dump it.
 pub fn own_stdio(uid: u32) -> Result<(), Fail> {
     let mut own_null = None;
     for number in 0..3 {
@@ -60,7 +62,8 @@ fn open_null() -> Option<Temporary> {
     is_null(&stat).then_some(file)
 }
 
-/// `Op::User`. Capabilities stay permitted over the change of user; `Op::Capabilities` sets them right.
+/// `Op::User`. Capabilities stay permitted over the change of user; `Op::Capabilities` sets them
+/// right.
 pub fn user(uid: u32, gid: u32, groups: &[u8], keep_groups: bool) -> Result<(), Fail> {
     // To become root takes none away.
     if uid != 0 {
@@ -95,7 +98,8 @@ pub fn bounding(keep: u64, last: u32) -> Result<(), Errno> {
         }
         let capability = CapabilitySet::from_bits_retain(1 << cap);
         match remove_capability_from_bounding_set(capability) {
-            // In a user namespace without CAP_SETPCAP nothing can be dropped; what was never there need not be.
+            // In a user namespace without CAP_SETPCAP nothing can be dropped; what was never there
+            // need not be.
             Err(Errno::PERM) if !capability_is_in_bounding_set(capability)? => {}
             // Past the last capability of this kernel.
             Err(Errno::INVAL) => break,
@@ -105,10 +109,12 @@ pub fn bounding(keep: u64, last: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `Op::Capabilities`. Exec recomputes permitted and effective from inheritable, ambient and the bounding set alone
-/// (capabilities(7)), so `held` may stay until then, for an op that still needs it.
+/// `Op::Capabilities`. Exec recomputes permitted and effective from inheritable, ambient and the
+/// bounding set alone (capabilities(7)), so `held` may stay until then, for an op that still needs
+/// it.
 ///
-/// Returns what was asked for and left out: what is not the runtime's to give, and what could not be raised in the ambient set.
+/// Returns what was asked for and left out: what is not the runtime's to give, and what could not
+/// be raised in the ambient set.
 pub fn capabilities(
     effective: u64,
     permitted: u64,
@@ -122,7 +128,8 @@ pub fn capabilities(
         inheritable: CapabilitySet::from_bits_retain(inheritable) & have,
     };
     let mut missing = 0;
-    // What is not both permitted and inheritable, the kernel takes out of the ambient set (capabilities(7)).
+    // What is not both permitted and inheritable, the kernel takes out of the ambient set
+    // (capabilities(7)).
     if permitted & inheritable != 0 {
         clear_ambient_capability_set()?;
     }
@@ -137,7 +144,8 @@ pub fn capabilities(
     let mut not_raised = 0;
     for cap in 0..64 {
         let capability = CapabilitySet::from_bits_retain(ambient & (1 << cap));
-        // A capability that is not permitted and inheritable cannot be ambient; peers go on with a warning.
+        // A capability that is not permitted and inheritable cannot be ambient; peers go on with a
+        // warning.
         if !capability.is_empty() && configure_capability_in_ambient_set(capability, true).is_err() {
             not_raised |= 1 << cap;
         }

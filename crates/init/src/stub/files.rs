@@ -31,7 +31,8 @@ pub fn directory(root: &Root, path: &CStr, mode: u32, uid: u32, gid: u32, flags:
     .at(Step::Create)
 }
 
-/// `Op::Node`: mknod(2) below an opened directory; a node that is already the right one stays (a /dev of the rootfs).
+/// `Op::Node`: mknod(2) below an opened directory; a node that is already the right one stays (a
+/// /dev of the rootfs).
 pub fn node(root: &Root, path: &CStr, mode: u32, device: (u32, u32), uid: u32, gid: u32) -> Result<(), Fail> {
     let kind = FileType::from_raw_mode(mode);
     let permissions = Mode::from_raw_mode(mode & 0o7777);
@@ -78,7 +79,8 @@ pub fn symlink(root: &Root, path: &CStr, target: &CStr, flags: u32) -> Result<()
     }
 }
 
-/// Sets the owner of a file just made; never through a symlink. Its mode is right: init has no umask.
+/// Sets the owner of a file just made; never through a symlink. Its mode is right: init has no
+/// umask.
 fn own(parent: BorrowedFd<'_>, name: &CStr, uid: u32, gid: u32) -> Result<(), Errno> {
     if (uid, gid) == (0, 0) {
         return Ok(());

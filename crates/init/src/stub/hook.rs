@@ -1,4 +1,5 @@
-//! Hooks of the container's namespaces: createContainer and startContainer (runtime-spec, config.md "POSIX-platform Hooks").
+//! Hooks of the container's namespaces: createContainer and startContainer (runtime-spec, config.md
+//! "POSIX-platform Hooks").
 
 use core::ffi::{CStr, c_void};
 use core::mem::MaybeUninit;
@@ -40,7 +41,8 @@ pub fn run(hook: &Hook, directory: Option<BorrowedFd<'_>>, filter: Option<(&[u8]
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     let child = Child { hook, directory, filter, stdin: &stdin, output: &writer };
     let mut stack = [MaybeUninit::uninit(); 32768];
-    // SAFETY: without CLONE_VM the child runs on a copy of this memory; `start` ends in exec or exit.
+    // SAFETY: without CLONE_VM the child runs on a copy of this memory; `start` ends in exec or
+    // exit.
     let (_, pidfd) = unsafe { spawn(0, None, &mut stack, start, (&raw const child).cast_mut().cast()) }?;
     drop(writer);
     let mut output = Tail { bytes: [0; 480], len: 0 };

@@ -1,7 +1,8 @@
-//! Handing the seccomp listener to its agent (runtime-spec, config-linux.md "Seccomp", listenerPath).
+//! Handing the seccomp listener to its agent (runtime-spec, config-linux.md "Seccomp",
+//! listenerPath).
 //!
-//! Once the filter is attached the calling thread may not be allowed to send anything, so a second thread, which the
-//! filter does not cover, waits for the descriptor's number and sends it.
+//! Once the filter is attached the calling thread may not be allowed to send anything, so a second
+//! thread, which the filter does not cover, waits for the descriptor's number and sends it.
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
@@ -44,8 +45,9 @@ pub fn attach_with_listener(program: &[u8], flags: u32, socket: OwnedFd, parts: 
         done: AtomicI32::new(0),
     };
     let mut stack = [MaybeUninit::uninit(); 16384];
-    // SAFETY: `stack` and `shared` stay until `done` is set, after which the thread touches neither but to exit;
-    // this function's caller executes another program or exits, so the frame is not reused before that.
+    // SAFETY: `stack` and `shared` stay until `done` is set, after which the thread touches neither
+    // but to exit; this function's caller executes another program or exits, so the frame is not
+    // reused before that.
     unsafe { spawn_thread(&mut stack, send, (&raw const shared).cast_mut().cast()) }?;
     // Only one thread is to be filtered: the thread that becomes the program.
     let attached = attach(program, (flags & !TSYNC) | NEW_LISTENER);

@@ -1,10 +1,11 @@
 //! The init stub: the program that runs inside the container until the user's program does.
 //!
-//! No C library, no allocator, no knowledge of configs: it receives the plan and executes it op by op.
+//! No C library, no allocator, no knowledge of configs: it receives the plan and executes it op by
+//! op.
 //!
-//! The compiler puts nearly all of it into one function, whose frame is touched page by page when it begins. Functions with
-//! large buffers that few containers need are kept out of it: each page is a fault of every start, and memory of every container
-//! that waits.
+//! The compiler puts nearly all of it into one function, whose frame is touched page by page when
+//! it begins. Functions with large buffers that few containers need are kept out of it: each page
+//! is a fault of every start, and memory of every container that waits.
 #![no_std]
 #![no_main]
 
@@ -30,7 +31,8 @@ use core::ffi::{CStr, c_char};
 
 use rustix::fd::{FromRawFd, OwnedFd};
 
-// The kernel enters with the stack pointer at argc; a C-like entry wants it as an argument, on an aligned stack.
+// The kernel enters with the stack pointer at argc; a C-like entry wants it as an argument, on an
+// aligned stack.
 #[cfg(target_arch = "x86_64")]
 core::arch::global_asm!(
     ".globl _start",
@@ -55,9 +57,11 @@ core::arch::global_asm!(
     main = sym main,
 );
 
-/// Arguments: the stub's name, and the descriptor of the report socket, over which the plan comes, as text.
+/// Arguments: the stub's name, and the descriptor of the report socket, over which the plan comes,
+/// as text.
 unsafe extern "C" fn main(stack: *const usize) -> ! {
-    // SAFETY: the kernel put argc and then argc string pointers here (execve(2), the initial stack).
+    // SAFETY: the kernel put argc and then argc string pointers here (execve(2), the initial
+    // stack).
     let argument = |n: usize| unsafe {
         if n >= *stack {
             return None;
@@ -74,6 +78,7 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // Unreachable by the lints of this crate; if it happens all the same, the parent sees the socket close.
+    // Unreachable by the lints of this crate; if it happens all the same, the parent sees the
+    // socket close.
     rt_sys::exec::exit(254);
 }

@@ -1,5 +1,5 @@
-//! Mount ops, by descriptor from end to end: fsopen/fsmount or open_tree, then move_mount onto an opened destination
-//! (Linux 5.2).
+//! Mount ops, by descriptor from end to end: fsopen/fsmount or open_tree, then move_mount onto an
+//! opened destination (Linux 5.2).
 
 use core::ffi::CStr;
 
@@ -47,7 +47,8 @@ type Mount = op::Mount<&'static CStr, &'static [u8]>;
 /// A bind mount, as it lies in the plan.
 type Bind = op::Bind<&'static CStr>;
 
-/// Asks the parent for the source of the bind mount at hand, with its ids mapped if the plan says so.
+/// Asks the parent for the source of the bind mount at hand, with its ids mapped if the plan says
+/// so.
 pub type Ask<'a> = &'a dyn Fn() -> Result<OwnedFd, Fail>;
 
 impl Mounts {
@@ -56,7 +57,8 @@ impl Mounts {
         self.root.as_ref().ok_or(Fail::new(Step::LoadPlan, Errno::INVAL))
     }
 
-    /// `Op::Root`: a mount of the rootfs onto itself, or the directory as it is with no mount namespace.
+    /// `Op::Root`: a mount of the rootfs onto itself, or the directory as it is with no mount
+    /// namespace.
     pub fn open_root(&mut self, path: &CStr, idmap: Descriptor) -> Result<(), Fail> {
         let place: Temporary = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .at(Step::Source)?
@@ -168,7 +170,8 @@ impl Mounts {
         Ok(Some([digit(9), digit(6), digit(3), digit(0), 0]))
     }
 
-    /// A mount whose options fsconfig(2) cannot take: mount(2), with the destination still named by its descriptor.
+    /// A mount whose options fsconfig(2) cannot take: mount(2), with the destination still named by
+    /// its descriptor.
     #[inline(never)] // For its frame, see `main.rs`.
     fn legacy(&mut self, fs: &Mount, mode: Option<[u8; 5]>, target: BorrowedFd<'_>) -> Result<(), Fail> {
         let words: [&[u8]; 4] = match &mode {
@@ -186,8 +189,9 @@ impl Mounts {
         self.finish_old_mount(fs, target)
     }
 
-    /// A user namespace may not mount cgroup2 that it does not own: show the host's part of the tree instead, read-only,
-    /// and where even that cannot be, an empty directory (CVE-2023-25809 is about leaving it writable).
+    /// A user namespace may not mount cgroup2 that it does not own: show the host's part of the
+    /// tree instead, read-only, and where even that cannot be, an empty directory (CVE-2023-25809
+    /// is about leaving it writable).
     fn cgroup_fallback(&mut self, fs: &Mount, first: Fail) -> Result<Temporary, Fail> {
         if ![Errno::PERM, Errno::NOENT, Errno::BUSY].iter().any(|e| e.raw_os_error() as u32 == first.errno) {
             return Err(first);
@@ -236,7 +240,8 @@ impl Mounts {
         propagate(tree.as_fd(), bind.propagation, bind.propagation_recursive != 0).at(Step::Propagation)
     }
 
-    /// A detached copy of the source, and whether its ids are mapped already; None if it is missing and may be.
+    /// A detached copy of the source, and whether its ids are mapped already; None if it is missing
+    /// and may be.
     #[inline(never)] // For its frame, see `main.rs`.
     fn source(&self, bind: &Bind, ask: Ask<'_>) -> Result<Option<(Temporary, bool)>, Fail> {
         let by_parent = bind.flags & flag::BY_PARENT != 0;
@@ -294,7 +299,8 @@ impl Mounts {
         }
     }
 
-    /// `Op::Mask`. What is absent needs no mask; the kernel object behind the path decides how it is covered.
+    /// `Op::Mask`. What is absent needs no mask; the kernel object behind the path decides how it
+    /// is covered.
     pub fn mask(&mut self, path: &CStr) -> Result<(), Fail> {
         let target = match self.root()?.open(path, OFlags::PATH) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
@@ -304,7 +310,8 @@ impl Mounts {
         let tree = match (&mut self.empty, directory) {
             (Some(empty), true) => clone_tree(empty.as_fd(), false).at(Step::Source)?,
             (none, true) => {
-                // The first one attaches the filesystem itself: closing a mount that was never attached costs a grace period.
+                // The first one attaches the filesystem itself: closing a mount that was never
+                // attached costs a grace period.
                 let empty = match empty_directory() {
                     Err(Errno::NOSYS | Errno::PERM) => return cover_directory(target.as_fd()).at(Step::Attach),
                     made => none.insert(made.at(Step::Source)?),
@@ -335,7 +342,8 @@ impl Mounts {
         propagate(mount.as_fd(), propagation.0, propagation.1).at(Step::Propagation)
     }
 
-    /// `Op::PivotRoot`: new and old root stacked on `/`, then the old one, on top, is dropped (pivot_root(2) NOTES).
+    /// `Op::PivotRoot`: new and old root stacked on `/`, then the old one, on top, is dropped
+    /// (pivot_root(2) NOTES).
     pub fn pivot_root(&mut self, slave_first: bool) -> Result<(), Fail> {
         let old: Temporary =
             openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?.into();
@@ -351,8 +359,9 @@ impl Mounts {
         Ok(())
     }
 
-    /// `Op::MoveRoot`, for a root that is the initramfs. The host's proc and sysfs must not stay reachable
-    /// below the new root, so a full view of them is unmounted first where the kernel allows it.
+    /// `Op::MoveRoot`, for a root that is the initramfs. The host's proc and sysfs must not stay
+    /// reachable below the new root, so a full view of them is unmounted first where the kernel
+    /// allows it.
     pub fn move_root(&mut self) -> Result<(), Fail> {
         for path in [c"/proc", c"/sys"] {
             let _ = mount_change(path, MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC);
@@ -396,7 +405,8 @@ pub fn mounts_propagation(propagation: u64, recursive: bool) -> Result<(), Errno
     mount_change(c"/", flags)
 }
 
-/// Makes the mount that holds `path` private. Only a mount's root can be changed, so this climbs to it.
+/// Makes the mount that holds `path` private. Only a mount's root can be changed, so this climbs to
+/// it.
 pub fn parent_private(path: &CStr) -> Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut place = openat(CWD, path, flags, Mode::empty())?;
@@ -434,7 +444,8 @@ fn at_once(fs: &Mount, target: BorrowedFd<'_>) -> Result<(), Errno> {
     }
     let data = CStr::from_bytes_until_nul(&data).map_err(|_| Errno::INVAL)?;
     fchdir(target)?;
-    // The MS_ bits of nosuid, nodev and noexec are the attribute bits; the one of strictatime is not.
+    // The MS_ bits of nosuid, nodev and noexec are the attribute bits; the one of strictatime is
+    // not.
     let mut flags = MountFlags::from_bits_retain((fs.attributes & (attr::NOSUID | attr::NODEV | attr::NOEXEC)) as u32);
     flags.set(MountFlags::STRICTATIME, fs.attributes & attr::STRICTATIME != 0);
     mount(fs.source.0, c".", fs.fstype.0, flags, Some(data))
@@ -510,7 +521,8 @@ fn cover_directory(target: BorrowedFd<'_>) -> Result<(), Errno> {
     mount(c"tmpfs", c".", c"tmpfs", flags, Some(c"nr_inodes=1,mode=0555"))
 }
 
-/// The host's /dev/null, opened before the root is left and checked to be character device 1:3 (CVE-2025-31133).
+/// The host's /dev/null, opened before the root is left and checked to be character device 1:3
+/// (CVE-2025-31133).
 fn null_device(slot: &mut Option<OwnedFd>) -> Result<BorrowedFd<'_>, Fail> {
     if slot.is_none() {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -532,7 +544,8 @@ pub fn clone_tree(place: BorrowedFd<'_>, recursive: bool) -> Result<Temporary, E
     open_tree(place, c"", flags).map(Temporary::from)
 }
 
-/// Attaches a detached mount onto `target`. A file on a directory is ENOTDIR, as it is from mount(2); move_mount(2) has EINVAL.
+/// Attaches a detached mount onto `target`. A file on a directory is ENOTDIR, as it is from
+/// mount(2); move_mount(2) has EINVAL.
 pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     match move_mount(mount, c"", target, c"", flags) {

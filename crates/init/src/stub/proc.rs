@@ -1,5 +1,5 @@
-//! Writes through procfs: sysctls, LSM labels, oom_score_adj. Only ever through a procfs handle that is known to be one,
-//! and never across a mount put over it (CVE-2019-16884, CVE-2025-52881).
+//! Writes through procfs: sysctls, LSM labels, oom_score_adj. Only ever through a procfs handle
+//! that is known to be one, and never across a mount put over it (CVE-2019-16884, CVE-2025-52881).
 
 use core::ffi::CStr;
 

@@ -135,7 +135,8 @@ impl Pointers {
 
     fn push(&mut self, text: &CStr) {
         if self.len < self.capacity {
-            // SAFETY: below the capacity mapped; the last slot stays zero, the NULL that exec wants.
+            // SAFETY: below the capacity mapped; the last slot stays zero, the NULL that exec
+            // wants.
             unsafe { *self.base.add(self.len) = text.as_ptr() };
             self.len += 1;
         }
@@ -186,7 +187,8 @@ pub fn exec_hook(hook: &Hook, filter: Option<(&[u8], u32)>) -> Errno {
         if let Some((filter, flags)) = filter
             && rt_sys::seccomp::attach(filter, flags).is_err()
         {
-            // Never without the filter: 127 is what a shell says of a program that it could not execute.
+            // Never without the filter: 127 is what a shell says of a program that it could not
+            // execute.
             rt_sys::exec::exit(127);
         }
     })
@@ -212,7 +214,8 @@ fn home_variable(uid: u32, space: &mut [u8; 512]) -> &CStr {
     CStr::from_bytes_until_nul(&space[..]).unwrap_or(c"HOME=/")
 }
 
-/// Streams /etc/passwd (name:password:uid:gid:gecos:home:shell) and gives the home's bytes to `put`.
+/// Streams /etc/passwd (name:password:uid:gid:gecos:home:shell) and gives the home's bytes to
+/// `put`.
 fn home_of(uid: u32, put: &mut dyn FnMut(u8)) -> bool {
     let Ok(file) = openat(CWD, c"/etc/passwd", OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
     else {

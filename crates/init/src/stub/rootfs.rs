@@ -1,5 +1,6 @@
-//! Paths inside the hostile rootfs: every one is resolved by the kernel below a descriptor (openat2, RESOLVE_IN_ROOT),
-//! and what was resolved is used as a descriptor, never as a path again.
+//! Paths inside the hostile rootfs: every one is resolved by the kernel below a descriptor
+//! (openat2, RESOLVE_IN_ROOT), and what was resolved is used as a descriptor, never as a path
+//! again.
 
 use core::cell::Cell;
 use core::ffi::CStr;
@@ -123,7 +124,8 @@ impl Root {
         self.make_missing(path.to_bytes(), MAX_LINKS)
     }
 
-    /// Calls `f` with the directory that holds the last component of `path`, made if need be, and with that component.
+    /// Calls `f` with the directory that holds the last component of `path`, made if need be, and
+    /// with that component.
     pub fn in_parent<T>(
         &self,
         path: &CStr,
@@ -142,7 +144,8 @@ impl Root {
         with_name(name, |name| f(parent.as_fd(), name))
     }
 
-    /// Opens the directory that holds the last component of `path`, making it if need be, and gives that component.
+    /// Opens the directory that holds the last component of `path`, making it if need be, and gives
+    /// that component.
     fn make_parent<'p>(&self, path: &'p CStr) -> Result<(Temporary, &'p [u8]), Errno> {
         let bytes = path.to_bytes();
         let cut = bytes.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
@@ -155,8 +158,8 @@ impl Root {
         Ok((self.make_directory(parent)?, name))
     }
 
-    /// Opens `path`, making an empty file there if nothing exists. Where a dangling symlink is, the file is made at the place it names,
-    /// inside the root, and the link stays.
+    /// Opens `path`, making an empty file there if nothing exists. Where a dangling symlink is, the
+    /// file is made at the place it names, inside the root, and the link stays.
     pub fn make_file(&self, path: &CStr) -> Result<Temporary, Errno> {
         match self.open(path, OFlags::PATH) {
             Err(Errno::NOENT) => {}
@@ -190,7 +193,8 @@ impl Root {
         }
     }
 
-    /// Walks `path` component by component; below the first missing one everything is made by this walk.
+    /// Walks `path` component by component; below the first missing one everything is made by this
+    /// walk.
     #[inline(never)] // For its frame, see `main.rs`.
     fn make_missing(&self, path: &[u8], links: u32) -> Result<Temporary, Errno> {
         let mut done = PathBuffer::new(b"/")?;
@@ -203,7 +207,8 @@ impl Root {
                 Err(Errno::NOENT) => {
                     match with_name(part, |n| mkdirat(&current, n, Mode::from_raw_mode(0o755))) {
                         Err(Errno::EXIST) => {
-                            // A dangling symlink: go on with its target in its place, inside the root.
+                            // A dangling symlink: go on with its target in its place, inside the
+                            // root.
                             let links = links.checked_sub(1).ok_or(Errno::LOOP)?;
                             let rest = path.get(at + part.len()..).unwrap_or_default();
                             let prefix = done.bytes.get(..before).unwrap_or_default();
@@ -233,7 +238,8 @@ fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     })
 }
 
-/// The path that results when the symlink `name` in `dir`, reached by `prefix`, is replaced by its target.
+/// The path that results when the symlink `name` in `dir`, reached by `prefix`, is replaced by its
+/// target.
 fn retarget(dir: BorrowedFd<'_>, prefix: &[u8], name: &[u8], rest: &[u8]) -> Result<PathBuffer, Errno> {
     let mut space = [core::mem::MaybeUninit::uninit(); PATH_MAX];
     let target = with_name(name, |n| readlinkat_raw(dir, n, &mut space).map(|(t, _)| &*t))?;

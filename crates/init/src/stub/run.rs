@@ -41,7 +41,8 @@ struct Init {
     peer: Option<OwnedFd>,
 }
 
-/// `Op::Seccomp`, which waits for the moment before execve: a profile is about what the program needs, not init.
+/// `Op::Seccomp`, which waits for the moment before execve: a profile is about what the program
+/// needs, not init.
 #[derive(Clone, Copy)]
 struct Filter {
     index: u32,
@@ -51,11 +52,14 @@ struct Filter {
     message: (&'static [u8], &'static [u8]),
 }
 
-/// Executes the plan that comes over `peer`. Never returns: it ends in the user's program or in an exit.
+/// Executes the plan that comes over `peer`. Never returns: it ends in the user's program or in an
+/// exit.
 pub fn run(peer: OwnedFd) -> ! {
-    // The memfd is unreadable to make this so from exec on; this covers a kernel that would still allow it.
+    // The memfd is unreadable to make this so from exec on; this covers a kernel that would still
+    // allow it.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    // A signal to end must still be there when init comes to wait for it; the program starts with none blocked.
+    // A signal to end must still be there when init comes to wait for it; the program starts with
+    // none blocked.
     let _ = process::set_signal_mask(start::ENDING);
     // Modes of what is made here are meant as they are.
     umask(Mode::empty());
@@ -136,7 +140,8 @@ impl Init {
         match op {
             Op::JoinCgroup { fd } => {
                 let tasks = owned(fd)?;
-                // "0" is the writer itself: moving itself, a task needs no lock over all threads of the host.
+                // "0" is the writer itself: moving itself, a task needs no lock over all threads of
+                // the host.
                 rustix::io::write(&tasks, b"0")?;
             }
             Op::Unshare { flags } => {
@@ -331,8 +336,9 @@ impl Init {
         if !label.is_empty() {
             proc::put(&mut self.mounts.proc, c"self/attr/keycreate", b"")?;
         }
-        // What a session keyring has (join_session_keyring in security/keys/process_keys.c: all for the possessor; view, read and link
-        // for the owner) and search by the owner, so that a process of the container can find it (keyctl(2)).
+        // What a session keyring has (join_session_keyring in security/keys/process_keys.c: all for
+        // the possessor; view, read and link for the owner) and search by the owner, so that a
+        // process of the container can find it (keyctl(2)).
         const PERMISSIONS: u32 = 0x3f1b_0000;
         process::set_key_permissions(key, PERMISSIONS)?;
         Ok(())
@@ -374,7 +380,8 @@ fn report(peer: Option<&OwnedFd>, report: &Report, detail: &[u8]) -> Result<(), 
     send(peer, &message[..end], SendFlags::NOSIGNAL).map(drop)
 }
 
-/// Asks the parent for the source of the bind mount that is op `op`. Without a parent there is nothing left to do.
+/// Asks the parent for the source of the bind mount that is op `op`. Without a parent there is
+/// nothing left to do.
 #[inline(never)] // For its frame, see `main.rs`.
 fn ask_for_tree(peer: Option<&OwnedFd>, op: u32) -> Result<OwnedFd, Fail> {
     let peer = peer.ok_or(Errno::PIPE)?;
@@ -418,7 +425,8 @@ fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
 fn affinity(mask: &[u8]) -> Result<(), Errno> {
     let mut words = [u64::MAX; 128];
     match read_words(mask, &mut words)? {
-        // What a seccomp profile around the runtime forbids leaves the caller's CPUs, which is no failure.
+        // What a seccomp profile around the runtime forbids leaves the caller's CPUs, which is no
+        // failure.
         [] => {
             let _ = process::set_affinity(&words);
             Ok(())

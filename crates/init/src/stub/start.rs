@@ -11,7 +11,8 @@ use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 /// signals.
 pub const ENDING: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 9 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14;
 
-/// `Op::AwaitStart`. Returns the connection on which a failure of what follows is reported; exec closes it.
+/// `Op::AwaitStart`. Returns the connection on which a failure of what follows is reported; exec
+/// closes it.
 pub fn await_start(listener: OwnedFd) -> Result<OwnedFd, Errno> {
     let signals = rt_sys::process::signal_fd(ENDING)?;
     loop {

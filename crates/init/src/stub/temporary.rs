@@ -1,4 +1,5 @@
-//! Descriptors of one step. Exec closes them all at once, which saves a system call for each of them.
+//! Descriptors of one step. Exec closes them all at once, which saves a system call for each of
+//! them.
 
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU64, Ordering};

@@ -74,7 +74,8 @@ fn pts_name<'b>(master: BorrowedFd<'_>, space: &'b mut [u8; 32]) -> &'b [u8] {
     &space[..end]
 }
 
-/// Puts the terminal on /dev/console. The file is made without following what the image may have put there.
+/// Puts the terminal on /dev/console. The file is made without following what the image may have
+/// put there.
 fn bind_console(root: &Root, slave: BorrowedFd<'_>) -> Result<(), Fail> {
     let target = root
         .in_parent(c"/dev/console", |dev, name| {

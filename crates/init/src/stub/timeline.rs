@@ -1,4 +1,5 @@
-//! When each op begins, for `rt --trace`: a file that both sides have mapped, so that nothing has to be sent.
+//! When each op begins, for `rt --trace`: a file that both sides have mapped, so that nothing has
+//! to be sent.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +17,8 @@ impl Timeline {
     /// Maps the file.
     pub fn map(file: &OwnedFd) -> Result<Timeline, Errno> {
         let len = usize::try_from(fstat(file)?.st_size).map_err(|_| Errno::INVAL)?;
-        // SAFETY: a new mapping that is never unmapped, aligned to a page, and read and written as atomic numbers by both sides.
+        // SAFETY: a new mapping that is never unmapped, aligned to a page, and read and written as
+        // atomic numbers by both sides.
         unsafe {
             let base = mmap(core::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, 0)?;
             Ok(Timeline(core::slice::from_raw_parts(base.cast::<AtomicU64>(), len / size_of::<AtomicU64>())))

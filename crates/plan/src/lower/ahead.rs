@@ -45,20 +45,23 @@ impl Lowering<'_> {
     }
 }
 
-/// The ops in the order in which init has least to wait for; each has the effect that it has in the plain order.
+/// The ops in the order in which init has least to wait for; each has the effect that it has in the
+/// plain order.
 ///
-/// Of those with a path only what is inside a procfs or tmpfs mounted before goes ahead, such as the nodes of /dev and the masks of
-/// /proc: nothing of the image's is in there that could lead to another place. Where paths are nested, and with hooks or kernel
-/// parameters between, the order stays.
+/// Of those with a path only what is inside a procfs or tmpfs mounted before goes ahead, such as
+/// the nodes of /dev and the masks of /proc: nothing of the image's is in there that could lead to
+/// another place. Where paths are nested, and with hooks or kernel parameters between, the order
+/// stays.
 ///
-/// An image can have a symlink that leads a mount over /dev by another name. Then what a config asks for inside /dev is covered,
-/// where in the plain order it would be made in that mount.
+/// An image can have a symlink that leads a mount over /dev by another name. Then what a config
+/// asks for inside /dev is covered, where in the plain order it would be made in that mount.
 fn ahead_of_network(mut ops: Vec<(Op, Pointer)>, host: &Host) -> Vec<(Op, Pointer)> {
     let Some(join) = ops.iter().position(|(op, _)| matches!(op, op::Op::JoinNetwork {})) else { return ops };
     let (before, behind) = ops.split_at(join);
     let fresh: Vec<&[u8]> = before.iter().filter_map(|(op, _)| fresh_filesystem(op)).collect();
     let mut staying: Vec<&[u8]> = Vec::new();
-    // In any other user namespace the kernel gives a new sysfs only to a process that sees one already (mount_too_revealing).
+    // In any other user namespace the kernel gives a new sysfs only to a process that sees one
+    // already (mount_too_revealing).
     let mut host_needed = !host.first_user_namespace;
     let mut ahead = vec![false; behind.len()];
     for ((op, _), ahead) in behind.iter().zip(&mut ahead).skip(1) {
@@ -99,7 +102,8 @@ fn needs_host(op: &Op, host: &Host) -> bool {
         },
         // A file is covered by the host's null device, a directory by nothing of the host's.
         Op::Mask { path } => !DIRECTORIES.contains(&path.0.to_bytes()),
-        // A node that may not be made is bound from the host; attributes before Linux 5.12 go by a path of /proc.
+        // A node that may not be made is bound from the host; attributes before Linux 5.12 go by a
+        // path of /proc.
         Op::Bind(_) | Op::Node { .. } | Op::ReadOnly { .. } | Op::Attributes { .. } => true,
         _ => false,
     }

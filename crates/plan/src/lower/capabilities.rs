@@ -39,8 +39,9 @@ pub struct Sets {
     pub ambient: u64,
 }
 
-/// The number of a capability by its name in the specification, `CAP_` and capitals. Nothing else may grant anything: runc ignores
-/// other spellings with a warning, and so an engine's filter may have let them pass.
+/// The number of a capability by its name in the specification, `CAP_` and capitals. Nothing else
+/// may grant anything: runc ignores other spellings with a warning, and so an engine's filter may
+/// have let them pass.
 pub(super) fn number(name: &str) -> Option<u32> {
     let spelled = name.strip_prefix("CAP_")?;
     if spelled.bytes().any(|byte| byte.is_ascii_lowercase()) {
@@ -50,7 +51,8 @@ pub(super) fn number(name: &str) -> Option<u32> {
 }
 
 impl Lowering<'_> {
-    /// Unknown names are warned of and left out, as runc does: a newer engine may know more than this kernel.
+    /// Unknown names are warned of and left out, as runc does: a newer engine may know more than
+    /// this kernel.
     pub(super) fn capability_sets(&mut self, capabilities: Option<&Capabilities<'_>>) -> Sets {
         let Some(capabilities) = capabilities else {
             let why = "is missing, so the process gets no capabilities (runc leaves it the caller's)";

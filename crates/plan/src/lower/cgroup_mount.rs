@@ -1,4 +1,5 @@
-//! A mount of type `cgroup`: the container's view of its cgroups, for whichever layout the host has.
+//! A mount of type `cgroup`: the container's view of its cgroups, for whichever layout the host
+//! has.
 
 use std::path::Path;
 
@@ -48,7 +49,8 @@ impl Lowering<'_> {
         self.push(op, at);
     }
 
-    /// cgroup v1 and hybrid: a tmpfs with one directory per hierarchy, and links for controllers mounted together.
+    /// cgroup v1 and hybrid: a tmpfs with one directory per hierarchy, and links for controllers
+    /// mounted together.
     fn hierarchies(&mut self, i: usize, destination: &str, options: &Options, hierarchies: &[Hierarchy]) {
         let at = Pointer::index("/mounts/{}", i);
         let own = self.namespaces.has(namespace::NEWCGROUP);

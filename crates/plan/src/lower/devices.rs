@@ -1,4 +1,5 @@
-//! /dev and the device rules of the cgroup (config-linux.md "Devices", "Default Devices", "Device whitelist").
+//! /dev and the device rules of the cgroup (config-linux.md "Devices", "Default Devices", "Device
+//! whitelist").
 
 use rt_protocol::op::{self, flag};
 use rt_resources::{DeviceKind, DeviceRule, Resources};
@@ -18,7 +19,8 @@ const LINKS: [(&str, &str); 5] = [
     ("/dev/ptmx", "pts/ptmx"),
 ];
 
-/// mknod(2) takes a 32-bit number, 12 bits of which are the major one; what is beyond would become another device.
+/// mknod(2) takes a 32-bit number, 12 bits of which are the major one; what is beyond would become
+/// another device.
 const MOST_MAJOR: u32 = (1 << 12) - 1;
 const MOST_MINOR: u32 = (1 << 20) - 1;
 
@@ -111,8 +113,8 @@ impl Lowering<'_> {
             (Pointer::index("/linux/devices/{}/major", i), Pointer::index("/linux/devices/{}/minor", i));
         let major = number(device.major, MOST_MAJOR, "is no device number: major numbers end at 4095", major_at);
         let minor = number(device.minor, MOST_MINOR, "is no device number: minor numbers end at 1048575", minor_at);
-        // It may have an owner and a mode of its own, but programs count on it being the null device. The other default nodes may be
-        // other devices, as with runc.
+        // It may have an owner and a mode of its own, but programs count on it being the null
+        // device. The other default nodes may be other devices, as with runc.
         if path == "/dev/null" && (kind, major, minor) != (S_IFCHR, 1, 3) {
             self.wrong(
                 at,
@@ -128,7 +130,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// The permission bits. The type of file may stand beside them, as stat(2) gives it; `type` decides.
+    /// The permission bits. The type of file may stand beside them, as stat(2) gives it; `type`
+    /// decides.
     fn file_mode(&mut self, mode: u32, i: usize) -> u32 {
         if mode & !(S_IFMT | 0o7777) != 0 {
             let fault = Fault::Value { value: mode.to_string(), why: "is no file mode (a decimal number in JSON)" };

@@ -1,4 +1,5 @@
-//! `hooks` that init runs or waits for (config.md "POSIX-platform Hooks"). The others run in `crate::container`.
+//! `hooks` that init runs or waits for (config.md "POSIX-platform Hooks"). The others run in
+//! `crate::container`.
 
 use rt_protocol::op::{self, flag};
 use rt_protocol::wire::Blob;
@@ -11,7 +12,8 @@ use crate::spec::{Fault, Hook, Pointer};
 enum Stage {
     /// createContainer: before the root is changed. The program is one of the host's.
     Creating,
-    /// startContainer: in the container, right before its program. The program is one of the container's.
+    /// startContainer: in the container, right before its program. The program is one of the
+    /// container's.
     Created,
 }
 
@@ -45,8 +47,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// prestart and createRuntime: in the runtime's namespace, when the container's exist; init waits meanwhile.
-    /// It waits in the same way for network devices, which a hook may want to see.
+    /// prestart and createRuntime: in the runtime's namespace, when the container's exist; init
+    /// waits meanwhile. It waits in the same way for network devices, which a hook may want to see.
     pub(super) fn runtime_hooks(&mut self, net_devices: bool) {
         self.check_hooks();
         let some = |list: &Option<Vec<Hook<'_>>>| list.as_ref().is_some_and(|l| !l.is_empty());

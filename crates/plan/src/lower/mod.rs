@@ -1,6 +1,8 @@
-//! Lowering: a config becomes a plan. Pure functions, one file per concern, in the order in which init executes.
+//! Lowering: a config becomes a plan. Pure functions, one file per concern, in the order in which
+//! init executes.
 //!
-//! Nothing here makes a system call; what the host can do comes in as [`Host`], what the caller asked for as [`Request`].
+//! Nothing here makes a system call; what the host can do comes in as [`Host`], what the caller
+//! asked for as [`Request`].
 
 mod ahead;
 mod capabilities;
@@ -78,7 +80,8 @@ pub struct Request<'a> {
     pub no_new_keyring: bool,
     /// `--preserve-fds`.
     pub preserve_fds: u32,
-    /// Descriptors of socket activation (LISTEN_FDS), which come before the preserved ones, and LISTEN_FDNAMES.
+    /// Descriptors of socket activation (LISTEN_FDS), which come before the preserved ones, and
+    /// LISTEN_FDNAMES.
     pub listen_fds: u32,
     /// Names of the descriptors of socket activation.
     pub listen_names: Option<&'a str>,
@@ -88,7 +91,8 @@ pub struct Request<'a> {
     pub pidfd_socket: bool,
     /// Wait for `rt start` after everything is prepared.
     pub barrier: bool,
-    /// The caller's environment, for hooks that have none of their own: `NAME=VALUE`, each with its NUL.
+    /// The caller's environment, for hooks that have none of their own: `NAME=VALUE`, each with its
+    /// NUL.
     pub environment: &'a [u8],
 }
 
@@ -119,13 +123,15 @@ pub struct Plan {
     pub ops: Vec<(Op, Pointer)>,
     /// Id maps of mounts, for `Slot::Idmap`.
     pub idmaps: Vec<Idmap>,
-    /// Init needs nothing of the parent when it is ready, so that the parent may let it go at any time before.
+    /// Init needs nothing of the parent when it is ready, so that the parent may let it go at any
+    /// time before.
     pub unattended: bool,
     /// Resource limits to be set by the parent, where init will not have the right to.
     pub limits: Vec<(u32, u64, u64)>,
     /// oom_score_adj, inherited from the parent.
     pub oom_score_adj: Option<i32>,
-    /// A memory limit so low that the kernel may kill init, and all that share its memory, before it is executed.
+    /// A memory limit so low that the kernel may kill init, and all that share its memory, before
+    /// it is executed.
     pub tight_memory: Option<i64>,
     /// Network devices that the parent moves into the container while init waits.
     pub net_devices: Vec<NetDevice>,
@@ -237,7 +243,8 @@ impl<'a> Lowering<'a> {
         self.warnings.push(Problem { pointer: at.to_string(), fault });
     }
 
-    /// A user or group id for the kernel, to which 4294967295 is -1: "leave it as it is" (setresuid(2), chown(2)).
+    /// A user or group id for the kernel, to which 4294967295 is -1: "leave it as it is"
+    /// (setresuid(2), chown(2)).
     fn id(&mut self, id: u32, at: Pointer) -> u32 {
         if id == u32::MAX {
             let why = "is no id: the kernel takes it for -1, which stands for \"unchanged\"";

@@ -13,7 +13,8 @@ use crate::spec::{Fault, IdMapping, Mount, Pointer};
 /// fsconfig(2) takes strings of at most 255 bytes; a longer option goes through mount(2).
 const LONGEST_OPTION: usize = 255;
 
-/// Filesystems whose superblock may be shared with the host or is made for the mount: only the mount becomes read-only.
+/// Filesystems whose superblock may be shared with the host or is made for the mount: only the
+/// mount becomes read-only.
 const VIRTUAL: &[&str] = &["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "bpf", "binder"];
 
 impl Lowering<'_> {
@@ -53,7 +54,8 @@ impl Lowering<'_> {
         let path = self.text(&path, Pointer::new("/root/path"));
         let at = Pointer::new("/root/path");
         if !self.namespaces.has(namespace::NEWNS) {
-            // All mounts go below this one, which `delete` takes away from the host with all that is on it.
+            // All mounts go below this one, which `delete` takes away from the host with all that
+            // is on it.
             self.push(op::Op::Root { path, idmap: Descriptor::None }, at);
             self.push(op::Op::RootAttributes { set: 0, propagation: propagation::PRIVATE, recursive: 1 }, at);
             return;
@@ -63,7 +65,8 @@ impl Lowering<'_> {
         // Never unbindable at this point: the rootfs itself is bound next.
         let first = if value == propagation::UNBINDABLE { propagation::PRIVATE } else { value };
         self.push(op::Op::MountsPropagation { propagation: first, recursive: u32::from(recursive) }, propagation_at);
-        // A shared or partly shared mount at the rootfs would pass the container's mounts on to the host.
+        // A shared or partly shared mount at the rootfs would pass the container's mounts on to the
+        // host.
         if value != propagation::SLAVE || !recursive {
             self.push(op::Op::ParentPrivate { path: path.clone() }, propagation_at);
         }
@@ -192,7 +195,8 @@ impl Lowering<'_> {
         })
     }
 
-    /// Whether mount(2) takes all of a mount's options as one text: with filesystems known to take the same there and one by one.
+    /// Whether mount(2) takes all of a mount's options as one text: with filesystems known to take
+    /// the same there and one by one.
     fn at_once(&self, kind: &str, data: &[(String, Option<String>)]) -> bool {
         let hooks = self.spec.hooks.as_ref().and_then(|h| h.create_container.as_ref());
         let values = || data.iter().filter_map(|(_, value)| value.as_deref());
@@ -229,7 +233,8 @@ impl Lowering<'_> {
             self.warn(Pointer::index("/mounts/{}/options", i), Fault::Value { value: word.clone(), why });
         }
         let source = paths::absolute(self.request.bundle, source).to_string_lossy().into_owned();
-        // A path of the image must not lead out of it, and what was mounted below it before is part of it.
+        // A path of the image must not lead out of it, and what was mounted below it before is part
+        // of it.
         let inside = paths::below(&self.rootfs, &source);
         let mut how = 0;
         for (on, bit) in [
@@ -263,7 +268,8 @@ impl Lowering<'_> {
         self.push(op, at);
     }
 
-    /// The maps of an id-mapped mount: its own, or those of the container (config.md "uidMappings").
+    /// The maps of an id-mapped mount: its own, or those of the container (config.md
+    /// "uidMappings").
     fn mount_maps(&mut self, i: usize, mount: &Mount<'_>, options: &Options) -> Descriptor {
         if options.idmap.is_none() && !has_maps(mount) {
             return Descriptor::None;
@@ -370,7 +376,8 @@ impl Lowering<'_> {
         if read_only || explicit {
             let set = if read_only { attr::RDONLY } else { 0 };
             let value = if explicit && self.namespaces.has(namespace::NEWNS) { value } else { 0 };
-            // What came from the host is a slave since the beginning. Again, it would undo what mounts ask for.
+            // What came from the host is a slave since the beginning. Again, it would undo what
+            // mounts ask for.
             let below = recursive && value != propagation::SLAVE;
             let op = op::Op::RootAttributes { set, propagation: value, recursive: u32::from(below) };
             self.push(
@@ -413,8 +420,8 @@ impl Lowering<'_> {
     }
 }
 
-/// Files of /proc that may be covered: what lxcfs and its like show a container instead, and two harmless parameters. The list is
-/// runc's, so that what works there works here.
+/// Files of /proc that may be covered: what lxcfs and its like show a container instead, and two
+/// harmless parameters. The list is runc's, so that what works there works here.
 const COVERABLE: &[&str] = &[
     "/proc/cpuinfo",
     "/proc/diskstats",
@@ -433,8 +440,9 @@ fn within_proc(destination: &str) -> bool {
     destination.strip_prefix("/proc").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// A file put over one of /proc would take what init writes there, such as the security label, or feign what the program reads
-/// (CVE-2019-16884). Of a bind mount on /proc itself init checks that it is a procfs.
+/// A file put over one of /proc would take what init writes there, such as the security label, or
+/// feign what the program reads (CVE-2019-16884). Of a bind mount on /proc itself init checks that
+/// it is a procfs.
 fn may_be_on_proc(destination: &str, kind: &str, bind: bool) -> Result<(), &'static str> {
     if !within_proc(destination) || COVERABLE.contains(&destination) {
         Ok(())
@@ -455,7 +463,8 @@ fn has_maps(mount: &Mount<'_>) -> bool {
     some(&mount.uid_mappings) || some(&mount.gid_mappings)
 }
 
-/// The options as the stub reads them: a flag is `f` and its name; a pair is `s` and its key, then its value.
+/// The options as the stub reads them: a flag is `f` and its name; a pair is `s` and its key, then
+/// its value.
 pub(super) fn option_blob(data: &[(String, Option<String>)]) -> Vec<u8> {
     let mut blob = Vec::new();
     for (key, value) in data {
@@ -479,8 +488,8 @@ fn legacy_data(data: &[(String, Option<String>)]) -> Vec<u8> {
     blob
 }
 
-/// `uids=0-1000-10#20-2000-5;gids=…`; a container id that begins with `@` is looked up in the container's own map,
-/// so that its number is the one inside the container (crun.1, "idmap").
+/// `uids=0-1000-10#20-2000-5;gids=…`; a container id that begins with `@` is looked up in the
+/// container's own map, so that its number is the one inside the container (crun.1, "idmap").
 fn inline_maps(text: &str, container: &IdMaps) -> Option<IdMaps> {
     let mut maps = IdMaps::default();
     for part in text.split(';') {

@@ -1,5 +1,5 @@
-//! `linux.namespaces`, the id maps and the time offsets (config-linux.md "Namespaces", "User namespace mappings",
-//! "Offset for Time Namespace").
+//! `linux.namespaces`, the id maps and the time offsets (config-linux.md "Namespaces", "User
+//! namespace mappings", "Offset for Time Namespace").
 
 use std::path::PathBuf;
 
@@ -23,8 +23,9 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// All kinds, in the order of the specification but for the user namespace, which is joined last: what it does not own takes the
-    /// caller's rights to join. Those that take its rights are tried again behind it (`launch/child.rs`).
+    /// All kinds, in the order of the specification but for the user namespace, which is joined
+    /// last: what it does not own takes the caller's rights to join. Those that take its rights are
+    /// tried again behind it (`launch/child.rs`).
     pub const ALL: [Kind; 8] = [
         Kind { name: "pid", flag: namespace::NEWPID, file: "pid" },
         Kind { name: "network", flag: namespace::NEWNET, file: "net" },
@@ -72,14 +73,16 @@ impl Namespaces {
         self.join.iter().any(|j| j.kind.flag == flag)
     }
 
-    /// CLONE_NEW* of what the runtime makes while init is at work already. A network namespace takes the kernel longer than all
-    /// else that is new; one of a user namespace has to be made in there.
+    /// CLONE_NEW* of what the runtime makes while init is at work already. A network namespace
+    /// takes the kernel longer than all else that is new; one of a user namespace has to be made in
+    /// there.
     pub fn made_meanwhile(&self) -> u64 {
         if self.has(namespace::NEWUSER) { 0 } else { self.new & namespace::NEWNET }
     }
 
-    /// Whether the clocks' offsets are set before the stub is executed: root of a new user namespace may not open the files of a
-    /// process that cannot be traced, as the stub is, not even its own.
+    /// Whether the clocks' offsets are set before the stub is executed: root of a new user
+    /// namespace may not open the files of a process that cannot be traced, as the stub is, not
+    /// even its own.
     pub fn offsets_before_stub(&self) -> bool {
         self.new & namespace::NEWUSER != 0 && self.new & namespace::NEWTIME != 0 && !self.time_offsets.is_empty()
     }
@@ -204,7 +207,8 @@ impl Lowering<'_> {
     pub(super) fn enter_namespaces(&mut self) {
         let at = Pointer::new("/linux/namespaces");
         let new = self.namespaces.new;
-        // Its root is the cgroup that the process is in when it is made: after the join, and so not in clone3.
+        // Its root is the cgroup that the process is in when it is made: after the join, and so not
+        // in clone3.
         if new & namespace::NEWCGROUP != 0 {
             self.push(op::Op::Unshare { flags: namespace::NEWCGROUP }, at);
         }
@@ -232,7 +236,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// The network namespace, as late as it can be: before the first op that means the container's network.
+    /// The network namespace, as late as it can be: before the first op that means the container's
+    /// network.
     pub(super) fn network(&mut self) {
         let at = Pointer::new("/linux/namespaces");
         if self.namespaces.made_meanwhile() & namespace::NEWNET != 0 {

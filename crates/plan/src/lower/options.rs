@@ -1,4 +1,5 @@
-//! Mount options: the words of `mounts[].options` (config.md "Mounts", config-linux.md "Mount options").
+//! Mount options: the words of `mounts[].options` (config.md "Mounts", config-linux.md "Mount
+//! options").
 
 use rt_protocol::flags::{attr, propagation};
 
@@ -10,8 +11,9 @@ pub struct Options {
     clear: u64,
     /// The words about access times that are in force ([`Time`]).
     times: u8,
-    /// A word that is a mount flag to mount(8) was given: a bind mount then gets the flags asked for, and none of its source's. Access
-    /// times stay as they are at the source, unless one of their words sets them.
+    /// A word that is a mount flag to mount(8) was given: a bind mount then gets the flags asked
+    /// for, and none of its source's. Access times stay as they are at the source, unless one of
+    /// their words sets them.
     pub exact: bool,
     /// The same for the mount and all below it.
     pub below_set: u64,
@@ -39,7 +41,8 @@ pub struct Options {
     pub data: Vec<(String, Option<String>)>,
 }
 
-/// Bits of access times, as mount(2) has them: each is a word of its own, and together they name one behaviour.
+/// Bits of access times, as mount(2) has them: each is a word of its own, and together they name
+/// one behaviour.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Time {
@@ -219,8 +222,8 @@ impl Options {
     }
 }
 
-/// One entry may hold several options with commas, as the mount command takes them; a comma in quotes or after a
-/// backslash belongs to the value.
+/// One entry may hold several options with commas, as the mount command takes them; a comma in
+/// quotes or after a backslash belongs to the value.
 fn split_data(entry: &str, data: &mut Vec<(String, Option<String>)>) {
     let (mut start, mut quoted, mut escaped) = (0, false, false);
     let mut push = |part: &str| {
@@ -284,7 +287,8 @@ mod tests {
         }
     }
 
-    /// What mount(8) takes for a flag makes the flags of a bind mount exact; propagation, data and what is below do not.
+    /// What mount(8) takes for a flag makes the flags of a bind mount exact; propagation, data and
+    /// what is below do not.
     #[test]
     fn flags_make_a_bind_mount_exact() {
         for (words, exact) in [

@@ -1,4 +1,5 @@
-//! Paths of a config: cleaned lexically, and inside the rootfs always absolute, so that none can name what is outside.
+//! Paths of a config: cleaned lexically, and inside the rootfs always absolute, so that none can
+//! name what is outside.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! `process` (config.md "Process"): from the terminal to the exec, for a container's init and for exec'd processes.
+//! `process` (config.md "Process"): from the terminal to the exec, for a container's init and for
+//! exec'd processes.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -140,7 +141,8 @@ fn filter_bytes(program: &rt_seccomp::Program) -> Vec<u8> {
     bytes
 }
 
-/// Of several entries of one name the last, in their order: programs disagree on which of two counts.
+/// Of several entries of one name the last, in their order: programs disagree on which of two
+/// counts.
 fn last_of_each(mut entries: Vec<&str>) -> Vec<&str> {
     let mut seen = BTreeSet::new();
     entries.reverse();
@@ -224,7 +226,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// From the scheduler to the exec. `init` is a container's first process, which may wait and has hooks.
+    /// From the scheduler to the exec. `init` is a container's first process, which may wait and
+    /// has hooks.
     fn process_ops(&mut self, process: &Process<'_>, filter: Filter, init: Option<()>) -> Prepared {
         let mut prepared = Prepared { oom_score_adj: self.oom_score(process), ..Prepared::default() };
         let at = Pointer::new("/process");
@@ -234,7 +237,8 @@ impl Lowering<'_> {
         let user = process.user.clone().unwrap_or_default();
         let uid = self.id(user.uid.unwrap_or(0), Pointer::new("/process/user/uid"));
         let gid = self.id(user.gid.unwrap_or(0), Pointer::new("/process/user/gid"));
-        // The specification's default is the runtime's choice; all peers choose 0022. The kernel drops what is beyond 0777.
+        // The specification's default is the runtime's choice; all peers choose 0022. The kernel
+        // drops what is beyond 0777.
         let mask = user.umask.unwrap_or(0o022) & 0o777;
         self.push(op::Op::Umask { mask }, Pointer::new("/process/user/umask"));
         let sets = self.capability_sets(process.capabilities.as_ref());
@@ -345,7 +349,8 @@ impl Lowering<'_> {
         if gids.len() > 1024 {
             self.wrong(Pointer::new("/process/user/additionalGids"), Fault::Rule("has more than 1024 entries"));
         }
-        // Without root, setgroups is denied in the user namespace (user_namespaces(7)); there is nothing to drop then.
+        // Without root, setgroups is denied in the user namespace (user_namespaces(7)); there is
+        // nothing to drop then.
         let denied = self.namespaces.has(namespace::NEWUSER) && !self.host.root;
         if denied
             && !gids.is_empty()
@@ -400,7 +405,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// The attribute file is opened while procfs is at hand; it is written at the end, to take effect at exec.
+    /// The attribute file is opened while procfs is at hand; it is written at the end, to take
+    /// effect at exec.
     fn prepare_label(&mut self, process: &Process<'_>) {
         if let Some((_, lsm, at)) = self.label_of(process) {
             let file = self.text(if lsm == "apparmor" { "self/attr/apparmor/exec" } else { "self/attr/exec" }, at);
@@ -458,7 +464,8 @@ impl Lowering<'_> {
         self.push(op::Op::Exec { argv, env, home: u32::from(home), uid }, Pointer::new("/process/args"));
     }
 
-    /// The environment of the container's program, and whether HOME is left to init, which can read the container's passwd(5).
+    /// The environment of the container's program, and whether HOME is left to init, which can read
+    /// the container's passwd(5).
     pub(super) fn environment(&mut self, env: &[Text<'_>]) -> (Blob<Vec<u8>>, bool) {
         let mut extra = Vec::new();
         if self.request.listen_fds > 0 {

@@ -22,7 +22,8 @@ const IPC: &[&str] = &[
 ];
 
 impl Lowering<'_> {
-    /// Only parameters that belong to a namespace of the container may be set: all others are the host's.
+    /// Only parameters that belong to a namespace of the container may be set: all others are the
+    /// host's.
     pub(super) fn sysctls(&mut self) {
         let spec = self.spec;
         let Some(sysctl) = spec.linux.as_ref().and_then(|l| l.sysctl.as_ref()) else { return };
@@ -85,7 +86,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// The paths of a list, each of them once: a second mount on the same place would protect nothing more.
+    /// The paths of a list, each of them once: a second mount on the same place would protect
+    /// nothing more.
     fn protected(&mut self, list: &[Text<'_>], template: &'static str) -> Vec<(Str<CString>, Pointer)> {
         let mut kept: Vec<(Str<CString>, Pointer)> = Vec::with_capacity(list.len());
         for (i, path) in list.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! `linux.intelRdt` (config-linux.md "IntelRdt"): the class of service and what is written into its `schemata`.
+//! `linux.intelRdt` (config-linux.md "IntelRdt"): the class of service and what is written into its
+//! `schemata`.
 
 use super::Lowering;
 use crate::spec::{Fault, Pointer};

@@ -1,4 +1,5 @@
-//! `process.scheduler`, `ioPriority`, `execCPUAffinity`, and `linux.personality`, `linux.memoryPolicy`.
+//! `process.scheduler`, `ioPriority`, `execCPUAffinity`, and `linux.personality`,
+//! `linux.memoryPolicy`.
 
 use rt_protocol::op;
 use rt_protocol::wire::Blob;
@@ -159,13 +160,14 @@ impl Lowering<'_> {
         self.push(op::Op::MemoryPolicy { mode, nodes }, Pointer::new("/linux/memoryPolicy"));
     }
 
-    /// All CPUs that the container's cgroup allows: those to which the caller was bound mean nothing in the container.
+    /// All CPUs that the container's cgroup allows: those to which the caller was bound mean
+    /// nothing in the container.
     pub(super) fn all_cpus(&mut self) {
         self.push(op::Op::Affinity { mask: Blob(Vec::new()) }, Pointer::new("/linux/resources/cpu/cpus"));
     }
 
-    /// The CPUs of an exec'd process: `initial` until it is in the container's cgroup, then `final`; without either, all that the
-    /// cgroup allows.
+    /// The CPUs of an exec'd process: `initial` until it is in the container's cgroup, then
+    /// `final`; without either, all that the cgroup allows.
     pub(super) fn exec_affinity(&mut self, process: &Process<'_>) {
         let Some(affinity) = &process.exec_cpu_affinity else { return self.all_cpus() };
         let lists = [

@@ -21,7 +21,8 @@ impl Document {
         Document { path: path.into(), bytes, filled: OnceCell::new() }
     }
 
-    /// Parses the document. Only after a failure is it parsed again: with zero values for nulls, and then to learn which field it was.
+    /// Parses the document. Only after a failure is it parsed again: with zero values for nulls,
+    /// and then to learn which field it was.
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, SpecError> {
         serde_json::from_slice(&self.bytes).or_else(|_| {
             let filled = self.filled.get_or_init(|| super::null::without_nulls(&self.bytes));

@@ -1,4 +1,5 @@
-//! config.json: the document, its types, and what is wrong in it. What the values must be is checked while they are lowered.
+//! config.json: the document, its types, and what is wrong in it. What the values must be is
+//! checked while they are lowered.
 
 mod document;
 mod error;

@@ -1,5 +1,6 @@
-//! config.json as runtime-spec 1.3 defines it, for Linux. Fields keep the names and the order of the specification;
-//! what they mean is said where they are lowered (`crate::plan`). Unknown fields are ignored, null is absent.
+//! config.json as runtime-spec 1.3 defines it, for Linux. Fields keep the names and the order of
+//! the specification; what they mean is said where they are lowered (`crate::plan`). Unknown fields
+//! are ignored, null is absent.
 
 #![allow(missing_docs)]
 

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-/// Objects whose keys are names of the config's author: there a null value leaves the key, and for the first ones it is an empty text,
-/// for the others an empty object. In all other objects the key is a field, and null is the same as no field.
+/// Objects whose keys are names of the config's author: there a null value leaves the key, and for
+/// the first ones it is an empty text, for the others an empty object. In all other objects the key
+/// is a field, and null is the same as no field.
 const TEXTS: [&str; 3] = ["annotations", "sysctl", "unified"];
 const OBJECTS: [&str; 3] = ["netDevices", "timeOffsets", "rdma"];
 

@@ -53,7 +53,8 @@ fn rank(pointer: &str) -> usize {
     ORDER.iter().position(below).unwrap_or(ORDER.len())
 }
 
-/// Sorts problems as the specification has their fields; those of one field stay as they were found.
+/// Sorts problems as the specification has their fields; those of one field stay as they were
+/// found.
 pub fn sort(problems: &mut [Problem]) {
     problems.sort_by_key(|problem| rank(&problem.pointer));
 }

@@ -1,4 +1,5 @@
-//! What a container inherits from the process that makes it: descriptors, and the score by which the kernel chooses a victim.
+//! What a container inherits from the process that makes it: descriptors, and the score by which
+//! the kernel chooses a victim.
 
 use std::os::unix::ffi::OsStrExt;
 

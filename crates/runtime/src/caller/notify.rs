@@ -1,5 +1,6 @@
-//! sd_notify(3) from inside a container: its own socket at /run/notify, and a proxy from there to the caller's
-//! NOTIFY_SOCKET. Only readiness passes: what else the protocol can say (MAINPID, FDSTORE) is not the container's to say.
+//! sd_notify(3) from inside a container: its own socket at /run/notify, and a proxy from there to
+//! the caller's NOTIFY_SOCKET. Only readiness passes: what else the protocol can say (MAINPID,
+//! FDSTORE) is not the container's to say.
 
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -47,8 +48,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Opens the container's socket, before its program can look for it. None without a manager, or where the container
-    /// was created without one.
+    /// Opens the container's socket, before its program can look for it. None without a manager, or
+    /// where the container was created without one.
     pub fn open(container: &Container) -> Result<Option<Proxy>, Error> {
         let Some(name) = manager() else { return Ok(None) };
         if statat(container.dir(), NOTIFY_DIR, AtFlags::SYMLINK_NOFOLLOW).is_err() {

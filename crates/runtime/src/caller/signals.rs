@@ -1,13 +1,16 @@
-//! What this process has inherited from its caller and must not hand down to the processes it starts.
+//! What this process has inherited from its caller and must not hand down to the processes it
+//! starts.
 
 use std::sync::OnceLock;
 
 use rt_sys::signal::{handle_by_nothing, is_ignored};
 
-/// Sees to it that no process which is started from here on begins with an ignored signal, and that each can be waited for.
+/// Sees to it that no process which is started from here on begins with an ignored signal, and that
+/// each can be waited for.
 ///
-/// execve(2) keeps ignored signals ignored, and CLONE_CLEAR_SIGHAND does so, too; with SIGCHLD ignored, the kernel reaps children
-/// by itself and wait(2) fails. Done once, before the first process is started; a caller that ignores nothing costs one look.
+/// execve(2) keeps ignored signals ignored, and CLONE_CLEAR_SIGHAND does so, too; with SIGCHLD
+/// ignored, the kernel reaps children by itself and wait(2) fails. Done once, before the first
+/// process is started; a caller that ignores nothing costs one look.
 pub fn start_with_default_signals() {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {

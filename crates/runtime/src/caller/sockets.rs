@@ -17,8 +17,8 @@ use crate::store::directory::{Container, START_SOCKET};
 /// How long a caller whose queue of connections is full may take to accept one.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Connects to the stream socket at `path`. Fails with ETIMEDOUT where nothing takes connections from a full queue:
-/// connect(2) alone would wait for ever.
+/// Connects to the stream socket at `path`. Fails with ETIMEDOUT where nothing takes connections
+/// from a full queue: connect(2) alone would wait for ever.
 pub fn connect_to(what: &'static str, path: &Path) -> Result<OwnedFd, Error> {
     let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).doing("make a socket")?;
     set_socket_timeout(&fd, Timeout::Send, Some(PATIENCE)).doing("limit the wait for a socket")?;

@@ -1,4 +1,5 @@
-//! The terminal of a container in the foreground: the caller's, in raw mode, relayed to the container's.
+//! The terminal of a container in the foreground: the caller's, in raw mode, relayed to the
+//! container's.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -33,8 +34,8 @@ impl HostTerminal {
     }
 }
 
-/// What a process gets its terminal by: init's end of a socket with its slot, and for a terminal that this process relays our end, and
-/// the terminal to which it does.
+/// What a process gets its terminal by: init's end of a socket with its slot, and for a terminal
+/// that this process relays our end, and the terminal to which it does.
 pub type Ours = Option<(OwnedFd, HostTerminal)>;
 
 /// Connects to the console socket, or finds the terminal of the caller; nothing without `terminal`.
@@ -61,8 +62,8 @@ pub struct Terminal {
     ended: Option<(Instant, Duration)>,
 }
 
-/// A program that changes the terminal's modes when it begins may drop what was typed before. So the end of the input is typed again
-/// and again, after longer and longer pauses.
+/// A program that changes the terminal's modes when it begins may drop what was typed before. So
+/// the end of the input is typed again and again, after longer and longer pauses.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 

@@ -264,7 +264,8 @@ fn is_program(root: &OwnedFd, path: &str) -> bool {
     fstat(&file).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile && s.st_mode & 0o111 != 0)
 }
 
-/// What the kernel would say of the program at `path` in the rootfs: an interpreter or loader that is missing, another processor.
+/// What the kernel would say of the program at `path` in the rootfs: an interpreter or loader that
+/// is missing, another processor.
 fn complaint_about(root: &OwnedFd, path: &str, covered: &dyn Fn(&str) -> bool) -> Option<String> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;

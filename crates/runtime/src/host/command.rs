@@ -1,7 +1,8 @@
 //! Programs of the host that rt starts: hooks, the setuid helpers for id maps, ps.
 //!
-//! Not by the standard library's `Command`: it copies the page tables of rt for each program, and aborts rt when the socket over
-//! which it learns whether execve(2) succeeded fails. The child here shares rt's memory until it executes the program (vfork(2)).
+//! Not by the standard library's `Command`: it copies the page tables of rt for each program, and
+//! aborts rt when the socket over which it learns whether execve(2) succeeded fails. The child here
+//! shares rt's memory until it executes the program (vfork(2)).
 
 use std::ffi::{CString, OsStr, c_char, c_void};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -122,8 +123,8 @@ impl HostCommand {
         };
         let mut stack = Box::new_uninit_slice(16 * 1024);
         let arg = (&raw mut child).cast::<c_void>();
-        // SAFETY: with VFORK this thread waits until the child has executed the program or exited, so that all that the child
-        // reads stays where it is; `run` makes system calls only.
+        // SAFETY: with VFORK this thread waits until the child has executed the program or exited,
+        // so that all that the child reads stays where it is; `run` makes system calls only.
         let (_, pidfd) = unsafe { spawn(flags::VM | flags::VFORK, None, &mut stack, run, arg) }?;
         match child.failed {
             None => Ok(Running { pidfd, stdout, stderr }),
@@ -191,7 +192,8 @@ struct Child<'a> {
 }
 
 unsafe extern "C" fn run(arg: *mut c_void) -> ! {
-    // SAFETY: the parent passed this object and does not run until the child has executed the program or exited.
+    // SAFETY: the parent passed this object and does not run until the child has executed the
+    // program or exited.
     let child = unsafe { &mut *arg.cast::<Child<'_>>() };
     let Err(errno) = execute(child);
     child.failed = Some(errno);

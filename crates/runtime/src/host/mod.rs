@@ -1,4 +1,5 @@
-//! Facts of this host, probed once and handed to the lowering as data; and what the host lacks for a config.
+//! Facts of this host, probed once and handed to the lowering as data; and what the host lacks for
+//! a config.
 
 mod check;
 pub mod command;
@@ -26,13 +27,14 @@ pub fn probe() -> Result<Host, rt_cgroups::Error> {
     })
 }
 
-/// The same for a process in a container that exists, to which neither how cgroups are mounted nor the user
-/// namespace matters.
+/// The same for a process in a container that exists, to which neither how cgroups are mounted nor
+/// the user namespace matters.
 pub fn probe_for_exec() -> Host {
     Host { layout: Layout::None, root: rustix::process::geteuid().is_root(), first_user_namespace: false, kcore: false }
 }
 
-/// Whether no right to manage cgroups is to be assumed: for another user than root, and in a user namespace (runc's rule).
+/// Whether no right to manage cgroups is to be assumed: for another user than root, and in a user
+/// namespace (runc's rule).
 pub fn is_rootless() -> bool {
     is_rootless_as(rustix::process::geteuid().is_root())
 }
@@ -45,8 +47,8 @@ pub fn is_rootless_as(root: bool) -> bool {
 /// The inode number of the initial user namespace on every kernel (USER_NS_INIT_INO of nsfs.h).
 const INITIAL: &[u8] = b"user:[4026531837]";
 
-/// Whether this process is in the host's user namespace. Asked once: the first look into /proc/self makes the kernel create what is
-/// there.
+/// Whether this process is in the host's user namespace. Asked once: the first look into /proc/self
+/// makes the kernel create what is there.
 pub fn in_first_user_namespace() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| readlink(c"/proc/self/ns/user", Vec::new()).is_ok_and(|name| name.to_bytes() == INITIAL))

@@ -1,4 +1,5 @@
-//! What a program file needs before the kernel can execute it: an interpreter, a loader, a processor.
+//! What a program file needs before the kernel can execute it: an interpreter, a loader, a
+//! processor.
 
 use std::fmt::Write as _;
 
@@ -70,8 +71,9 @@ impl Format {
         }
     }
 
-    /// Why the kernel refuses to execute the file at `path`, as far as the file says; `loader` is the path of its loader. Of scripts
-    /// and programs with a loader this is about files that are missing, which the kernel reports as if the program were.
+    /// Why the kernel refuses to execute the file at `path`, as far as the file says; `loader` is
+    /// the path of its loader. Of scripts and programs with a loader this is about files that are
+    /// missing, which the kernel reports as if the program were.
     pub fn complaint(&self, path: &str, loader: Option<&str>) -> Option<String> {
         let missing = |what: &str, file: &str| format!("{what} {file:?} of {path} does not exist in the container");
         if let Some(sentence) = self.foreign(path) {
@@ -125,8 +127,8 @@ fn elf(head: &[u8]) -> Option<Format> {
     Some(Format::Elf { machine, loader: (0..count.min(64)).find_map(header) })
 }
 
-/// The sentence for a program that was found and could not be executed, from what init read of it: its path, the path of its loader,
-/// its first bytes, with a NUL after each of the first two.
+/// The sentence for a program that was found and could not be executed, from what init read of it:
+/// its path, the path of its loader, its first bytes, with a NUL after each of the first two.
 pub fn explain(read: &[u8]) -> Option<String> {
     let mut parts = read.splitn(3, |byte| *byte == 0);
     let (path, loader, head) = (parts.next()?, parts.next()?, parts.next()?);

@@ -1,5 +1,6 @@
-//! resctrl, the kernel's interface to cache and memory bandwidth (Documentation/arch/x86/resctrl.rst): a container's
-//! class of service and monitoring group. Its processes enter like a cgroup: init writes itself into `tasks`.
+//! resctrl, the kernel's interface to cache and memory bandwidth
+//! (Documentation/arch/x86/resctrl.rst): a container's class of service and monitoring group. Its
+//! processes enter like a cgroup: init writes itself into `tasks`.
 
 use std::fs;
 use std::io::Write;
@@ -45,8 +46,8 @@ impl Group {
         Group { root, class, own: wanted.class.is_none(), monitor }
     }
 
-    /// Makes what is missing and writes the schemata. A class that exists already is compared with them instead, because
-    /// others live in it (config-linux.md "IntelRdt").
+    /// Makes what is missing and writes the schemata. A class that exists already is compared with
+    /// them instead, because others live in it (config-linux.md "IntelRdt").
     pub fn make(&self, wanted: &Resctrl) -> Result<(), Error> {
         let existed = self.class.is_dir();
         if !existed && !self.own && wanted.schemata.is_empty() {
@@ -95,7 +96,8 @@ impl Group {
         }
     }
 
-    /// `tasks` of the class and of the monitoring group: a process that writes `0` into them enters, in this order.
+    /// `tasks` of the class and of the monitoring group: a process that writes `0` into them
+    /// enters, in this order.
     pub fn tasks(&self) -> Result<Vec<OwnedFd>, Error> {
         let dirs = [Some(&self.class), self.monitor.as_ref()];
         dirs.into_iter()
@@ -133,7 +135,8 @@ impl Group {
     }
 }
 
-/// Whether every domain of a line (`L3:0=7f0;1=1f`) has the same value in `present`, where the kernel may have padded it.
+/// Whether every domain of a line (`L3:0=7f0;1=1f`) has the same value in `present`, where the
+/// kernel may have padded it.
 fn agrees(line: &str, present: &str) -> bool {
     let parts = |line: &str| -> Option<(String, Vec<(String, String)>)> {
         let (resource, domains) = line.split_once(':')?;

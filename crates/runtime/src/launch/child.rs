@@ -1,4 +1,5 @@
-//! The child between clone3 and the stub. It shares the parent's memory, so it only makes system calls.
+//! The child between clone3 and the stub. It shares the parent's memory, so it only makes system
+//! calls.
 
 use std::ffi::{c_char, c_void};
 use std::mem::MaybeUninit;
@@ -31,13 +32,16 @@ pub struct Child<'a> {
     pub joins: &'a [(BorrowedFd<'a>, u64)],
     /// The cgroup namespace that the second process joins when it is in its cgroup.
     pub last_cgroup_namespace: Option<BorrowedFd<'a>>,
-    /// The flags and the cgroup of the process that runs the stub, where joining takes a process of its own.
+    /// The flags and the cgroup of the process that runs the stub, where joining takes a process of
+    /// its own.
     pub second: Option<Second<'a>>,
-    /// Wait for a byte on `socket`: the id maps of the new user namespace, or its cgroup, are being made.
+    /// Wait for a byte on `socket`: the id maps of the new user namespace, or its cgroup, are being
+    /// made.
     pub await_maps: bool,
     /// Become user and group 0 of the user namespace.
     pub become_root: bool,
-    /// Lines for /proc/self/timens_offsets, to be written while the process is still the caller's to /proc.
+    /// Lines for /proc/self/timens_offsets, to be written while the process is still the caller's
+    /// to /proc.
     pub time_offsets: Option<&'a [u8]>,
     /// The child's end of the report socket.
     pub socket: BorrowedFd<'a>,
@@ -62,11 +66,13 @@ pub struct Second<'a> {
 /// Runs in the first process.
 ///
 /// # Safety
-/// `arg` must point to a [`Child`] that stays untouched by the parent until this process has executed the stub or ended.
+/// `arg` must point to a [`Child`] that stays untouched by the parent until this process has
+/// executed the stub or ended.
 pub unsafe extern "C" fn first(arg: *mut c_void) -> ! {
     // SAFETY: the contract above.
     let child = unsafe { &mut *arg.cast::<Child<'_>>() };
-    // What the user namespace does not own takes the caller's rights; what it owns may take its rights, which come with it, last.
+    // What the user namespace does not own takes the caller's rights; what it owns may take its
+    // rights, which come with it, last.
     let mut refused = 0_u32;
     for (i, (fd, kinds)) in child.joins.iter().enumerate() {
         match join(*fd, *kinds) {
@@ -83,8 +89,8 @@ pub unsafe extern "C" fn first(arg: *mut c_void) -> ! {
         }
     }
     let Some(second) = &mut child.second else { run_stub(child) };
-    // SAFETY: the second process gets a stack of its own, and the first, whose end the parent awaits, leaves `child`
-    // alone from here on but for `result`, which only the parent reads.
+    // SAFETY: the second process gets a stack of its own, and the first, whose end the parent
+    // awaits, leaves `child` alone from here on but for `result`, which only the parent reads.
     let made = unsafe { spawn(second.flags, second.cgroup, second.stack, self::second, arg) };
     second.result = Some(made);
     exit(0)
@@ -114,9 +120,11 @@ fn become_root() -> Result<(), Errno> {
     set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
 }
 
-/// Leaves for a new time namespace, into which the process will go later, and sets its clocks (time_namespaces(7)).
+/// Leaves for a new time namespace, into which the process will go later, and sets its clocks
+/// (time_namespaces(7)).
 fn set_time_offsets(text: &[u8]) -> Result<(), Errno> {
-    // SAFETY: this decides about children alone; memory, descriptors and the file system context are not unshared.
+    // SAFETY: this decides about children alone; memory, descriptors and the file system context
+    // are not unshared.
     unsafe { unshare_unsafe(UnshareFlags::NEWTIME) }?;
     let file = openat(CWD, c"/proc/self/timens_offsets", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     write(&file, text).map(drop)
@@ -145,8 +153,9 @@ fn run_stub(child: &Child<'_>) -> ! {
     {
         fail(child, Step::Idmap, errno);
     }
-    // Without these the execute-only stub is unreadable even to root, which makes the kernel keep the process
-    // untraceable from its first instruction (would_dump in fs/exec.c). Exec gives root its capabilities back.
+    // Without these the execute-only stub is unreadable even to root, which makes the kernel keep
+    // the process untraceable from its first instruction (would_dump in fs/exec.c). Exec gives root
+    // its capabilities back.
     if let Ok(mut sets) = capabilities(None) {
         sets.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
         let _ = set_capabilities(None, sets);

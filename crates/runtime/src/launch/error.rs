@@ -235,17 +235,20 @@ pub fn next_report(peer: &OwnedFd) -> Vec<u8> {
     detail.unwrap_or_default()
 }
 
-/// The error of a program that was found and could not be executed; `read` is what init knows of the file.
+/// The error of a program that was found and could not be executed; `read` is what init knows of
+/// the file.
 pub fn of_program(what: &str, pointer: String, errno: Errno, read: &[u8]) -> LaunchError {
-    // The kernel has these for what is wrong with the file, and others for what is wrong with the process.
+    // The kernel has these for what is wrong with the file, and others for what is wrong with the
+    // process.
     let by_file = matches!(errno, Errno::NOENT | Errno::NOEXEC | Errno::LIBBAD | Errno::INVAL);
     let why = if by_file { crate::host::program::explain(read) } else { None };
     let message = format!("{pointer}: {}: {}", why.as_deref().unwrap_or(what), text(errno));
     LaunchError::Op { pointer, message, errno: Some(errno) }
 }
 
-/// The first of the calls for which init has no other way that this process may not make either: it then runs under a seccomp profile
-/// that is older than the call, as in a container of an older engine. Each is called in a manner that changes nothing.
+/// The first of the calls for which init has no other way that this process may not make either: it
+/// then runs under a seccomp profile that is older than the call, as in a container of an older
+/// engine. Each is called in a manner that changes nothing.
 fn refused_call() -> Option<&'static str> {
     let refused = |errno| matches!(errno, Errno::NOSYS | Errno::PERM);
     let flags = OFlags::PATH | OFlags::CLOEXEC;

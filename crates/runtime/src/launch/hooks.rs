@@ -67,8 +67,8 @@ pub fn run_one(run: &HookRun<'_>, i: usize) -> Result<(), LaunchError> {
 
 fn run_hook(hook: &Hook<'_>, run: &HookRun<'_>) -> Result<(), Failed> {
     let text = |errno: Errno| rt_sys::errno::text(errno).to_owned();
-    // Marked before anything is opened for the hook: it has its standard streams, and nothing that the caller left open or meant
-    // for the container.
+    // Marked before anything is opened for the hook: it has its standard streams, and nothing that
+    // the caller left open or meant for the container.
     rt_sys::process::close_range(3, u32::MAX, true).map_err(text)?;
     let running = command(hook, run).and_then(HostCommand::start).map_err(text)?;
     let timeout = hook.timeout.and_then(|t| u64::try_from(t).ok()).map(Duration::from_secs);
@@ -83,7 +83,8 @@ fn command(hook: &Hook<'_>, run: &HookRun<'_>) -> Result<HostCommand, Errno> {
     if let Some(args) = hook.args.as_deref().filter(|args| !args.is_empty()) {
         command = command.argv(args.iter().map(|arg| &**arg))?;
     }
-    // Without `env` a hook of the host has the runtime's environment, as with runc and crun: hooks that are shell scripts rely on PATH.
+    // Without `env` a hook of the host has the runtime's environment, as with runc and crun: hooks
+    // that are shell scripts rely on PATH.
     if let Some(env) = hook.env.as_deref() {
         command = command.env(env.iter().map(|entry| &**entry))?;
     }
@@ -105,7 +106,8 @@ fn state_file(state: &[u8]) -> Result<OwnedFd, Errno> {
     Ok(file.into())
 }
 
-/// Reads both outputs while the hook runs, so that it cannot block on them, and kills it at the time-out.
+/// Reads both outputs while the hook runs, so that it cannot block on them, and kills it at the
+/// time-out.
 fn finish(
     running: &Running,
     timeout: Option<Duration>,

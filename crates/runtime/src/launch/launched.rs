@@ -91,7 +91,8 @@ impl Launched {
                 await_either(&self.socket, interrupt)?;
             }
             let message = match Message::receive(&self.socket, RecvFlags::empty()) {
-                // A process that died with unread bytes on its side resets the connection, once; its reports come after that.
+                // A process that died with unread bytes on its side resets the connection, once;
+                // its reports come after that.
                 Err(Errno::CONNRESET) => continue,
                 other => other.map_err(LaunchError::parent("wait for init"))?,
             };
@@ -112,7 +113,8 @@ impl Launched {
         }
     }
 
-    /// Answers init with the source of a bind mount, or with the reason why there is none; init then fails with that.
+    /// Answers init with the source of a bind mount, or with the reason why there is none; init
+    /// then fails with that.
     fn lend_tree(&self, report: &Report) -> Result<(), LaunchError> {
         let rootfs = self.ops.iter().find_map(|(op, _)| match op {
             Op::Root { path, .. } => Some(path.0.as_c_str()),
@@ -234,7 +236,8 @@ impl Launched {
         waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED).ok().flatten()
     }
 
-    /// Tells `--trace` what init has spent its time on so far; with `waits` it is at the start barrier.
+    /// Tells `--trace` what init has spent its time on so far; with `waits` it is at the start
+    /// barrier.
     pub fn tell_timeline(&self, waits: bool) {
         let labels = self.ops.iter().enumerate().map(|(i, (op, at))| (i, what(op), at.to_string()));
         if let Some(file) = &self.timeline {

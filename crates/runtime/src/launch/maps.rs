@@ -19,7 +19,8 @@ use crate::host::command::{HostCommand, failure};
 
 /// Writes both maps of the process `pid`.
 pub fn write_maps(pid: i32, maps: &IdMaps) -> Result<(), LaunchError> {
-    // Only one's own id can be mapped without root; ranges of /etc/subuid go through the setuid helpers.
+    // Only one's own id can be mapped without root; ranges of /etc/subuid go through the setuid
+    // helpers.
     if !geteuid().is_root() && needs_helper(maps) {
         run_helper("newuidmap", pid, &maps.uid, "/linux/uidMappings")?;
         return run_helper("newgidmap", pid, &maps.gid, "/linux/gidMappings");
@@ -77,13 +78,15 @@ pub fn of_mount(plan: &Plan, idmap: &Idmap) -> Result<OwnedFd, LaunchError> {
     }
 }
 
-/// A user namespace with these maps, for an id-mapped mount. The process in it lives only as long as this call.
+/// A user namespace with these maps, for an id-mapped mount. The process in it lives only as long
+/// as this call.
 fn user_namespace(maps: &IdMaps) -> Result<OwnedFd, LaunchError> {
     let parent = LaunchError::parent;
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(parent("make a pipe"))?;
     let mut stack = Box::new_uninit_slice(8192);
     let arg = reader.as_raw_fd() as usize as *mut std::ffi::c_void;
-    // SAFETY: `idle` only reads from a descriptor and exits; the stack lives until the process is reaped below.
+    // SAFETY: `idle` only reads from a descriptor and exits; the stack lives until the process is
+    // reaped below.
     let (pid, pidfd) = unsafe { spawn(flags::VM | namespace::NEWUSER, None, &mut stack, idle, arg) }
         .map_err(parent("make a user namespace for an id-mapped mount"))?;
     let namespace = write_maps(pid, maps).and_then(|()| {

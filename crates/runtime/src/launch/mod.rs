@@ -1,5 +1,5 @@
-//! The parent's half of a launch: a process is cloned into its namespaces and its cgroup, executes the stub, gets the plan, and
-//! reports back.
+//! The parent's half of a launch: a process is cloned into its namespaces and its cgroup, executes
+//! the stub, gets the plan, and reports back.
 
 mod child;
 mod error;
@@ -69,8 +69,9 @@ pub enum Entering {
 /// The name under which the stub shows in /proc/PID/comm.
 pub const WAITING_NAME: &str = "rt:init";
 
-/// Clones the process and starts the stub. `preserve` descriptors from 3 on stay open in the program.
-/// The descriptors are for the process alone: the caller closes them when there will be no second try.
+/// Clones the process and starts the stub. `preserve` descriptors from 3 on stay open in the
+/// program. The descriptors are for the process alone: the caller closes them when there will be no
+/// second try.
 pub fn launch(
     plan: &Plan,
     descriptors: &Descriptors,
@@ -84,7 +85,8 @@ pub fn launch(
     if !matches!(refused.errno(), Some(Errno::NOSYS | Errno::PERM)) || !refused.is_of_clone() {
         return launched;
     }
-    // clone(2) makes no process in a cgroup; init enters it by itself, first of all, as on cgroup v1.
+    // clone(2) makes no process in a cgroup; init enters it by itself, first of all, as on cgroup
+    // v1.
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let Ok(procs) = openat(cgroup, c"cgroup.procs", flags, Mode::empty()) else { return launched };
     let tasks = entry.tasks.iter().map(OwnedFd::try_clone).chain([Ok(procs)]).collect::<std::io::Result<Vec<_>>>();
@@ -102,7 +104,8 @@ fn try_launch(
 ) -> Result<Launched, LaunchError> {
     let parent = LaunchError::parent;
     start_with_default_signals();
-    // Init may wait long at its barrier: what the caller left open and did not ask for must end at the stub, not with it.
+    // Init may wait long at its barrier: what the caller left open and did not ask for must end at
+    // the stub, not with it.
     rt_sys::process::close_range(3 + preserve, u32::MAX, true).map_err(parent("mark descriptors close-on-exec"))?;
     let span = trace_span!("prepare init").entered();
     let idmaps = plan.idmaps.iter().map(|idmap| maps::of_mount(plan, idmap)).collect::<Result<Vec<_>, _>>()?;

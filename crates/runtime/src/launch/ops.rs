@@ -89,7 +89,8 @@ pub(super) fn final_ops(
     Ok(ops)
 }
 
-/// The time namespace to be joined. Not by the child: a process that shares its memory may not (time_namespaces(7)).
+/// The time namespace to be joined. Not by the child: a process that shares its memory may not
+/// (time_namespaces(7)).
 pub(super) fn time_namespace(plan: &Plan, place: &Destination<'_>) -> Result<Option<OwnedFd>, LaunchError> {
     match place {
         Destination::Planned => {

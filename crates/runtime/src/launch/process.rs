@@ -95,8 +95,8 @@ pub(super) fn clone_process(
         // The child is in reach of a container's processes while it still shares this memory.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(parent("hide from the container"))?;
     }
-    // SAFETY: `child`, the stacks and what they point to are never freed, and not written here while the child may
-    // read them; the entry only makes system calls.
+    // SAFETY: `child`, the stacks and what they point to are never freed, and not written here
+    // while the child may read them; the entry only makes system calls.
     let spawned = unsafe { spawn(first_flags, cgroup.filter(|_| cgroup_first), &mut stack, child::first, arg) };
     let (mut pid, mut pidfd) = spawned.map_err(parent(CLONE))?;
     if two {

@@ -13,7 +13,8 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 /// The program that runs in the container before the user's.
 static STUB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rt-init"));
 
-/// Execute-only, so that the process that runs it cannot be traced or read by the container (no dumpable window).
+/// Execute-only, so that the process that runs it cannot be traced or read by the container (no
+/// dumpable window).
 const MODE: Mode = Mode::from_raw_mode(0o111);
 
 /// The stub, ready to be executed.
@@ -26,7 +27,8 @@ pub fn executable() -> Result<OwnedFd, Errno> {
     };
     match fd {
         Ok(fd) => sealed(fd),
-        // vm.memfd_noexec=2: no memfd may be executed. Or a seccomp profile around the runtime knows no memfd.
+        // vm.memfd_noexec=2: no memfd may be executed. Or a seccomp profile around the runtime
+        // knows no memfd.
         Err(refused @ (Errno::ACCESS | Errno::NOSYS | Errno::PERM)) => {
             on_private_mount().or_else(|_| without_a_name()).map_err(|_| refused)
         }

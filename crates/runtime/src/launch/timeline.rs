@@ -1,4 +1,5 @@
-//! What init spends its time on, for `--trace`: it notes when each op begins (`Op::Timeline`), in a file that is read here.
+//! What init spends its time on, for `--trace`: it notes when each op begins (`Op::Timeline`), in a
+//! file that is read here.
 
 use std::io::Write;
 use std::os::unix::fs::FileExt;

@@ -1,5 +1,6 @@
-//! Sources of bind mounts that root of a user namespace has no right to open, or whose ids it has no right to map. Init asks for
-//! them one by one when it is at their ops, so that each has the mounts made before it.
+//! Sources of bind mounts that root of a user namespace has no right to open, or whose ids it has
+//! no right to map. Init asks for them one by one when it is at their ops, so that each has the
+//! mounts made before it.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -27,8 +28,8 @@ pub(super) struct Wanted<'a> {
     pub idmap: Option<BorrowedFd<'a>>,
 }
 
-/// Opens a detached copy of the source as `init` sees it, with the rights of this process. The copy keeps the attributes that are
-/// locked in init's mount namespace.
+/// Opens a detached copy of the source as `init` sees it, with the rights of this process. The copy
+/// keeps the attributes that are locked in init's mount namespace.
 pub(super) fn open(init: BorrowedFd<'_>, wanted: &Wanted<'_>) -> Result<OwnedFd, Lent> {
     // This process stays where it is: a thread goes, and ends there.
     let opened = std::thread::scope(|scope| {
@@ -43,7 +44,8 @@ pub(super) fn open(init: BorrowedFd<'_>, wanted: &Wanted<'_>) -> Result<OwnedFd,
 
 fn open_there(init: BorrowedFd<'_>, wanted: &Wanted<'_>) -> Result<OwnedFd, (Step, Errno)> {
     let at_source = failed_in(Step::Source);
-    // SAFETY: only this thread's root and working directory part from those of the others; memory and descriptors do not.
+    // SAFETY: only this thread's root and working directory part from those of the others; memory
+    // and descriptors do not.
     unsafe { unshare_unsafe(UnshareFlags::FS) }.map_err(at_source)?;
     move_into_thread_name_spaces(init, ThreadNameSpaceType::MOUNT).map_err(at_source)?;
     let mut how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;

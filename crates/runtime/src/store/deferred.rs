@@ -3,8 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// A part of `state.json` that is read when it is asked for. Most commands want to know where init and the cgroup are, and what they
-/// do not want costs them neither time nor stack.
+/// A part of `state.json` that is read when it is asked for. Most commands want to know where init
+/// and the cgroup are, and what they do not want costs them neither time nor stack.
 #[derive(Clone, Debug)]
 pub enum Deferred<T: 'static> {
     /// As made by this process.
@@ -30,7 +30,8 @@ impl<T: Clone + Deserialize<'static>> Deferred<T> {
     pub fn read(&self) -> Result<T, serde_json::Error> {
         match self {
             Deferred::Known(value) => Ok(T::clone(value)),
-            // As bytes, like all other files: a parser of text would be a second one in the program.
+            // As bytes, like all other files: a parser of text would be a second one in the
+            // program.
             Deferred::Unread(text) => serde_json::from_slice(text.get().as_bytes()),
         }
     }

@@ -1,6 +1,7 @@
 //! The state directory: `<root>/<id>/` with `state.json`, the start socket and the seccomp program.
 //!
-//! Making the directory claims the id; a lock on it, which dies with its holder, orders the verbs that change a container.
+//! Making the directory claims the id; a lock on it, which dies with its holder, orders the verbs
+//! that change a container.
 
 use std::fs::DirBuilder;
 use std::io::Write;
@@ -31,7 +32,8 @@ pub const NOTIFY_DIR: &str = "notify";
 pub const RESCTRL_FILE: &str = "resctrl.json";
 /// When init began which op; absent without `--trace`.
 const TIMELINE_FILE: &str = "timeline";
-/// A symlink whose target is the cgroup's location: the first thing written, so that no crash can leave a cgroup unknown.
+/// A symlink whose target is the cgroup's location: the first thing written, so that no crash can
+/// leave a cgroup unknown.
 pub const CGROUP_LINK: &str = "cgroup";
 
 /// All containers below one root.
@@ -78,7 +80,8 @@ impl Store {
         check_id(id)?;
         loop {
             match self.try_claim(id) {
-                // A forced delete has come between the directory and the lock: to it we were a creator that had died.
+                // A forced delete has come between the directory and the lock: to it we were a
+                // creator that had died.
                 Err(Error::DoesNotExist) => {}
                 other => return other,
             }
@@ -175,7 +178,8 @@ impl Container {
 
     /// Reads the state.
     pub fn state(&self) -> Result<State, Error> {
-        // The state borrows from its file, and lives as long as the command that reads it: its bytes are not given back.
+        // The state borrows from its file, and lives as long as the command that reads it: its
+        // bytes are not given back.
         let bytes: &'static [u8] = match rt_sys::file::read_record_at(&self.dir, STATE_FILE).map(Vec::leak) {
             // Being created, or left by a creator that was killed.
             Err(Errno::NOENT) => return Err(Error::DoesNotExist),
@@ -252,7 +256,8 @@ impl Container {
         }
     }
 
-    /// Removes the directory with all that is in it. A container that has a state has little else, and what that is needs no listing.
+    /// Removes the directory with all that is in it. A container that has a state has little else,
+    /// and what that is needs no listing.
     pub fn remove(&self, state: Option<&State>) -> Result<(), Error> {
         if let Some(state) = state {
             if state.seccomp {
@@ -299,14 +304,16 @@ impl Container {
         Ok(())
     }
 
-    /// The status, from the kernel: no file is believed about a process. Freezing is asked for by `paused`.
+    /// The status, from the kernel: no file is believed about a process. Freezing is asked for by
+    /// `paused`.
     pub fn status(&self, state: &State, paused: impl FnOnce() -> bool) -> Result<Status, Error> {
         state.init_stat()?.map_or(Ok(Status::Stopped), |stat| self.status_of(&stat, paused))
     }
 
     /// The status of a container whose init lives and looks like this.
     pub fn status_of(&self, stat: &Stat, paused: impl FnOnce() -> bool) -> Result<Status, Error> {
-        // Both, because a starter may die before it removes the socket, and a program may take the stub's name.
+        // Both, because a starter may die before it removes the socket, and a program may take the
+        // stub's name.
         let waiting = stat.comm == WAITING_NAME
             && match statat(&self.dir, START_SOCKET, AtFlags::SYMLINK_NOFOLLOW) {
                 Err(Errno::NOENT) => false,

@@ -32,7 +32,8 @@ pub struct StateDocument {
 }
 
 impl StateDocument {
-    /// The document of a container with this status. A stopped container has no pid; how it ended may be known.
+    /// The document of a container with this status. A stopped container has no pid; how it ended
+    /// may be known.
     pub fn new(state: &State, status: Status, exit: Option<Exit>) -> StateDocument {
         StateDocument {
             oci_version: OCI_VERSION,

@@ -53,7 +53,8 @@ impl Exit {
         Some(exit)
     }
 
-    /// Keeps it. It is for people to read: a full disk does not make the command fail that came to know it.
+    /// Keeps it. It is for people to read: a full disk does not make the command fail that came to
+    /// know it.
     pub fn record(&self, container: &Container) {
         // More than one command may look at the same time.
         let staged = format!(".exit.{}", std::process::id());

@@ -12,7 +12,8 @@ use crate::error::{Context, Error};
 
 const WRITE: &str = "write the pid file";
 
-/// A pid file that is going to be there. Until then it has another name, under which it is removed if it is dropped.
+/// A pid file that is going to be there. Until then it has another name, under which it is removed
+/// if it is dropped.
 pub struct PidFile {
     path: PathBuf,
     dir: OwnedFd,
@@ -22,7 +23,8 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Makes it under its temporary name: what keeps it from being written is known before a process is started.
+    /// Makes it under its temporary name: what keeps it from being written is known before a
+    /// process is started.
     pub fn prepare(path: &Path) -> Result<PidFile, Error> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Error::File { what: WRITE, path: path.to_owned(), errno: Errno::INVAL });

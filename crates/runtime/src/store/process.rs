@@ -64,7 +64,8 @@ fn parse(bytes: &[u8]) -> Option<Stat> {
     Some(Stat { comm, state, start_time, wait_status })
 }
 
-/// Whether it was by executing the program that init closed its side of a connection, and not by its end before that.
+/// Whether it was by executing the program that init closed its side of a connection, and not by
+/// its end before that.
 pub fn has_executed(pid: i32, start_time: u64) -> Result<bool, Errno> {
     // exec takes the program's memory, and exit gives up all memory, before descriptors are closed.
     if readlink(format!("/proc/{pid}/exe"), Vec::new()).err() != Some(Errno::NOENT) {
@@ -92,7 +93,8 @@ pub fn open(pid: i32, start_time: u64) -> Result<Option<(OwnedFd, Stat)>, Errno>
     Ok(same.map(|stat| (pidfd, stat)))
 }
 
-/// Whether the process has a SIGKILL that it has not come to yet (proc_pid_status(5), SigPnd and ShdPnd).
+/// Whether the process has a SIGKILL that it has not come to yet (proc_pid_status(5), SigPnd and
+/// ShdPnd).
 pub fn is_killed(pid: i32) -> Result<bool, Errno> {
     let bytes = match rt_sys::file::read_record(format!("/proc/{pid}/status")) {
         Err(Errno::NOENT | Errno::SRCH) => return Ok(true),

@@ -1,4 +1,5 @@
-//! What is kept of a container between commands: `state.json` in its directory, written whole or not at all.
+//! What is kept of a container between commands: `state.json` in its directory, written whole or
+//! not at all.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -63,7 +64,8 @@ pub struct State {
     pub late_ops: Vec<LateOp>,
 }
 
-/// Fields of /linux that belong to a process and not to a namespace or a cgroup: an executed process gets them, too.
+/// Fields of /linux that belong to a process and not to a namespace or a cgroup: an executed
+/// process gets them, too.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Surroundings {
@@ -75,7 +77,8 @@ pub struct Surroundings {
     pub memory_policy: Option<MemoryPolicy<'static>>,
 }
 
-/// The status of a container (runtime-spec, runtime.md "State"; `paused` is every runtime's extension).
+/// The status of a container (runtime-spec, runtime.md "State"; `paused` is every runtime's
+/// extension).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// Waiting for `start`.
@@ -103,7 +106,8 @@ impl Status {
 const LOOK: &str = "look at the container's init";
 
 impl State {
-    /// The limits that the container has reached. A unit of systemd takes this knowledge with it when its last process ends.
+    /// The limits that the container has reached. A unit of systemd takes this knowledge with it
+    /// when its last process ends.
     pub fn reached(&self) -> Reached {
         Cgroup::open(&self.cgroup).map(|cgroup| cgroup.reached()).unwrap_or_default()
     }

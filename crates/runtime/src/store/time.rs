@@ -18,7 +18,8 @@ fn rfc3339(secs: u64, nanos: u32) -> String {
     text
 }
 
-/// The Gregorian date of a day number since 1970-01-01: eras of 400 years, years that begin in March.
+/// The Gregorian date of a day number since 1970-01-01: eras of 400 years, years that begin in
+/// March.
 fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);

@@ -70,7 +70,8 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
         return Err(Error::SocketWithoutTerminal);
     }
     let (console, ours) = console(options.console_socket.as_deref(), terminal)?;
-    // Signals from here on are the container's: none may be lost between its start and the wait for it.
+    // Signals from here on are the container's: none may be lost between its start and the wait for
+    // it.
     let subreaper = !options.no_subreaper && !has_pid_namespace(&spec);
     let signals = (!options.detach).then(|| foreground::Signals::take(subreaper)).transpose()?;
     let mut making = Making::begin(store, id, &spec, options, console, false)?;
@@ -86,7 +87,8 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     making.stage()?;
     let ahead = making.plan.unattended;
     if ahead {
-        // Init then finds its release waiting, and this process sleeps until the program has been executed.
+        // Init then finds its release waiting, and this process sleeps until the program has been
+        // executed.
         making.launched()?.release()?;
         making.await_program()?;
     } else {
@@ -293,7 +295,8 @@ impl<'a> Making<'a> {
         let launched = launch(&self.plan, &descriptors, &entry, preserve, &Destination::Planned, Entering::ByEntry)?;
         let launched = self.launched.insert(launched);
         tracing::debug!("init is process {}", launched.pid);
-        // What takes long and is not needed before init runs anything but our own code is done while it is at work.
+        // What takes long and is not needed before init runs anything but our own code is done
+        // while it is at work.
         launched.make_meanwhile(&self.plan)?;
         if meanwhile {
             filter(cgroup)?;
@@ -302,7 +305,8 @@ impl<'a> Making<'a> {
         Ok(())
     }
 
-    /// The `tasks` of the classes of cache and memory bandwidth. Recorded before they are made, as the cgroup is.
+    /// The `tasks` of the classes of cache and memory bandwidth. Recorded before they are made, as
+    /// the cgroup is.
     fn enter_resctrl(&self) -> Result<Vec<OwnedFd>, Error> {
         let (Some(wanted), Some(container)) = (&self.plan.resctrl, &self.container) else { return Ok(Vec::new()) };
         let group = Group::locate(&container.id, wanted)?;
@@ -311,7 +315,8 @@ impl<'a> Making<'a> {
         group.tasks()
     }
 
-    /// systemd makes a unit around a process that exists; it waits until it is in there, and limited.
+    /// systemd makes a unit around a process that exists; it waits until it is in there, and
+    /// limited.
     fn launch_into_unit(
         &mut self,
         host: &Host,
@@ -448,7 +453,8 @@ impl<'a> Making<'a> {
         if !self.plan.unattended {
             launched.release()?;
         }
-        // Not before init has a memory of its own: the kernel changes the score of all that share it.
+        // Not before init has a memory of its own: the kernel changes the score of all that share
+        // it.
         if let Some(score) = &self.own_score {
             let _ = write_oom_score(score);
         }

@@ -111,8 +111,9 @@ pub fn exec(store: &Store, id: &str, options: &ExecOptions) -> Result<Ending, Er
     Ok(ending)
 }
 
-/// An init that ends takes with it what is being executed beside it; what is seen of that is not the cause. Already
-/// before it has ended it is in no namespaces (setns(2), ESRCH), and its pid namespace takes no new process (clone(2), ENOMEM).
+/// An init that ends takes with it what is being executed beside it; what is seen of that is not
+/// the cause. Already before it has ended it is in no namespaces (setns(2), ESRCH), and its pid
+/// namespace takes no new process (clone(2), ENOMEM).
 fn or_stopped(e: Error, init: &OwnedFd, state: &State) -> Error {
     let suspicious =
         matches!(e.errno(), Some(Errno::NOMEM | Errno::SRCH)) || matches!(e, Error::Launch(LaunchError::Died { .. }));
@@ -173,7 +174,8 @@ fn launch_in(
     let pid_file = options.pid_file.as_deref().map(PidFile::prepare).transpose()?;
     let subreaper = !options.no_subreaper && state.namespaces & rt_protocol::flags::namespace::NEWPID == 0;
     let signals = (!options.detach).then(|| foreground::Signals::take(subreaper)).transpose()?;
-    // A user may move no processes between cgroups that only share a parent of root's: systemd does it for its units.
+    // A user may move no processes between cgroups that only share a parent of root's: systemd does
+    // it for its units.
     let by_systemd = state.cgroup.driver == Driver::Systemd && state.cgroup.rootless;
     let (asked_for, beside);
     let mut entry = match &options.cgroup {
@@ -192,7 +194,8 @@ fn launch_in(
     let entering = if by_systemd { Entering::Held } else { Entering::ByEntry };
     let own_score = plan.oom_score_adj.map(set_oom_score).transpose()?.flatten();
     let place = Destination::Inside(init.as_fd(), state.namespaces);
-    // Where no certain cgroup is asked for, and the container's takes no processes, init's own is the next best.
+    // Where no certain cgroup is asked for, and the container's takes no processes, init's own is
+    // the next best.
     let beside_init = || match &options.cgroup {
         Some(_) => Ok(None),
         None => Pid::from_raw(state.pid).map_or(Ok(None), |pid| cgroup.path_below(&rt_cgroups::detect()?, pid)),
@@ -216,7 +219,8 @@ fn launch_in(
         Event::Ready => launched.release().and_then(|()| launched.event()),
         event => Ok(event),
     });
-    // Not before the process has a memory of its own: the kernel changes the score of all that share it.
+    // Not before the process has a memory of its own: the kernel changes the score of all that
+    // share it.
     if let Some(score) = own_score {
         let _ = write_oom_score(&score);
     }
@@ -254,7 +258,8 @@ fn launch_in(
     Ok(ending)
 }
 
-/// Has systemd put a held process into the container's unit, and lets it begin. A second try is made beside init.
+/// Has systemd put a held process into the container's unit, and lets it begin. A second try is
+/// made beside init.
 fn attach(
     launched: &mut Launched,
     state: &State,
@@ -283,7 +288,8 @@ fn with_options<'a>(
         }
         process.args = Some(options.args.iter().map(text).collect());
         process.terminal = Some(options.terminal);
-        // The scheduler, priority and affinity of the container's init are inherited as everything in its config.
+        // The scheduler, priority and affinity of the container's init are inherited as everything
+        // in its config.
         process.env.get_or_insert_default().extend(options.env.iter().map(text));
         if let Some(cwd) = &options.cwd {
             process.cwd = Some(text(cwd));
@@ -329,8 +335,8 @@ fn with_options<'a>(
     Ok(process)
 }
 
-/// `--cap` adds to bounding, effective and permitted; never to inheritable (CVE-2022-29162), and to ambient only what
-/// is already inheritable.
+/// `--cap` adds to bounding, effective and permitted; never to inheritable (CVE-2022-29162), and to
+/// ambient only what is already inheritable.
 fn add_capabilities(process: &mut Process<'_>, caps: &[String]) {
     if caps.is_empty() {
         return;

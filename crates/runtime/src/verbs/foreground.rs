@@ -1,4 +1,5 @@
-//! Waiting for a process in the foreground: its end, the signals on the way to it, and its terminal.
+//! Waiting for a process in the foreground: its end, the signals on the way to it, and its
+//! terminal.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -47,8 +48,8 @@ fn errno(e: nix::Error) -> Errno {
 }
 
 impl Signals {
-    /// Blocks all signals and opens the descriptor. With `subreaper`, orphans of the container come to this process; those of a
-    /// pid namespace go to its first process anyway.
+    /// Blocks all signals and opens the descriptor. With `subreaper`, orphans of the container come
+    /// to this process; those of a pid namespace go to its first process anyway.
     pub fn take(subreaper: bool) -> Result<Signals, Error> {
         if subreaper {
             rustix::process::set_child_subreaper(Some(rustix::process::getpid())).doing("become a subreaper")?;
@@ -76,8 +77,8 @@ impl Drop for Signals {
 /// SIGHUP, SIGINT, SIGQUIT and SIGTERM, which ask a program to end, as bits of a mask.
 const ENDING: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14;
 
-/// A descriptor by which the waits of a container's making learn that they are to end: these signals are blocked while [`Signals`] lives,
-/// and the container is not there yet to get them.
+/// A descriptor by which the waits of a container's making learn that they are to end: these
+/// signals are blocked while [`Signals`] lives, and the container is not there yet to get them.
 pub fn interrupts() -> Result<OwnedFd, Error> {
     rt_sys::process::signal_fd(ENDING).doing("open a signalfd")
 }
@@ -164,8 +165,9 @@ fn reap(pidfd: &OwnedFd) -> Result<Option<Ending>, Error> {
     Ok(None)
 }
 
-/// Passes signals on; `passed_on` has those that were, bit n-1 for signal n. SIGCHLD and SIGWINCH are about us; SIGURG is what Go's
-/// scheduler sends to everybody. Returns whether children have ended.
+/// Passes signals on; `passed_on` has those that were, bit n-1 for signal n. SIGCHLD and SIGWINCH
+/// are about us; SIGURG is what Go's scheduler sends to everybody. Returns whether children have
+/// ended.
 fn forward(signals: &Signals, awaited: &Awaited<'_>, terminal: Option<&Terminal>, passed_on: &mut u64) -> bool {
     let mut children = false;
     while let Ok(Some(info)) = signals.fd.read_signal() {
@@ -195,7 +197,8 @@ fn forward(signals: &Signals, awaited: &Awaited<'_>, terminal: Option<&Terminal>
     children
 }
 
-/// Reaps orphans that came to us as their subreaper, but not the awaited child, whose status is read by its pidfd.
+/// Reaps orphans that came to us as their subreaper, but not the awaited child, whose status is
+/// read by its pidfd.
 fn reap_others(awaited: i32) {
     loop {
         let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;

@@ -9,7 +9,8 @@ use crate::error::{Context, Error};
 use crate::store::directory::Store;
 use crate::verbs::until_exit;
 
-/// Reads a signal: a number (0 and real-time ones included) or a name with or without SIG, in any case.
+/// Reads a signal: a number (0 and real-time ones included) or a name with or without SIG, in any
+/// case.
 pub fn parse_signal(text: &str) -> Result<i32, Error> {
     let unknown = || Error::UnknownSignal(text.to_owned());
     if let Ok(number) = text.parse::<i32>() {

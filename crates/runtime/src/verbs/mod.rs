@@ -12,8 +12,8 @@ mod preview;
 mod query;
 mod start;
 
-/// Leaves what a command still has in the end to the end of the process, which closes descriptors, gives up locks and takes back
-/// memory at once.
+/// Leaves what a command still has in the end to the end of the process, which closes descriptors,
+/// gives up locks and takes back memory at once.
 fn until_exit<T>(owned: T) {
     std::mem::forget(owned);
 }

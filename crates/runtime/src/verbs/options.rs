@@ -11,7 +11,8 @@ pub struct StoreOptions {
     pub root: PathBuf,
     /// `--systemd-cgroup`, `--cgroup-manager`.
     pub driver: Driver,
-    /// `--rootless`: no right to manage cgroups is assumed. Without it the host is asked when it matters.
+    /// `--rootless`: no right to manage cgroups is assumed. Without it the host is asked when it
+    /// matters.
     pub rootless: Option<bool>,
 }
 

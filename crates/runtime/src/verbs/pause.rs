@@ -54,7 +54,8 @@ pub fn resume(store: &Store, id: &str) -> Result<(), Error> {
     }
 }
 
-/// Changes limits of a container; what is not named stays. `schemata` are lines for its class in resctrl.
+/// Changes limits of a container; what is not named stays. `schemata` are lines for its class in
+/// resctrl.
 pub fn update(store: &Store, id: &str, change: &Resources, schemata: &[String]) -> Result<(), Error> {
     let container = store.open(id)?;
     container.lock()?;

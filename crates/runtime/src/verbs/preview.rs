@@ -1,4 +1,5 @@
-//! `plan` and `check`: what create would do and what would stop it, without doing anything and without root.
+//! `plan` and `check`: what create would do and what would stop it, without doing anything and
+//! without root.
 
 use rt_cgroups::Location;
 use rt_plan::spec::{Problem, Spec, SpecError};

@@ -1,4 +1,5 @@
-//! libseccomp as an oracle: a small C program (`libseccomp.c`), compiled on demand, that builds filters from lines.
+//! libseccomp as an oracle: a small C program (`libseccomp.c`), compiled on demand, that builds
+//! filters from lines.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -25,7 +26,8 @@ pub struct Oracle {
 pub type Built = Result<Vec<sock_filter>, i32>;
 
 impl Oracle {
-    /// Compiles and starts the oracle; `None`, with the reason on standard error, where libseccomp cannot be had.
+    /// Compiles and starts the oracle; `None`, with the reason on standard error, where libseccomp
+    /// cannot be had.
     pub fn start() -> Option<Self> {
         // One binary per test, which may run at the same time.
         static STARTED: AtomicU32 = AtomicU32::new(0);
@@ -114,8 +116,8 @@ fn arch_name(arch: Arch) -> String {
     arch.word().trim_start_matches("SCMP_ARCH_").to_lowercase()
 }
 
-/// A profile as calls of libseccomp, in the order and with the special cases of runc: rules that repeat the default
-/// action are skipped, conditions on one argument become rules of their own.
+/// A profile as calls of libseccomp, in the order and with the special cases of runc: rules that
+/// repeat the default action are skipped, conditions on one argument become rules of their own.
 fn lower(profile: &Profile, optimize: u32) -> String {
     let action = |action: &rt_seccomp::Named<rt_seccomp::Action>, errno: Option<u32>| {
         action.known().expect("a known action").returns(errno.map(|errno| errno as u16))

@@ -126,8 +126,8 @@ impl Random {
         Profile { default_action, default_errno_ret, architectures, syscalls, ..Profile::default() }
     }
 
-    /// Arguments that could make a difference to the rules of a call: the values compared with, their neighbours, their
-    /// words swapped for others.
+    /// Arguments that could make a difference to the rules of a call: the values compared with,
+    /// their neighbours, their words swapped for others.
     pub fn arguments(&mut self, rules: &[(u32, Vec<Arg>)]) -> Vec<[u64; 6]> {
         let mut all = vec![[0; 6]];
         let mut values = vec![self.next(), u64::MAX];
@@ -161,7 +161,8 @@ impl Random {
     }
 }
 
-/// What the random generator takes for a family of calls with one number on x86; by their names, roughly.
+/// What the random generator takes for a family of calls with one number on x86; by their names,
+/// roughly.
 fn multiplexer(name: &str) -> Option<&'static str> {
     let begins = |with: &[&str]| with.iter().any(|with| name.starts_with(with));
     if begins(&[

@@ -1,4 +1,5 @@
-//! A reading of profiles that has nothing in common with the compiler: all rules, without order, evaluated in full.
+//! A reading of profiles that has nothing in common with the compiler: all rules, without order,
+//! evaluated in full.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,7 +89,8 @@ impl Reference {
     }
 }
 
-/// Names that libseccomp sees as carried by socketcall(2) or ipc(2): its pseudo-numbers say which selector they have.
+/// Names that libseccomp sees as carried by socketcall(2) or ipc(2): its pseudo-numbers say which
+/// selector they have.
 pub struct Direct {
     /// The carrier.
     pub through: &'static str,

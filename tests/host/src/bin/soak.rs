@@ -1,4 +1,5 @@
-//! Many containers, one after another and all at once, and what the host has more of afterwards. `hack/soak` calls this program.
+//! Many containers, one after another and all at once, and what the host has more of afterwards.
+//! `hack/soak` calls this program.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -82,7 +83,8 @@ fn counts(root: &Path) -> Counts {
     ])
 }
 
-/// The counts when they no longer fall: the kernel gives back much of what a container had only after a while.
+/// The counts when they no longer fall: the kernel gives back much of what a container had only
+/// after a while.
 fn settled(root: &Path, before: &Counts) -> Counts {
     let end = Instant::now() + Duration::from_secs(60);
     loop {

@@ -178,7 +178,8 @@ impl World {
         nodes.filter_map(|(path, node)| Some((path.strip_prefix(inside.as_str())?.to_owned(), node.clone()))).collect()
     }
 
-    /// The whole state, in an order that does not depend on when a mount was made, but on which mount covers which.
+    /// The whole state, in an order that does not depend on when a mount was made, but on which
+    /// mount covers which.
     fn picture(&self) -> String {
         format!("{} {} {:?} {}", self.joined, self.left_host, self.settings, self.tree(0))
     }
@@ -289,7 +290,8 @@ fn an_op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 8_000, ..ProptestConfig::default() })]
 
-    /// The order in which init works while it waits for the network makes no other container, and what fails, fails.
+    /// The order in which init works while it waits for the network makes no other container, and
+    /// what fails, fails.
     #[test]
     fn the_reordered_plan_has_the_effect_of_the_plain_one(
         before in prop::collection::vec(a_mount(), 0..4),

@@ -1,5 +1,6 @@
-//! `linux.netDevices` (config-linux.md "Network Devices"): interfaces of the runtime's network namespace move into the
-//! container's, with their names, hardware addresses, MTU and permanent addresses.
+//! `linux.netDevices` (config-linux.md "Network Devices"): interfaces of the runtime's network
+//! namespace move into the container's, with their names, hardware addresses, MTU and permanent
+//! addresses.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -54,8 +55,8 @@ impl Route {
     }
 }
 
-/// A route socket in the network namespace of the process, and the namespace. A thread of its own enters it: a socket
-/// belongs for good to the namespace in which it was made.
+/// A route socket in the network namespace of the process, and the namespace. A thread of its own
+/// enters it: a socket belongs for good to the namespace in which it was made.
 fn inside(process: BorrowedFd<'_>) -> Result<(Route, OwnedFd), Errno> {
     let enter = || {
         move_into_thread_name_spaces(process, ThreadNameSpaceType::NETWORK)?;
@@ -66,8 +67,8 @@ fn inside(process: BorrowedFd<'_>) -> Result<(Route, OwnedFd), Errno> {
     std::thread::scope(|s| s.spawn(enter).join().unwrap_or(Err(Errno::AGAIN)))
 }
 
-/// Refuses `net.*` parameters where the namespace joined by path is our own: a config that names the host's namespace so
-/// would change the host.
+/// Refuses `net.*` parameters where the namespace joined by path is our own: a config that names
+/// the host's namespace so would change the host.
 pub fn refuse_own_parameters(plan: &Plan) -> Result<(), LaunchError> {
     let sets = plan
         .ops
@@ -103,11 +104,13 @@ pub fn move_devices(devices: &[NetDevice], process: &OwnedFd) -> Result<(), Laun
             move |errno| LaunchError::Named { pointer: device.pointer.clone(), what, name: device.name.clone(), errno }
         };
         let index = here.index(&device.name).map_err(named("find network device"))?;
-        // The kernel renames after it has moved: a device whose name is taken there would be lost with the container.
+        // The kernel renames after it has moved: a device whose name is taken there would be lost
+        // with the container.
         if there.index(&device.new_name).is_ok() {
             return Err(named("move network device")(Errno::EXIST));
         }
-        // Before the move, which takes the device down: the kernel drops the addresses of IPv6 then.
+        // Before the move, which takes the device down: the kernel drops the addresses of IPv6
+        // then.
         let addresses = here.ask(&list_addresses(), index).map_err(named("list the addresses of network device"))?;
         let request = move_link(index, &device.new_name, namespace.as_raw_fd());
         here.ask(&request, index).map_err(named("move network device"))?;

@@ -7,7 +7,8 @@ use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_sp
 
 use crate::launch::error::LaunchError;
 
-/// A new one. This process is in it for a moment only: sockets and hooks of the runtime belong to the caller's.
+/// A new one. This process is in it for a moment only: sockets and hooks of the runtime belong to
+/// the caller's.
 pub fn make(first_user_namespace: bool) -> Result<OwnedFd, LaunchError> {
     let parent = LaunchError::parent;
     let ours = current().map_err(parent("open the runtime's network namespace"))?;

@@ -1,4 +1,5 @@
-//! rtnetlink(7): requests as bytes, answers as addresses. Pure, so that it is tested without a kernel.
+//! rtnetlink(7): requests as bytes, answers as addresses. Pure, so that it is tested without a
+//! kernel.
 
 use rustix::io::Errno;
 
@@ -45,7 +46,8 @@ pub struct Address {
 }
 
 impl Address {
-    /// Given by a user, for use everywhere: what came from the network, or is valid on one link only, stays behind.
+    /// Given by a user, for use everywhere: what came from the network, or is valid on one link
+    /// only, stays behind.
     pub fn moves(&self) -> bool {
         self.flags & PERMANENT != 0 && self.scope == 0
     }
@@ -192,7 +194,8 @@ mod tests {
             .done()
     }
 
-    /// An address keeps all that means the same elsewhere; the label, which is the old name, is left behind.
+    /// An address keeps all that means the same elsewhere; the label, which is the old name, is
+    /// left behind.
     #[test]
     fn an_address_moves_without_its_label() {
         let answer = read_answer(&listed(0, PERMANENT | 0x200), 7).unwrap();
@@ -206,7 +209,8 @@ mod tests {
         assert!(!request.windows(4).any(|w| w == b"eth0"));
     }
 
-    /// What the network or the kernel gave is worth nothing in another namespace (runtime-spec, "Network Devices").
+    /// What the network or the kernel gave is worth nothing in another namespace (runtime-spec,
+    /// "Network Devices").
     #[test]
     fn only_permanent_global_addresses_move() {
         for (scope, flags, moves) in [(0, PERMANENT, true), (0, 0, false), (253, PERMANENT, false)] {
@@ -215,7 +219,8 @@ mod tests {
         assert_eq!(read_answer(&listed(0, PERMANENT), 8).unwrap().addresses, []);
     }
 
-    /// The kernel's refusal is an errno, its acknowledgement an end, and a cut datagram no reason to read past it.
+    /// The kernel's refusal is an errno, its acknowledgement an end, and a cut datagram no reason
+    /// to read past it.
     #[test]
     fn errors_ends_and_cut_answers() {
         let error = |code: i32| Message::new(kind::ERROR, 0, &code.to_ne_bytes()).done();

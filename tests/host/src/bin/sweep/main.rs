@@ -1,7 +1,9 @@
-//! Kills a runtime, or makes one of its system calls fail, at every call of every command, and looks at what is left.
+//! Kills a runtime, or makes one of its system calls fail, at every call of every command, and
+//! looks at what is left.
 //!
-//! After each strike `delete --force` has to leave nothing: no process, mount, cgroup or file; and a container with the same
-//! id has to run. A failed call has to be one clear error, or to make no difference. `hack/sweep` calls this program.
+//! After each strike `delete --force` has to leave nothing: no process, mount, cgroup or file; and
+//! a container with the same id has to run. A failed call has to be one clear error, or to make no
+//! difference. `hack/sweep` calls this program.
 
 mod tracer;
 mod verbs;
@@ -235,7 +237,8 @@ impl<'a> Sweep<'a> {
         match code {
             0 if verb.lives => self.lives(),
             0 => Vec::new(),
-            // musl's start-up: without a thread pointer there is no C library to tell of it with. No kernel refuses that.
+            // musl's start-up: without a thread pointer there is no C library to tell of it with.
+            // No kernel refuses that.
             139 if name(traced.struck) == "arch_prctl" => Vec::new(),
             129..=192 => vec![format!("died of signal {}", code - 128)],
             _ if lines == 0 => vec!["failed without a word".into()],
@@ -295,7 +298,8 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// The limits that the containers have, as far as there are controllers: the file on cgroup v1, the file on v2, the value.
+/// The limits that the containers have, as far as there are controllers: the file on cgroup v1, the
+/// file on v2, the value.
 fn limits() -> impl Iterator<Item = (&'static str, [&'static str; 2], u64)> {
     let all = [("memory", ["memory.limit_in_bytes", "memory.max"], 64 << 20), ("pids", ["pids.max", "pids.max"], 50)];
     let unified = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();

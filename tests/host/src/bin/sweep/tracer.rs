@@ -1,4 +1,5 @@
-//! Runs a command under ptrace, and at its n-th system call kills the process or makes the call fail.
+//! Runs a command under ptrace, and at its n-th system call kills the process or makes the call
+//! fail.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -23,7 +24,8 @@ const NO_RESULT_YET: u64 = -(libc::ENOSYS as i64) as u64;
 pub enum Whose {
     /// The runtime's own, in all its threads.
     Runtime,
-    /// Those of the processes that it makes, from their first to the one that executes the container's program.
+    /// Those of the processes that it makes, from their first to the one that executes the
+    /// container's program.
     Init,
 }
 
@@ -64,7 +66,8 @@ struct Tracee {
     result: Option<Errno>,
 }
 
-/// Runs `command`, strikes at call `at`, and when it has ended runs `then`, untraced, while what the command left goes on.
+/// Runs `command`, strikes at call `at`, and when it has ended runs `then`, untraced, while what
+/// the command left goes on.
 pub fn trace(mut command: Command, whose: Whose, at: u32, strike: Strike, then: Option<Command>) -> Traced {
     let mut err = tempfile::tempfile().expect("a temporary file");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(err.try_clone().expect("a descriptor"));
@@ -181,7 +184,8 @@ impl Tracer {
         let first = !self.tracees.contains_key(&pid);
         self.adopt(pid);
         if signal == Signal::SIGSTOP {
-            // How a new tracee begins. A process that is no thread is followed only where it is the aim.
+            // How a new tracee begins. A process that is no thread is followed only where it is the
+            // aim.
             if self.whose == Whose::Runtime && self.tracees[&pid].whose == Whose::Init {
                 self.release(pid);
             } else {
@@ -194,8 +198,8 @@ impl Tracer {
 
     fn call(&mut self, pid: Pid) {
         if let (Some(tracee), Ok(mut registers)) = (self.tracees.get_mut(&pid), ptrace::getregs(pid)) {
-            // On entry the result is ENOSYS until there is one. A stop with another outside of a call is the end of a call that
-            // began before the tracing.
+            // On entry the result is ENOSYS until there is one. A stop with another outside of a
+            // call is the end of a call that began before the tracing.
             if !tracee.inside && registers.rax == NO_RESULT_YET {
                 tracee.inside = true;
                 self.entered(pid, registers);
@@ -223,7 +227,8 @@ impl Tracer {
                 let _ = kill(if tracee.whose == Whose::Runtime { self.main } else { pid }, Signal::SIGKILL);
             }
             Strike::Fail(errno) => {
-                // A failed close has closed all the same, and nothing that rt writes to reports a write that late.
+                // A failed close has closed all the same, and nothing that rt writes to reports a
+                // write that late.
                 if registers.orig_rax == libc::SYS_close as u64 {
                     return;
                 }

@@ -7,8 +7,9 @@ use std::process::Command;
 pub struct Verb {
     /// What it is called here.
     pub name: &'static str,
-    /// What is done before, a command line each; `ID` stands for the container, `BUNDLE` and `LONG` for bundles whose program
-    /// ends at once, and sleeps; `HOST` for one without a mount namespace; `LIMITS` for a file with new limits.
+    /// What is done before, a command line each; `ID` stands for the container, `BUNDLE` and `LONG`
+    /// for bundles whose program ends at once, and sleeps; `HOST` for one without a mount
+    /// namespace; `LIMITS` for a file with new limits.
     before: &'static [&'static str],
     command: &'static str,
     /// What lets init go on, where it waits.

@@ -56,8 +56,8 @@ impl World {
     }
 }
 
-/// Runs a command to its end, and meanwhile waits for orphans that end, as an engine's shim does: until somebody has, the
-/// init of their pid namespace cannot end either.
+/// Runs a command to its end, and meanwhile waits for orphans that end, as an engine's shim does:
+/// until somebody has, the init of their pid namespace cannot end either.
 #[expect(clippy::zombie_processes, reason = "it is waited for by its pid, among all others")]
 pub fn run(mut command: Command) -> Done {
     let mut files = [(); 2].map(|()| tempfile::tempfile().expect("a temporary file"));
@@ -83,7 +83,8 @@ pub fn run(mut command: Command) -> Done {
     Done { code, out, err: err + &late }
 }
 
-/// Where in the kernel a process waits, and what it has made: whether they wait for each other, or the machine is slow.
+/// Where in the kernel a process waits, and what it has made: whether they wait for each other, or
+/// the machine is slow.
 fn waiting(pid: Pid) -> String {
     let read = |pid: &str, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
     let one = |pid: &str| format!("{} in {}", read(pid, "comm").trim_end(), read(pid, "wchan"));
@@ -100,8 +101,9 @@ pub fn text(file: &mut File) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Waits for children that have ended, and gives those that have not after two seconds. Orphans of all that was started
-/// here become children of this process (PR_SET_CHILD_SUBREAPER), so none can hide.
+/// Waits for children that have ended, and gives those that have not after two seconds. Orphans of
+/// all that was started here become children of this process (PR_SET_CHILD_SUBREAPER), so none can
+/// hide.
 pub fn survivors() -> Vec<String> {
     let end = Instant::now() + Duration::from_secs(2);
     loop {
