@@ -52,6 +52,14 @@ pub struct Host {
     pub kcore: bool,
 }
 
+impl Host {
+    /// The host as far as it matters to a process that joins an existing container: the container's
+    /// cgroups and namespaces are there, so only the caller's rights count.
+    pub fn of_executed(root: bool) -> Host {
+        Host { layout: Layout::None, root, first_user_namespace: false, kcore: false }
+    }
+}
+
 /// How the container gets its terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Console {

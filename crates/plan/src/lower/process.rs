@@ -105,7 +105,7 @@ pub fn lower_exec(spec: &Spec<'_>, host: &Host, exec: &ExecRequest<'_>) -> Resul
                 Filter::None
             }
         };
-        prepared = low.process_ops(process, filter, None);
+        prepared = low.process_ops(process, filter, Role::Executed);
         prepared.seccomp_agent = low.listener_path();
     } else {
         low.wrong(Pointer::new("/process"), Fault::Missing);
@@ -151,6 +151,15 @@ fn last_of_each(mut entries: Vec<&str>) -> Vec<&str> {
     entries
 }
 
+/// What a process is to its container.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// The first process, which may wait for `start`, and has hooks.
+    Init,
+    /// A process that joins the container later.
+    Executed,
+}
+
 impl Lowering<'_> {
     /// The terminal of a container's init, which is also its /dev/console.
     pub(super) fn terminal(&mut self) {
@@ -192,7 +201,7 @@ impl Lowering<'_> {
         let (filter, program) = self.filter();
         // Without an action that asks it, an agent has nothing to do.
         let agent = matches!(filter, Filter::Program { notify: true, .. }).then(|| self.listener_path()).flatten();
-        let mut prepared = self.process_ops(process, filter, Some(()));
+        let mut prepared = self.process_ops(process, filter, Role::Init);
         prepared.seccomp = program;
         prepared.seccomp_agent = agent;
         prepared
@@ -226,9 +235,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// From the scheduler to the exec. `init` is a container's first process, which may wait and
-    /// has hooks.
-    fn process_ops(&mut self, process: &Process<'_>, filter: Filter, init: Option<()>) -> Prepared {
+    /// From the scheduler to the exec.
+    fn process_ops(&mut self, process: &Process<'_>, filter: Filter, role: Role) -> Prepared {
         let mut prepared = Prepared { oom_score_adj: self.oom_score(process), ..Prepared::default() };
         let at = Pointer::new("/process");
         self.scheduling(process);
@@ -274,10 +282,10 @@ impl Lowering<'_> {
         self.push(op::Op::WorkingDirectory { path: cwd, last: 1 }, Pointer::new("/process/cwd"));
         self.program(process);
         if self.request.pidfd_socket {
-            let payload = Blob(if init.is_some() { b"standard".to_vec() } else { b"setns".to_vec() });
+            let payload = Blob(if role == Role::Init { b"standard".to_vec() } else { b"setns".to_vec() });
             self.push(op::Op::SendPidfd { socket: Descriptor::Slot(Slot::Pidfd), payload }, at);
         }
-        if init.is_some() {
+        if role == Role::Init {
             let meets_before = self.ops.iter().any(|(op, _)| matches!(op, op::Op::AwaitHooks {}));
             let asks = self
                 .ops
@@ -295,7 +303,7 @@ impl Lowering<'_> {
         if let Filter::Program { bytes, flags, notify } = filter {
             self.attach_filter(bytes, flags, notify);
         }
-        if init.is_some() {
+        if role == Role::Init {
             self.start_container_hooks();
         }
         self.write_label(process);

@@ -9,8 +9,8 @@ pub(crate) mod resctrl;
 
 use std::sync::OnceLock;
 
-use rt_cgroups::Layout;
 use rustix::fs::{Access, access, readlink};
+use rustix::process::geteuid;
 
 use rt_plan::Host;
 
@@ -18,25 +18,18 @@ pub use check::{Finding, check};
 
 /// Looks at the host. Only reads.
 pub fn probe() -> Result<Host, rt_cgroups::Error> {
-    let kcore = access(c"/proc/kcore", Access::EXISTS).is_ok();
     Ok(Host {
         layout: rt_cgroups::detect()?,
+        root: geteuid().is_root(),
         first_user_namespace: in_first_user_namespace(),
-        kcore,
-        ..probe_for_exec()
+        kcore: access(c"/proc/kcore", Access::EXISTS).is_ok(),
     })
-}
-
-/// The same for a process in a container that exists, to which neither how cgroups are mounted nor
-/// the user namespace matters.
-pub fn probe_for_exec() -> Host {
-    Host { layout: Layout::None, root: rustix::process::geteuid().is_root(), first_user_namespace: false, kcore: false }
 }
 
 /// Whether no right to manage cgroups is to be assumed: for another user than root, and in a user
 /// namespace (runc's rule).
 pub fn is_rootless() -> bool {
-    is_rootless_as(rustix::process::geteuid().is_root())
+    is_rootless_as(geteuid().is_root())
 }
 
 /// The same for a caller that already knows whether it is root.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use rt_cgroups::{Cgroup, Driver, Entry, systemd};
 use rt_plan::spec::{Capabilities, Linux, Process, Spec, Text, User};
-use rt_plan::{Console, ExecRequest, Request, lower_exec};
+use rt_plan::{Console, ExecRequest, Host, Plan, Request, lower_exec};
 use rt_seccomp::Profile;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, geteuid};
+use scopeguard::{ScopeGuard, guard};
 use serde::Deserialize;
 
 use super::create::warn_of;
@@ -18,7 +19,6 @@ use crate::caller::inherited::{check_preserved, set_oom_score, write_oom_score};
 use crate::caller::sockets::connect_to;
 use crate::caller::terminal::{Terminal, console};
 use crate::error::{Context, Error};
-use crate::host;
 use crate::launch::{Descriptors, Destination, Entering, Event, LaunchError, Launched, launch, timeline};
 use crate::read_document;
 use crate::store::deferred::Deferred;
@@ -26,6 +26,7 @@ use crate::store::directory::{Container, SECCOMP_FILE, Store};
 use crate::store::pid_file::PidFile;
 use crate::store::process::{DYING, ends};
 use crate::store::state::{State, Status, Surroundings};
+use crate::verbs::undo::{Undo, end};
 use crate::verbs::until_exit;
 
 /// The options of `exec`.
@@ -132,11 +133,67 @@ fn launch_in(
     let terminal = process.terminal.unwrap_or(false);
     let (console, ours) = console(options.console_socket.as_deref(), terminal)?;
     check_preserved(options.preserve_fds)?;
+    let how = console.as_ref().map_or(Console::Absent, |(_, how)| *how);
+    let plan = lowered(container, state, process, options, how)?;
+    warn_of(&plan);
+    let agent = state.seccomp_agent.as_ref();
+    let descriptors = Descriptors {
+        console: console.map(|(socket, _)| socket),
+        start: None,
+        agent: agent.map(|(p, _)| connect_to("failed to connect with seccomp agent", p)).transpose()?,
+        pidfd: options.pidfd_socket.as_deref().map(|p| connect_to("connect to the pidfd socket", p)).transpose()?,
+        timeline: timeline::is_wanted().then(timeline::in_memory).transpose().doing("make a file for the timeline")?,
+    };
+    let pid_file = options.pid_file.as_deref().map(PidFile::prepare).transpose()?;
+    let subreaper = !options.no_subreaper && state.namespaces & rt_protocol::flags::namespace::NEWPID == 0;
+    let signals = (!options.detach).then(|| foreground::Signals::take(subreaper)).transpose()?;
+    let own_score = plan.oom_score_adj.map(set_oom_score).transpose()?.flatten();
+    let launched = started(&Joined { container, state, cgroup, init }, &plan, descriptors, options)?;
+    let executed = launched.set_limits(&plan.limits).and_then(|()| match launched.event()? {
+        Event::Ready => launched.release().and_then(|()| launched.event()),
+        event => Ok(event),
+    });
+    // Not before the process has a memory of its own: the kernel changes the score of all that
+    // share it.
+    if let Some(score) = own_score {
+        let _ = write_oom_score(&score);
+    }
+    match executed? {
+        Event::Executed => {}
+        _ => return Err(Error::System { what: "execute the process", errno: Errno::PROTO }),
+    }
+    launched.tell_timeline(false);
+    tracing::debug!("the program is executed");
+    // Only now: to conmon this file is the sign of success.
+    pid_file.map_or(Ok(()), |file| file.publish(launched.pid))?;
+    let launched = ScopeGuard::into_inner(launched);
+    let ending = match signals {
+        Some(signals) => {
+            let terminal = ours.map(|(socket, host)| Terminal::attach(&socket, host)).transpose()?;
+            let force = format!("`kill -KILL {}` ends it", launched.pid);
+            let awaited = Awaited { pidfd: &launched.pidfd, pid: launched.pid, force: &force };
+            foreground::wait(&awaited, signals, terminal, None)?
+        }
+        None => Ending::Detached,
+    };
+    explain(ending, || cgroup.reached());
+    until_exit((launched, plan));
+    Ok(ending)
+}
+
+/// The plan of the process, with what the container's state keeps for executed processes.
+fn lowered(
+    container: &Container,
+    state: &State,
+    process: Process<'_>,
+    options: &ExecOptions,
+    console: Console,
+) -> Result<Plan, Error> {
     let request = Request {
         id: &container.id,
         bundle: &state.bundle,
         cgroup: &state.cgroup,
-        console: console.as_ref().map_or(Console::Absent, |(_, how)| *how),
+        console,
         no_pivot: false,
         no_new_keyring: false,
         preserve_fds: options.preserve_fds,
@@ -149,8 +206,7 @@ fn launch_in(
     };
     let program = if state.seccomp { Some(container.read(SECCOMP_FILE)?) } else { None };
     let exec = ExecRequest { request, namespaces: state.namespaces, seccomp: program.as_deref() };
-    let agent = state.seccomp_agent.as_ref();
-    let seccomp = agent.map(|(path, metadata)| Profile {
+    let seccomp = state.seccomp_agent.as_ref().map(|(path, metadata)| Profile {
         listener_path: Some(path.to_string_lossy().into_owned()),
         listener_metadata: Some(metadata.clone()),
         ..Profile::default()
@@ -161,19 +217,26 @@ fn launch_in(
     let linux = Some(Linux { seccomp, personality, memory_policy, ..Linux::default() });
     let annotations = state.annotations.iter().map(|(k, v)| (Text::from(k.as_str()), Text::from(v.as_str()))).collect();
     let spec = Spec { process: Some(process), linux, annotations: Some(annotations), ..Spec::default() };
-    let host = host::probe_for_exec();
-    let plan = tracing::trace_span!("lower").in_scope(|| lower_exec(&spec, &host, &exec))?;
-    warn_of(&plan);
-    let descriptors = Descriptors {
-        console: console.map(|(socket, _)| socket),
-        start: None,
-        agent: agent.map(|(p, _)| connect_to("failed to connect with seccomp agent", p)).transpose()?,
-        pidfd: options.pidfd_socket.as_deref().map(|p| connect_to("connect to the pidfd socket", p)).transpose()?,
-        timeline: timeline::is_wanted().then(timeline::in_memory).transpose().doing("make a file for the timeline")?,
-    };
-    let pid_file = options.pid_file.as_deref().map(PidFile::prepare).transpose()?;
-    let subreaper = !options.no_subreaper && state.namespaces & rt_protocol::flags::namespace::NEWPID == 0;
-    let signals = (!options.detach).then(|| foreground::Signals::take(subreaper)).transpose()?;
+    let host = Host::of_executed(geteuid().is_root());
+    Ok(tracing::trace_span!("lower").in_scope(|| lower_exec(&spec, &host, &exec))?)
+}
+
+/// The container that a process joins.
+struct Joined<'a> {
+    container: &'a Container,
+    state: &'a State,
+    cgroup: &'a Cgroup,
+    init: &'a OwnedFd,
+}
+
+/// Starts the process in the container's namespaces and in its cgroup. It is killed if it is dropped.
+fn started(
+    joined: &Joined<'_>,
+    plan: &Plan,
+    descriptors: Descriptors,
+    options: &ExecOptions,
+) -> Result<Undo<Launched>, Error> {
+    let Joined { container, state, cgroup, init } = joined;
     // A user may move no processes between cgroups that only share a parent of root's: systemd does
     // it for its units.
     let by_systemd = state.cgroup.driver == Driver::Systemd && state.cgroup.rootless;
@@ -192,70 +255,28 @@ fn launch_in(
         entry.tasks.extend(group.tasks()?);
     }
     let entering = if by_systemd { Entering::Held } else { Entering::ByEntry };
-    let own_score = plan.oom_score_adj.map(set_oom_score).transpose()?.flatten();
-    let place = Destination::Inside(init.as_fd(), state.namespaces);
+    let destination = Destination::Inside(init.as_fd(), state.namespaces);
     // Where no certain cgroup is asked for, and the container's takes no processes, init's own is
     // the next best.
     let beside_init = || match &options.cgroup {
         Some(_) => Ok(None),
         None => Pid::from_raw(state.pid).map_or(Ok(None), |pid| cgroup.path_below(&rt_cgroups::detect()?, pid)),
     };
-    let mut launched = match launch(&plan, &descriptors, &entry, options.preserve_fds, &place, entering) {
+    let launched = match launch(plan, &descriptors, &entry, options.preserve_fds, &destination, entering) {
         Err(refused) if refused.errno() == Some(Errno::BUSY) => {
             let Some(below) = beside_init()? else { return Err(refused.into()) };
             beside = cgroup.descend(Some(""), &below)?;
             entry.unified = beside.entry()?.unified;
-            launch(&plan, &descriptors, &entry, options.preserve_fds, &place, entering)?
+            launch(plan, &descriptors, &entry, options.preserve_fds, &destination, entering)?
         }
         other => other?,
     };
-    drop(descriptors);
+    let mut launched: Undo<Launched> = guard(launched, end);
     tracing::debug!("the process is {}", launched.pid);
-    if by_systemd && let Err(e) = attach(&mut launched, state, options, beside_init) {
-        launched.abort();
-        return Err(e);
+    if by_systemd {
+        attach(&mut launched, state, options, beside_init)?;
     }
-    let result = launched.set_limits(&plan.limits).and_then(|()| match launched.event()? {
-        Event::Ready => launched.release().and_then(|()| launched.event()),
-        event => Ok(event),
-    });
-    // Not before the process has a memory of its own: the kernel changes the score of all that
-    // share it.
-    if let Some(score) = own_score {
-        let _ = write_oom_score(&score);
-    }
-    match result {
-        Ok(Event::Executed) => {}
-        Ok(_) => {
-            launched.abort();
-            return Err(Error::System { what: "execute the process", errno: Errno::PROTO });
-        }
-        Err(e) => {
-            launched.abort();
-            return Err(e.into());
-        }
-    }
-    launched.tell_timeline(false);
-    tracing::debug!("the program is executed");
-    // Only now: to conmon this file is the sign of success.
-    if let Some(file) = pid_file
-        && let Err(e) = file.publish(launched.pid)
-    {
-        launched.abort();
-        return Err(e);
-    }
-    let ending = match signals {
-        Some(signals) => {
-            let terminal = ours.map(|(socket, host)| Terminal::attach(&socket, host)).transpose()?;
-            let force = format!("`kill -KILL {}` ends it", launched.pid);
-            let awaited = Awaited { pidfd: &launched.pidfd, pid: launched.pid, force: &force };
-            foreground::wait(&awaited, signals, terminal, None)?
-        }
-        None => Ending::Detached,
-    };
-    explain(ending, || cgroup.reached());
-    until_exit((launched, plan));
-    Ok(ending)
+    Ok(launched)
 }
 
 /// Has systemd put a held process into the container's unit, and lets it begin. A second try is

@@ -6,11 +6,14 @@ mod exec;
 pub(crate) mod foreground;
 mod gc;
 mod kill;
+mod making;
 pub(crate) mod options;
 mod pause;
 mod preview;
 mod query;
+mod run;
 mod start;
+mod undo;
 
 /// Leaves what a command still has in the end to the end of the process, which closes descriptors,
 /// gives up locks and takes back memory at once.
@@ -18,7 +21,7 @@ fn until_exit<T>(owned: T) {
     std::mem::forget(owned);
 }
 
-pub use create::{create, run};
+pub use create::create;
 pub use delete::delete;
 pub use exec::{ExecOptions, exec};
 pub use foreground::Ending;
@@ -28,4 +31,5 @@ pub use options::{CreateOptions, Driver, StoreOptions};
 pub use pause::{pause, resume, update};
 pub use preview::{Report, check, plan};
 pub use query::{list, load, processes, state};
+pub use run::run;
 pub use start::start;

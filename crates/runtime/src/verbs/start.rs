@@ -7,8 +7,8 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, send};
 use tracing::trace_span;
 
-use super::create::poststart;
 use super::delete::destroy;
+use super::run::poststart;
 use crate::caller::notify::Proxy;
 use crate::caller::sockets::connect_to_init;
 use crate::error::{Context, Error};
