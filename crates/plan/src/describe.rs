@@ -233,7 +233,7 @@ fn describe(op: &Op) -> String {
         ),
         Op::NoNewPrivileges {} => "give up gaining privileges by exec (no_new_privs)".to_owned(),
         Op::FindProgram { file, search } => format!("look for {:?} in PATH {:?}", file.0, search.0),
-        Op::Ready { .. } => "tell the parent that all is prepared".to_owned(),
+        Op::Ready { .. } => "report to the parent that everything is prepared".to_owned(),
         Op::AwaitStart { .. } => "wait for start".to_owned(),
         Op::Seccomp { program, .. } => format!("attach the seccomp filter of {} instructions", program.0.len() / 8),
         Op::Exec { argv, env, home, .. } => {

@@ -29,7 +29,7 @@ pub enum Format {
 /// Where and how to log.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// `--log`, open; standard error without it.
+    /// The file of `--log`, open; None means standard error.
     pub file: Option<Arc<File>>,
     /// `--log-format`.
     pub format: Format,
@@ -69,10 +69,10 @@ impl Log {
         Ok(Log { file: path.map(open).transpose()?, format, level })
     }
 
-    /// Collects warnings, and writes more detailed events as they come if asked to; `trace` gets
-    /// the spans.
+    /// Collects warnings. Events of more detailed levels are written at once if the level asks for
+    /// them; `trace` gets the spans.
     pub fn install(&self, trace: Option<Arc<Trace>>) {
-        // A second call, in tests, changes nothing.
+        // A second call, which only tests make, changes nothing.
         let _ = tracing::subscriber::set_global_default(Collector { log: self.clone(), trace });
     }
 
@@ -101,7 +101,7 @@ impl Log {
         }
     }
 
-    /// Writes what was collected by a command that succeeded.
+    /// Writes the warnings of a command that has succeeded.
     pub fn succeeded(&self) {
         let warnings = WARNINGS.lock().map(|mut w| std::mem::take(&mut *w)).unwrap_or_default();
         for text in &warnings {

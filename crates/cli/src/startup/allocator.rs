@@ -1,5 +1,5 @@
-//! A bump allocator: `rt` lives for milliseconds, so only the newest part is ever given back, which
-//! keeps short-lived strings and buffers on pages that are touched anyway. Large requests go to the
+//! A bump allocator: `rt` lives for milliseconds, so only the newest part is ever given back. That
+//! keeps short-lived strings and buffers on pages that are in use anyway. Large requests go to the
 //! system.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Room in .bss; pages of it that are never touched cost nothing.
 const SIZE: usize = 512 * 1024;
-/// From here on a request gets pages of its own, which can be given back.
+/// A request of this size or more gets pages of its own, which can be given back.
 const LARGE: usize = 64 * 1024;
 
 /// The allocator.
 #[repr(C)]
 pub struct Bump {
-    // Before the room: on the page of its first parts, not on one of their own behind it.
+    // This counter stands before the room, on the page of the first parts, so that it needs no page
+    // of its own.
     used: AtomicUsize,
     /// Bytes past this offset have never been used, so they are still zero.
     touched: AtomicUsize,
@@ -61,7 +62,7 @@ impl Bump {
         }
     }
 
-    /// Moves the end of the part that ends at `end`, if that is the newest one.
+    /// Moves the end of the part that ends at `end`, if that part is the newest.
     fn move_end(&self, end: usize, to: usize) -> bool {
         if to < end {
             self.touched.fetch_max(end, Ordering::Relaxed);
@@ -83,7 +84,7 @@ unsafe impl GlobalAlloc for Bump {
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         if !self.holds(at) {
-            // SAFETY: not ours, so it came from the system with this layout.
+            // SAFETY: the pointer is not from `room`, so it came from the system with this layout.
             return unsafe { System.dealloc(at, layout) };
         }
         let start = at as usize - self.room.get() as usize;
@@ -92,7 +93,7 @@ unsafe impl GlobalAlloc for Bump {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let at = self.take(layout);
-        // Pages that were never touched are zero, and are not touched for that.
+        // Pages that were never used are already zero, so they are not written.
         let fresh = |at: *mut u8| at as usize - self.room.get() as usize >= self.touched.load(Ordering::Relaxed);
         // SAFETY: the caller's contract is the system's; what is written to is the part that was
         // just handed out.
@@ -113,7 +114,8 @@ unsafe impl GlobalAlloc for Bump {
             // SAFETY: not ours, so it came from the system with this layout.
             return unsafe { System.realloc(at, layout, size) };
         }
-        // The newest part can grow where it is, which makes a growing vector cheap; any can shrink.
+        // The newest part can grow in place, which makes a growing vector cheap; every part can
+        // shrink in place.
         let start = at as usize - self.room.get() as usize;
         if self.move_end(start + layout.size(), start + size) || size <= layout.size() {
             return at;
@@ -133,7 +135,7 @@ unsafe impl GlobalAlloc for Bump {
 mod tests {
     use super::*;
 
-    /// Everything stands on this: alignment, growth in place and out of place, and the way to the
+    /// The whole program relies on this: alignment, growth in place and by copy, and the way to the
     /// system.
     #[test]
     fn parts_are_aligned_apart_and_keep_their_contents() {
@@ -153,7 +155,8 @@ mod tests {
             let moved = bump.realloc(grown, Layout::from_size_align(100, 1).unwrap(), 200);
             assert_ne!(moved, grown);
             assert_eq!(std::slice::from_raw_parts(moved, 3), b"abc");
-            // Where the newest part was comes the next one, and zeroed it is zero.
+            // The next part begins where the newest part was given back, and a zeroed part is zero
+            // there.
             moved.write_bytes(1, 200);
             bump.dealloc(moved, Layout::from_size_align(200, 1).unwrap());
             let zeroed = bump.alloc_zeroed(Layout::from_size_align(300, 1).unwrap());

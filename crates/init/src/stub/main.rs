@@ -72,13 +72,13 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
     let Some(socket) = argument(1) else {
         rt_sys::exec::exit(255);
     };
-    // SAFETY: `rt` opened it for this process, and nothing else here knows its number.
+    // SAFETY: `rt` opened this descriptor for init, and nothing else here uses its number.
     run::run(unsafe { OwnedFd::from_raw_fd(socket) })
 }
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // Unreachable by the lints of this crate; if it happens all the same, the parent sees the
+    // The lints of this crate exclude panics. If one happens nevertheless, the parent sees the
     // socket close.
     rt_sys::exec::exit(254);
 }

@@ -37,12 +37,12 @@ struct Init {
     /// Init's pid as its creator sees it, in decimal.
     outer_pid: ([u8; 15], usize),
     timeline: Timeline,
-    /// Where reports go: first `rt create`, after the barrier `rt start`.
+    /// Where reports go: to `rt create` at first, to `rt start` after the start barrier.
     peer: Option<OwnedFd>,
 }
 
-/// `Op::Seccomp`, which waits for the moment before execve: a profile is about what the program
-/// needs, not init.
+/// `Op::Seccomp`, kept until the moment before execve(2): a profile lists the calls of the program,
+/// not those of init.
 #[derive(Clone, Copy)]
 struct Filter {
     index: u32,
@@ -52,16 +52,16 @@ struct Filter {
     message: (&'static [u8], &'static [u8]),
 }
 
-/// Executes the plan that comes over `peer`. Never returns: it ends in the user's program or in an
-/// exit.
+/// Executes the plan that arrives over `peer`. Never returns: it ends by executing the program or
+/// by exiting.
 pub fn run(peer: OwnedFd) -> ! {
-    // The memfd is unreadable to make this so from exec on; this covers a kernel that would still
-    // allow it.
+    // The stub's memfd is unreadable, which makes init undumpable from execve(2) on; this call
+    // covers a kernel that would still allow it.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    // A signal to end must still be there when init comes to wait for it; the program starts with
-    // none blocked.
+    // A signal that asks init to end must still be pending when init waits at the barrier. The
+    // program starts with no signal blocked.
     let _ = process::set_signal_mask(start::ENDING);
-    // Modes of what is made here are meant as they are.
+    // Files are made with exactly the modes that the plan gives.
     umask(Mode::empty());
     let mut init = Init {
         mounts: Mounts::default(),
@@ -73,7 +73,7 @@ pub fn run(peer: OwnedFd) -> ! {
         timeline: Timeline::default(),
         peer: Some(peer),
     };
-    // By this name `rt` knows a container that waits.
+    // By this name `rt` recognises the init of a container that waits.
     if let Err(e) = set_name(c"rt:init") {
         init.give_up(0, Fail::new(Step::LoadPlan, e));
     }
@@ -113,16 +113,17 @@ impl Init {
 
     /// Reports `kind` and waits for the parent's answer.
     fn report_and_wait(&mut self, kind: Kind, op: u32) -> Result<(), Fail> {
-        // A parent that has not heard this would wait for it as long as init for the answer.
+        // A parent that did not get this report would wait for it, and init would wait for the
+        // parent.
         if self.report(kind, op, Step::Only, 0, b"").is_err() {
             exit(255);
         }
-        // The parent may set a limit of open files now.
+        // The parent may set a limit on open files now, so init closes what it no longer needs.
         close_finished();
         self.await_release()
     }
 
-    /// Waits for a byte and init's pid; a parent that is gone ends init.
+    /// Waits for the release, which carries init's pid. If the parent has gone, init ends.
     fn await_release(&mut self) -> Result<(), Fail> {
         let mut answer = [0_u8; 16];
         let peer = self.peer.as_ref().ok_or(Errno::PIPE)?;
@@ -140,8 +141,8 @@ impl Init {
         match op {
             Op::JoinCgroup { fd } => {
                 let tasks = owned(fd)?;
-                // "0" is the writer itself: moving itself, a task needs no lock over all threads of
-                // the host.
+                // "0" stands for the writing process itself: a process that moves itself needs no
+                // lock over all threads of the host.
                 rustix::io::write(&tasks, b"0")?;
             }
             Op::Unshare { flags } => {
@@ -193,7 +194,7 @@ impl Init {
             Op::AwaitHooks {} => self.report_and_wait(Kind::Hooks, index)?,
             Op::Hook(hook) => {
                 let in_rootfs = (hook.flags & flag::HOOK_IN_ROOTFS != 0).then(|| self.mounts.root()).transpose()?;
-                // A filter with a listener is for one process: the agent is sent the program's.
+                // A filter with a listener is for one process only: the agent gets the program's.
                 let under =
                     |filter: &Filter| hook.flags & flag::HOOK_FILTERED != 0 && filter.listener == Descriptor::None;
                 let filter = self.filter.filter(under).map(|filter| (filter.program, filter.flags));
@@ -213,7 +214,8 @@ impl Init {
             Op::Domainname { name } => rustix::system::setdomainname(name.0)?,
             Op::LoopbackUp {} => drop(Temporary::from(rt_sys::net::loopback_up()?)),
             Op::SessionKeyring { name, label } => match self.session_keyring(name.0, label.0.to_bytes()) {
-                // A seccomp profile around the runtime, as in a container of an older engine.
+                // EPERM comes from a seccomp profile around the runtime, as in a container of an
+                // older engine.
                 Err(fail) if label.0.is_empty() && fail.errno == Errno::PERM.raw_os_error() as u32 => {
                     let _ = self.report(Kind::Warning, index, fail.step, fail.errno, b"");
                 }
@@ -242,7 +244,7 @@ impl Init {
                 umask(Mode::from_bits_retain(mask));
             }
             Op::Limit { resource, soft, hard } => {
-                // What was left open must not count against a low limit of open files.
+                // Descriptors that are still open must not count against a low limit on open files.
                 if resource == NOFILE && soft < 128 {
                     close_finished();
                 }
@@ -304,7 +306,7 @@ impl Init {
     #[cold]
     #[inline(never)] // For its frame, see `main.rs`.
     fn not_executed(&self, index: u32, errno: Errno) -> ! {
-        // First of all: the filter may end init at the calls that come after.
+        // This report goes first, because the filter may end init at the calls that follow.
         let _ = self.report(Kind::Failed, index, Step::Only, errno.raw_os_error() as u32, b"");
         if let Some(program) = &self.program {
             let mut space = [0; rt_protocol::report::MAX_DETAIL];
@@ -329,16 +331,17 @@ impl Init {
             proc::put(&mut self.mounts.proc, c"self/attr/keycreate", label)?;
         }
         let key = match process::join_session_keyring(name) {
-            // A kernel, or an outer container, without keyrings.
+            // The kernel, or an outer container, has no keyrings.
             Err(Errno::NOSYS) => return Ok(()),
             other => other?,
         };
         if !label.is_empty() {
             proc::put(&mut self.mounts.proc, c"self/attr/keycreate", b"")?;
         }
-        // What a session keyring has (join_session_keyring in security/keys/process_keys.c: all for
-        // the possessor; view, read and link for the owner) and search by the owner, so that a
-        // process of the container can find it (keyctl(2)).
+        // The permissions of a session keyring (join_session_keyring in
+        // security/keys/process_keys.c: everything for the possessor; view, read and link for the
+        // owner), and search for the owner, so that a process of the container can find it
+        // (keyctl(2)).
         const PERMISSIONS: u32 = 0x3f1b_0000;
         process::set_key_permissions(key, PERMISSIONS)?;
         Ok(())
@@ -349,7 +352,7 @@ impl Init {
             return Ok(());
         }
         match enter(path) {
-            // A network filesystem that does not know root; the user may be let in.
+            // A network filesystem may not trust root; the user may be allowed to enter.
             Err(fail) if !last && fail.errno == Errno::ACCESS.raw_os_error() as u32 => Ok(()),
             other => {
                 self.entered = true;
@@ -380,8 +383,8 @@ fn report(peer: Option<&OwnedFd>, report: &Report, detail: &[u8]) -> Result<(), 
     send(peer, &message[..end], SendFlags::NOSIGNAL).map(drop)
 }
 
-/// Asks the parent for the source of the bind mount that is op `op`. Without a parent there is
-/// nothing left to do.
+/// Asks the parent for the source of the bind mount that is op `op`. If the parent has gone, init
+/// ends.
 #[inline(never)] // For its frame, see `main.rs`.
 fn ask_for_tree(peer: Option<&OwnedFd>, op: u32) -> Result<OwnedFd, Fail> {
     let peer = peer.ok_or(Errno::PIPE)?;
@@ -405,7 +408,8 @@ fn enter(path: &core::ffi::CStr) -> Result<(), Fail> {
     let mut space = [0; 4096];
     match process::working_directory(&mut space) {
         Ok(len) if len > 0 && space[0] == b'/' => Ok(()),
-        // A path longer than the buffer still begins at the root; ENOENT is a deleted directory.
+        // A path that is longer than the buffer still begins at the root; ENOENT means a deleted
+        // directory.
         Err(Errno::RANGE) => Ok(()),
         _ => Err(Fail::new(Step::OutsideRoot, Errno::PERM)),
     }
@@ -425,8 +429,8 @@ fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
 fn affinity(mask: &[u8]) -> Result<(), Errno> {
     let mut words = [u64::MAX; 128];
     match read_words(mask, &mut words)? {
-        // What a seccomp profile around the runtime forbids leaves the caller's CPUs, which is no
-        // failure.
+        // If a seccomp profile around the runtime forbids the call, the caller's CPUs stay, which
+        // is no failure.
         [] => {
             let _ = process::set_affinity(&words);
             Ok(())

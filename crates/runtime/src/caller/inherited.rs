@@ -1,5 +1,4 @@
-//! What a container inherits from the process that makes it: descriptors, and the score by which
-//! the kernel chooses a victim.
+//! What a container inherits from the process that makes it: descriptors, and the oom_score_adj.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -17,7 +16,7 @@ pub struct Activation {
     pub names: Option<String>,
 }
 
-/// Those that were passed to this very process.
+/// The descriptors that were passed to this process itself (LISTEN_PID is its pid).
 pub fn socket_activation() -> Activation {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
     let ours = number("LISTEN_PID").is_some_and(|pid| pid == std::process::id());
@@ -25,7 +24,7 @@ pub fn socket_activation() -> Activation {
     Activation { count, names: std::env::var("LISTEN_FDNAMES").ok().filter(|_| count > 0) }
 }
 
-/// Every descriptor that is to be passed on must be there.
+/// Every descriptor that is to be passed on must be open.
 pub fn check_preserved(count: u32) -> Result<(), Error> {
     for fd in 3..3_u32.saturating_add(count) {
         // SAFETY: only asked for its flags; a number without a file gives EBADF.
@@ -41,7 +40,8 @@ pub fn check_preserved(count: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// Children inherit the score, so no right over the child is needed. Returns what to restore.
+/// Children inherit the score, so rt needs no right over the child. Returns the old score, to be
+/// restored.
 pub fn set_oom_score(score: i32) -> Result<Option<String>, Error> {
     let old = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
     let old = old.trim().to_owned();
@@ -62,7 +62,8 @@ pub fn write_oom_score(score: &str) -> Result<(), Errno> {
     std::fs::write("/proc/self/oom_score_adj", score).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
 }
 
-/// This process's environment, if init has hooks of the host to run that have none.
+/// This process's environment, if the config has hooks of the host that init runs and that have no
+/// environment of their own.
 pub fn environment_for_hooks(spec: &Spec<'_>) -> Vec<u8> {
     let hooks = spec.hooks.as_ref().and_then(|h| h.create_container.as_deref()).unwrap_or_default();
     if !hooks.iter().any(|hook| hook.env.is_none()) {

@@ -32,16 +32,16 @@ pub struct Child<'a> {
     pub joins: &'a [(BorrowedFd<'a>, u64)],
     /// The cgroup namespace that the second process joins when it is in its cgroup.
     pub last_cgroup_namespace: Option<BorrowedFd<'a>>,
-    /// The flags and the cgroup of the process that runs the stub, where joining takes a process of
-    /// its own.
+    /// The flags and the cgroup of the second process, which runs the stub, if joining namespaces
+    /// takes a process of its own.
     pub second: Option<Second<'a>>,
     /// Wait for a byte on `socket`: the id maps of the new user namespace, or its cgroup, are being
     /// made.
     pub await_maps: bool,
     /// Become user and group 0 of the user namespace.
     pub become_root: bool,
-    /// Lines for /proc/self/timens_offsets, to be written while the process is still the caller's
-    /// to /proc.
+    /// Lines for /proc/self/timens_offsets. They are written while /proc still shows the process as
+    /// the caller's.
     pub time_offsets: Option<&'a [u8]>,
     /// The child's end of the report socket.
     pub socket: BorrowedFd<'a>,
@@ -71,8 +71,9 @@ pub struct Second<'a> {
 pub unsafe extern "C" fn first(arg: *mut c_void) -> ! {
     // SAFETY: the contract above.
     let child = unsafe { &mut *arg.cast::<Child<'_>>() };
-    // What the user namespace does not own takes the caller's rights; what it owns may take its
-    // rights, which come with it, last.
+    // Namespaces that the joined user namespace does not own need the rights of the caller, so they
+    // are joined first. Those that it owns may need its rights, which come with joining it, so they
+    // are joined last.
     let mut refused = 0_u32;
     for (i, (fd, kinds)) in child.joins.iter().enumerate() {
         match join(*fd, *kinds) {
@@ -89,8 +90,9 @@ pub unsafe extern "C" fn first(arg: *mut c_void) -> ! {
         }
     }
     let Some(second) = &mut child.second else { run_stub(child) };
-    // SAFETY: the second process gets a stack of its own, and the first, whose end the parent
-    // awaits, leaves `child` alone from here on but for `result`, which only the parent reads.
+    // SAFETY: the second process gets a stack of its own. The parent waits for the end of the first
+    // process, and from here on the first process changes nothing in `child` but `result`, which
+    // only the parent reads.
     let made = unsafe { spawn(second.flags, second.cgroup, second.stack, self::second, arg) };
     second.result = Some(made);
     exit(0)
@@ -101,7 +103,8 @@ unsafe extern "C" fn second(arg: *mut c_void) -> ! {
     run_stub(unsafe { &*arg.cast::<Child<'_>>() })
 }
 
-/// Root of the user namespace first: rights over what else is joined may come from it.
+/// The process becomes root of the user namespace first, because rights over the other namespaces
+/// may come from that.
 fn join(fd: BorrowedFd<'_>, kinds: u64) -> Result<(), Errno> {
     move_into_thread_name_spaces(fd, ThreadNameSpaceType::from_bits_retain(kinds as u32))?;
     if kinds & namespace::NEWUSER != 0 {
@@ -113,18 +116,19 @@ fn join(fd: BorrowedFd<'_>, kinds: u64) -> Result<(), Errno> {
 fn become_root() -> Result<(), Errno> {
     set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
     match set_thread_groups(&[]) {
-        // Denied in the namespace; what is left are the caller's groups, which it cannot be rid of.
+        // setgroups(2) is denied in this user namespace; the groups that remain are the caller's,
+        // and cannot be dropped.
         Ok(()) | Err(Errno::PERM) => {}
         Err(e) => return Err(e),
     }
     set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
 }
 
-/// Leaves for a new time namespace, into which the process will go later, and sets its clocks
+/// Makes a new time namespace, which the process enters later, and sets its clocks
 /// (time_namespaces(7)).
 fn set_time_offsets(text: &[u8]) -> Result<(), Errno> {
-    // SAFETY: this decides about children alone; memory, descriptors and the file system context
-    // are not unshared.
+    // SAFETY: CLONE_NEWTIME affects later children only; memory, descriptors and the file system
+    // context are not unshared.
     unsafe { unshare_unsafe(UnshareFlags::NEWTIME) }?;
     let file = openat(CWD, c"/proc/self/timens_offsets", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     write(&file, text).map(drop)
@@ -153,9 +157,9 @@ fn run_stub(child: &Child<'_>) -> ! {
     {
         fail(child, Step::Idmap, errno);
     }
-    // Without these the execute-only stub is unreadable even to root, which makes the kernel keep
-    // the process untraceable from its first instruction (would_dump in fs/exec.c). Exec gives root
-    // its capabilities back.
+    // Without these capabilities the execute-only stub is unreadable even to root, so the kernel
+    // keeps the process untraceable from its first instruction (would_dump in fs/exec.c). execve(2)
+    // gives root its capabilities back.
     if let Ok(mut sets) = capabilities(None) {
         sets.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
         let _ = set_capabilities(None, sets);

@@ -28,7 +28,7 @@ use crate::host::in_first_user_namespace;
 pub struct Launched {
     /// Its pid, as the runtime sees it.
     pub pid: i32,
-    /// The process itself, whatever becomes of the number.
+    /// A handle to the process, which stays valid if the pid is reused.
     pub pidfd: OwnedFd,
     pub(super) socket: OwnedFd,
     pub(super) ops: Vec<(Op, Pointer)>,
@@ -38,7 +38,7 @@ pub struct Launched {
     pub(super) idmaps: Vec<OwnedFd>,
     /// Becomes readable when the wait for init is to end (signalfd(2)).
     pub interrupt: Option<OwnedFd>,
-    /// The encoded plan, while the process is held.
+    /// The encoded plan, kept until the held process may begin.
     pub(super) plan: Vec<u8>,
     pub(super) timeline: Option<OwnedFd>,
 }
@@ -46,7 +46,7 @@ pub struct Launched {
 /// What the stub says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It waits for the hooks of the runtime namespace.
+    /// Init waits for the hooks of the runtime's namespace.
     Hooks,
     /// It is ready and waits to be released.
     Ready,
@@ -68,7 +68,7 @@ fn await_either(socket: &OwnedFd, interrupt: &OwnedFd) -> Result<(), LaunchError
     if fds[1].revents().contains(PollFlags::IN) { Err(interrupted(interrupt)) } else { Ok(()) }
 }
 
-/// The error of the signal that came by `interrupt`.
+/// The error for the signal that arrived over `interrupt`.
 pub(super) fn interrupted(interrupt: &OwnedFd) -> LaunchError {
     let mut info = [0_u8; 128];
     let _ = rustix::io::read(interrupt, &mut info);
@@ -113,8 +113,8 @@ impl Launched {
         }
     }
 
-    /// Answers init with the source of a bind mount, or with the reason why there is none; init
-    /// then fails with that.
+    /// Sends init the source of a bind mount, or the reason why it cannot be opened; init then
+    /// fails with that reason.
     fn lend_tree(&self, report: &Report) -> Result<(), LaunchError> {
         let rootfs = self.ops.iter().find_map(|(op, _)| match op {
             Op::Root { path, .. } => Some(path.0.as_c_str()),
@@ -202,7 +202,7 @@ impl Launched {
         unless_gone(send(&self.socket, &go, SendFlags::NOSIGNAL).map(drop)).map_err(LaunchError::parent("release init"))
     }
 
-    /// Makes what the plan leaves to us while init is at work, and hands it over.
+    /// Makes what the plan leaves to the parent while init is at work, and sends it to init.
     pub fn make_meanwhile(&self, plan: &Plan) -> Result<(), LaunchError> {
         if plan.namespaces.made_meanwhile() & namespace::NEWNET != 0 {
             let namespace = trace_span!("network namespace").in_scope(|| network::make(in_first_user_namespace()))?;
@@ -236,8 +236,8 @@ impl Launched {
         waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED).ok().flatten()
     }
 
-    /// Tells `--trace` what init has spent its time on so far; with `waits` it is at the start
-    /// barrier.
+    /// Reports to `--trace` what init has spent its time on so far; with `waits` init is at the
+    /// start barrier.
     pub fn tell_timeline(&self, waits: bool) {
         let labels = self.ops.iter().enumerate().map(|(i, (op, at))| (i, what(op), at.to_string()));
         if let Some(file) = &self.timeline {

@@ -62,7 +62,8 @@ pub enum Destination<'a> {
 pub enum Entering {
     /// The launch, by what [`Entry`] has.
     ByEntry,
-    /// Somebody else, while the process waits for [`Launched::proceed`] before it does anything.
+    /// Another process, such as systemd, while the new process waits for [`Launched::proceed`]
+    /// before it does anything.
     Held,
 }
 
@@ -70,8 +71,7 @@ pub enum Entering {
 pub const WAITING_NAME: &str = "rt:init";
 
 /// Clones the process and starts the stub. `preserve` descriptors from 3 on stay open in the
-/// program. The descriptors are for the process alone: the caller closes them when there will be no
-/// second try.
+/// program. `descriptors` are for this process alone: the caller closes them after the last try.
 pub fn launch(
     plan: &Plan,
     descriptors: &Descriptors,
@@ -85,8 +85,8 @@ pub fn launch(
     if !matches!(refused.errno(), Some(Errno::NOSYS | Errno::PERM)) || !refused.is_of_clone() {
         return launched;
     }
-    // clone(2) makes no process in a cgroup; init enters it by itself, first of all, as on cgroup
-    // v1.
+    // clone(2) cannot place the process in a cgroup, so init enters the cgroup as its first op, as
+    // on cgroup v1.
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let Ok(procs) = openat(cgroup, c"cgroup.procs", flags, Mode::empty()) else { return launched };
     let tasks = entry.tasks.iter().map(OwnedFd::try_clone).chain([Ok(procs)]).collect::<std::io::Result<Vec<_>>>();
@@ -104,8 +104,8 @@ fn try_launch(
 ) -> Result<Launched, LaunchError> {
     let parent = LaunchError::parent;
     start_with_default_signals();
-    // Init may wait long at its barrier: what the caller left open and did not ask for must end at
-    // the stub, not with it.
+    // Init may wait at its barrier for a long time, so descriptors that the caller left open are
+    // closed when the stub starts and not when init ends.
     rt_sys::process::close_range(3 + preserve, u32::MAX, true).map_err(parent("mark descriptors close-on-exec"))?;
     let span = trace_span!("prepare init").entered();
     let idmaps = plan.idmaps.iter().map(|idmap| maps::of_mount(plan, idmap)).collect::<Result<Vec<_>, _>>()?;
