@@ -71,6 +71,23 @@ fn open_at(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<Temporary,
     openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty()).map(Temporary::from)
 }
 
+/// openat2(2). It answers EAGAIN when a rename or a mount anywhere on the host raced with a `..`, and
+/// wants to be called again.
+pub fn open_resolved(
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<Temporary, Errno> {
+    let mut tries = 0;
+    loop {
+        match openat2(directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) if tries < 128 => tries += 1,
+            other => return other.map(Temporary::from),
+        }
+    }
+}
+
 impl Root {
     /// The root at `mount`.
     pub fn new(mount: OwnedFd) -> Root {
@@ -96,14 +113,7 @@ impl Root {
 
     fn open_with(&self, path: &CStr, flags: OFlags, more: ResolveFlags) -> Result<Temporary, Errno> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | more;
-        // EAGAIN: a rename raced with a `..`; the kernel asks to try again (openat2(2)).
-        let mut tries = 0;
-        loop {
-            match openat2(&self.mount, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-                Err(Errno::AGAIN) if tries < 128 => tries += 1,
-                other => return other.map(Temporary::from),
-            }
-        }
+        open_resolved(self.mount.as_fd(), path, flags, resolve)
     }
 
     /// Opens the directory `path`, making what is missing of it with mode 0755.
