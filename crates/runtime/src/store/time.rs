@@ -1,35 +1,20 @@
 //! Points in time as RFC 3339 text.
 
+use std::time::{Duration, SystemTime};
+
 /// `now` in UTC with nanoseconds, as Go's RFC3339Nano: trailing zeros of the fraction are left out.
 pub fn now() -> String {
     let (seconds, nanos) = rt_sys::process::since_1970();
     rfc3339(seconds, nanos)
 }
 
-fn rfc3339(secs: u64, nanos: u32) -> String {
-    let (days, rest) = ((secs / 86400) as i64, secs % 86400);
-    let (year, month, day) = civil(days);
-    let mut text = format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
-    if nanos > 0 {
-        let fraction = format!(".{nanos:09}");
-        text.push_str(fraction.trim_end_matches('0'));
+fn rfc3339(seconds: u64, nanos: u32) -> String {
+    let time = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
+    if nanos == 0 {
+        return humantime::format_rfc3339_seconds(time).to_string();
     }
-    text.push('Z');
-    text
-}
-
-/// The Gregorian date of a day number since 1970-01-01: eras of 400 years, years that begin in
-/// March.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, day)
+    let text = humantime::format_rfc3339_nanos(time).to_string();
+    format!("{}Z", text.trim_end_matches('Z').trim_end_matches('0'))
 }
 
 #[cfg(test)]
