@@ -29,8 +29,8 @@ impl Cgroup {
         } else if let Some(dir) = &self.unified {
             devices::v2::apply(dir, &filter, self.fresh)
         } else {
-            // Without a cgroup there is nothing to filter with; engines send the rules all the
-            // same.
+            // Without a cgroup there is nothing to attach a filter to. Engines send the rules
+            // nevertheless.
             Ok(())
         };
         match result {
@@ -91,7 +91,8 @@ impl Cgroup {
         if let Some(network) = &limits.network {
             setter.network(network)?;
         }
-        // Last, because these are the files' own words: where both speak of a file, they count.
+        // These are written last, because they name the files directly: where another field sets
+        // the same file, these values win.
         if let Some(key) = limits.unified.keys().next() {
             let dir = self.unified.as_ref().filter(|_| self.is_v2());
             let dir = dir.ok_or_else(|| Error::Invalid {

@@ -1,4 +1,4 @@
-//! Waiting for `cgroup.events` of cgroup v2 to say something, woken by the kernel.
+//! Waits until `cgroup.events` of cgroup v2 has a certain value; the kernel wakes the process.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};

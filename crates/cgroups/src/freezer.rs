@@ -27,7 +27,7 @@ pub enum FreezerState {
 }
 
 impl Cgroup {
-    /// Stops all processes, those in sub-cgroups as well, and returns when they stand.
+    /// Stops all processes, including those in cgroups below, and returns when all have stopped.
     pub fn freeze(&self) -> Result<(), Error> {
         match self.freezer().ok_or(Error::NoFreezer)? {
             Freezer::V1(dir) => freeze_v1(dir),
@@ -43,8 +43,8 @@ impl Cgroup {
         }
     }
 
-    /// Lets processes that were killed while frozen run into their death. On v2 the kernel sees to
-    /// that itself (cgroup-v2.rst, "cgroup.freeze").
+    /// Thaws processes that were killed while frozen, so that they can die. On v2 the kernel does
+    /// this itself (cgroup-v2.rst, "cgroup.freeze").
     pub fn thaw_killed(&self) -> Result<(), Error> {
         match self.freezer() {
             Some(Freezer::V1(dir)) if is_frozen_v1(dir)? => dir.write("freezer.state", "THAWED"),

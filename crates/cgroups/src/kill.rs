@@ -103,8 +103,8 @@ impl Cgroup {
     }
 }
 
-/// For look-ups. Not a hash set: its random seed is a system call more, and no seed ends the
-/// program.
+/// A sorted set for look-ups and not a hash set, whose random seed takes one more system call, and
+/// whose failure to get a seed ends the program.
 fn numbers(pids: &[Pid]) -> BTreeSet<NonZeroI32> {
     pids.iter().map(|pid| pid.as_raw_nonzero()).collect()
 }

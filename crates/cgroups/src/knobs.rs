@@ -49,7 +49,8 @@ impl Knobs<'_> {
         self.dir.open(file, rustix::fs::OFlags::PATH).is_ok()
     }
 
-    /// A missing file is a missing controller more often than an old kernel; cgroup v2 says which.
+    /// A missing file more often means a missing controller than an old kernel; on cgroup v2 the
+    /// difference can be seen.
     fn explain(&self, error: Error) -> Error {
         if error.errno() != Some(Errno::NOENT) {
             return error;

@@ -7,7 +7,7 @@ use rt_protocol::op::{self, flag};
 use super::{Lowering, Op};
 use crate::spec::Pointer;
 
-/// How an op behind `JoinNetwork` takes being done before it.
+/// How an op after `JoinNetwork` relates to being done before it.
 enum Turn<'o> {
     /// It does one thing at this path of the container, and may go ahead inside a fresh filesystem.
     Path(&'o [u8]),
@@ -15,11 +15,11 @@ enum Turn<'o> {
     Stays(&'o [u8]),
     /// It leaves the host's root, and may go ahead if nothing that stays needs the host's files.
     Leaves,
-    /// It means the process or the host name alone, and goes ahead.
+    /// It concerns the process or the host name only, and goes ahead.
     Anywhere,
     /// It stays, and does not mind what overtakes it.
     Apart,
-    /// It may see all that was done before it, or decide what comes after.
+    /// It may observe the effect of every op before it, or decide what comes after.
     Barrier,
 }
 
@@ -31,7 +31,7 @@ struct Host {
     own_cgroups: bool,
 }
 
-/// Of the paths that engines mask, those that are directories of sysfs wherever they exist.
+/// The paths among those that engines mask which are directories of sysfs on every host.
 const DIRECTORIES: [&[u8]; 2] = [b"/sys/firmware", b"/sys/devices/virtual/powercap"];
 
 impl Lowering<'_> {
@@ -100,7 +100,8 @@ fn needs_host(op: &Op, host: &Host) -> bool {
             b"cgroup2" => mount.flags & flag::CGROUP_FALLBACK != 0 && !host.own_cgroups,
             _ => true,
         },
-        // A file is covered by the host's null device, a directory by nothing of the host's.
+        // A masked file is covered by the host's null device; a masked directory needs nothing of
+        // the host.
         Op::Mask { path } => !DIRECTORIES.contains(&path.0.to_bytes()),
         // A node that may not be made is bound from the host; attributes before Linux 5.12 go by a
         // path of /proc.
@@ -109,7 +110,7 @@ fn needs_host(op: &Op, host: &Host) -> bool {
     }
 }
 
-/// The destination of a new filesystem in which nothing is but what the kernel or an op puts there.
+/// The destination of a new filesystem that contains only what the kernel or an op puts there.
 fn fresh_filesystem(op: &Op) -> Option<&[u8]> {
     let op::Op::Mount(mount) = op else { return None };
     let fresh = matches!(mount.fstype.0.to_bytes(), b"proc" | b"tmpfs") && mount.flags & flag::COPY_UP == 0;

@@ -39,9 +39,9 @@ pub struct Sets {
     pub ambient: u64,
 }
 
-/// The number of a capability by its name in the specification, `CAP_` and capitals. Nothing else
-/// may grant anything: runc ignores other spellings with a warning, and so an engine's filter may
-/// have let them pass.
+/// The number of a capability by its name in the specification: `CAP_` and capitals. No other
+/// spelling may grant a capability: runc ignores other spellings with a warning, so the filter of
+/// an engine may have let them pass.
 pub(super) fn number(name: &str) -> Option<u32> {
     let spelled = name.strip_prefix("CAP_")?;
     if spelled.bytes().any(|byte| byte.is_ascii_lowercase()) {

@@ -19,7 +19,7 @@ const LINKS: [(&str, &str); 5] = [
     ("/dev/ptmx", "pts/ptmx"),
 ];
 
-/// mknod(2) takes a 32-bit number, 12 bits of which are the major one; what is beyond would become
+/// mknod(2) takes a 32-bit number, 12 bits of which are the major number; larger numbers would name
 /// another device.
 const MOST_MAJOR: u32 = (1 << 12) - 1;
 const MOST_MINOR: u32 = (1 << 20) - 1;
@@ -32,7 +32,7 @@ const S_IFIFO: u32 = 0o010_000;
 impl Lowering<'_> {
     pub(super) fn devices(&mut self) {
         let at = Pointer::new("/linux/devices");
-        // A /dev that the caller binds in is the caller's: nothing is made in it.
+        // A /dev that the config bind-mounts belongs to the caller: no node is made in it.
         let own_dev = !self.dev_is_bound();
         let spec = self.spec;
         let listed = spec.linux.as_ref().and_then(|l| l.devices.as_deref()).unwrap_or_default();
@@ -113,7 +113,7 @@ impl Lowering<'_> {
             (Pointer::index("/linux/devices/{}/major", i), Pointer::index("/linux/devices/{}/minor", i));
         let major = number(device.major, MOST_MAJOR, "is no device number: major numbers end at 4095", major_at);
         let minor = number(device.minor, MOST_MINOR, "is no device number: minor numbers end at 1048575", minor_at);
-        // It may have an owner and a mode of its own, but programs count on it being the null
+        // A config may give /dev/null an owner and a mode, but programs rely on its being the null
         // device. The other default nodes may be other devices, as with runc.
         if path == "/dev/null" && (kind, major, minor) != (S_IFCHR, 1, 3) {
             self.wrong(
@@ -130,8 +130,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// The permission bits. The type of file may stand beside them, as stat(2) gives it; `type`
-    /// decides.
+    /// The permission bits. The type of file may be set as well, as stat(2) reports it; it is
+    /// ignored, because `type` decides.
     fn file_mode(&mut self, mode: u32, i: usize) -> u32 {
         if mode & !(S_IFMT | 0o7777) != 0 {
             let fault = Fault::Value { value: mode.to_string(), why: "is no file mode (a decimal number in JSON)" };
@@ -150,7 +150,7 @@ impl Lowering<'_> {
             minor,
             access: Some(access.to_owned()),
         };
-        // Making any node is harmless: opening it is what is ruled.
+        // Making a node is harmless, so every node may be made: the rules are about opening it.
         rules.push(rule(DeviceKind::Char, None, None, "m"));
         rules.push(rule(DeviceKind::Block, None, None, "m"));
         for (_, major, minor) in DEFAULT_NODES {

@@ -1,5 +1,5 @@
-//! `hooks` that init runs or waits for (config.md "POSIX-platform Hooks"). The others run in
-//! `crate::container`.
+//! `hooks` that init runs or waits for (config.md "POSIX-platform Hooks"). The parent runs the
+//! others (`rt-runtime`, `launch/hooks.rs`).
 
 use rt_protocol::op::{self, flag};
 use rt_protocol::wire::Blob;
@@ -10,10 +10,10 @@ use crate::spec::{Fault, Hook, Pointer};
 /// When init runs a hook.
 #[derive(Clone, Copy)]
 enum Stage {
-    /// createContainer: before the root is changed. The program is one of the host's.
+    /// createContainer: before the root is changed. The program is a file of the host.
     Creating,
-    /// startContainer: in the container, right before its program. The program is one of the
-    /// container's.
+    /// startContainer: in the container, right before its program. The program is a file of the
+    /// container.
     Created,
 }
 
@@ -47,8 +47,9 @@ impl Lowering<'_> {
         }
     }
 
-    /// prestart and createRuntime: in the runtime's namespace, when the container's exist; init
-    /// waits meanwhile. It waits in the same way for network devices, which a hook may want to see.
+    /// prestart and createRuntime run in the runtime's namespaces when the container's exist; init
+    /// waits meanwhile. Init waits in the same way for network devices, which a hook may want to
+    /// see.
     pub(super) fn runtime_hooks(&mut self, net_devices: bool) {
         self.check_hooks();
         let some = |list: &Option<Vec<Hook<'_>>>| list.as_ref().is_some_and(|l| !l.is_empty());

@@ -131,15 +131,14 @@ pub struct Plan {
     pub ops: Vec<(Op, Pointer)>,
     /// Id maps of mounts, for `Slot::Idmap`.
     pub idmaps: Vec<Idmap>,
-    /// Init needs nothing of the parent when it is ready, so that the parent may let it go at any
-    /// time before.
+    /// Init needs nothing of the parent when it is ready, so the parent may release it in advance.
     pub unattended: bool,
-    /// Resource limits to be set by the parent, where init will not have the right to.
+    /// Resource limits that the parent sets, because init will not have the right to.
     pub limits: Vec<(u32, u64, u64)>,
     /// oom_score_adj, inherited from the parent.
     pub oom_score_adj: Option<i32>,
-    /// A memory limit so low that the kernel may kill init, and all that share its memory, before
-    /// it is executed.
+    /// A memory limit so low that the kernel may kill init before it executes the stub, together
+    /// with all processes that share its memory.
     pub tight_memory: Option<i64>,
     /// Network devices that the parent moves into the container while init waits.
     pub net_devices: Vec<NetDevice>,
@@ -251,8 +250,8 @@ impl<'a> Lowering<'a> {
         self.warnings.push(Problem { pointer: at.to_string(), fault });
     }
 
-    /// A user or group id for the kernel, to which 4294967295 is -1: "leave it as it is"
-    /// (setresuid(2), chown(2)).
+    /// A user or group id for the kernel. To the kernel 4294967295 is -1, which stands for
+    /// "unchanged" (setresuid(2), chown(2)).
     fn id(&mut self, id: u32, at: Pointer) -> u32 {
         if id == u32::MAX {
             let why = "is no id: the kernel takes it for -1, which stands for \"unchanged\"";
@@ -261,7 +260,7 @@ impl<'a> Lowering<'a> {
         id
     }
 
-    /// A string for the kernel; one with a NUL inside is reported and becomes empty.
+    /// A string for the kernel. A string with a NUL inside is reported and becomes empty.
     fn text(&mut self, text: &str, at: Pointer) -> Str<CString> {
         Str(CString::new(text).unwrap_or_else(|_| {
             self.wrong(at, Fault::Nul);
@@ -286,7 +285,7 @@ impl<'a> Lowering<'a> {
         self.spec.linux.as_ref()
     }
 
-    /// The rootfs, absolute (config.md "Root"). Whether it exists is seen when it is opened.
+    /// The rootfs, absolute (config.md "Root"). Init finds out whether it exists when it opens it.
     fn rootfs(&mut self) -> PathBuf {
         let path = self.spec.root.as_ref().and_then(|r| r.path.as_deref());
         match path {
@@ -297,7 +296,7 @@ impl<'a> Lowering<'a> {
         PathBuf::new()
     }
 
-    /// What the cgroup would refuse, or could not honour, of `linux.resources`.
+    /// The parts of `linux.resources` that the cgroup would refuse or could not honour.
     fn resources(&mut self, resources: &rt_resources::Resources) {
         for problem in resources.check(&self.host.layout) {
             let found = Problem {

@@ -54,15 +54,15 @@ impl Lowering<'_> {
         let path = self.text(&path, Pointer::new("/root/path"));
         let at = Pointer::new("/root/path");
         if !self.namespaces.has(namespace::NEWNS) {
-            // All mounts go below this one, which `delete` takes away from the host with all that
-            // is on it.
+            // All mounts go below this mount, which `delete` removes from the host with everything
+            // on it.
             self.push(op::Op::Root { path, idmap: Descriptor::None }, at);
             self.push(op::Op::RootAttributes { set: 0, propagation: propagation::PRIVATE, recursive: 1 }, at);
             return;
         }
         let (value, recursive) = self.propagation();
         let propagation_at = Pointer::new("/linux/rootfsPropagation");
-        // Never unbindable at this point: the rootfs itself is bound next.
+        // The propagation is not unbindable yet, because the rootfs itself is bound next.
         let first = if value == propagation::UNBINDABLE { propagation::PRIVATE } else { value };
         self.push(op::Op::MountsPropagation { propagation: first, recursive: u32::from(recursive) }, propagation_at);
         // A shared or partly shared mount at the rootfs would pass the container's mounts on to the
@@ -162,7 +162,7 @@ impl Lowering<'_> {
                 self.wrong(Pointer::index("/mounts/{}/options", i), fault);
             }
         }
-        // As other runtimes do: images count on a /run that is still 755 below a tmpfs.
+        // As in other runtimes: images rely on /run still having mode 755 when a tmpfs covers it.
         if kind == "tmpfs" && !data.iter().any(|(k, _)| k == "mode") {
             flags |= flag::COVERED_MODE;
         }
@@ -195,8 +195,8 @@ impl Lowering<'_> {
         })
     }
 
-    /// Whether mount(2) takes all of a mount's options as one text: with filesystems known to take
-    /// the same there and one by one.
+    /// Whether mount(2) can take all of a mount's options as one text: true for filesystems that
+    /// are known to read it in the same way as single options.
     fn at_once(&self, kind: &str, data: &[(String, Option<String>)]) -> bool {
         let hooks = self.spec.hooks.as_ref().and_then(|h| h.create_container.as_ref());
         let values = || data.iter().filter_map(|(_, value)| value.as_deref());
@@ -227,14 +227,14 @@ impl Lowering<'_> {
         let Some(source) = mount.source.as_deref().filter(|s| !s.is_empty()) else {
             return self.wrong(source_at, Fault::Missing);
         };
-        // mount(2) ignores them, too, and configs of old engines have them.
+        // mount(2) ignores these options as well, and configs of old engines contain them.
         for (word, _) in options.data.iter().filter(|(k, _)| !VFS_WORDS.contains(&k.as_str())) {
             let why = "is an option of a filesystem, and is ignored on a bind mount";
             self.warn(Pointer::index("/mounts/{}/options", i), Fault::Value { value: word.clone(), why });
         }
         let source = paths::absolute(self.request.bundle, source).to_string_lossy().into_owned();
-        // A path of the image must not lead out of it, and what was mounted below it before is part
-        // of it.
+        // A source inside the rootfs is resolved inside it: a symlink of the image must not lead
+        // out, and earlier mounts below the source are part of it.
         let inside = paths::below(&self.rootfs, &source);
         let mut how = 0;
         for (on, bit) in [
@@ -275,7 +275,8 @@ impl Lowering<'_> {
             return Descriptor::None;
         }
         let at = Pointer::index("/mounts/{}/uidMappings", i);
-        // Maps of its own come first; those of the container are in the namespace that it joins.
+        // Maps that the mount itself has come first; the maps of a joined user namespace are read
+        // from that namespace.
         if !has_maps(mount) && options.idmap_text.is_none() && self.namespaces.joins(namespace::NEWUSER) {
             return self.idmap_slot(Idmap::Joined);
         }
@@ -376,8 +377,8 @@ impl Lowering<'_> {
         if read_only || explicit {
             let set = if read_only { attr::RDONLY } else { 0 };
             let value = if explicit && self.namespaces.has(namespace::NEWNS) { value } else { 0 };
-            // What came from the host is a slave since the beginning. Again, it would undo what
-            // mounts ask for.
+            // The mounts that came from the host have been slaves from the beginning. To make them
+            // slaves again would undo the propagation that mounts ask for.
             let below = recursive && value != propagation::SLAVE;
             let op = op::Op::RootAttributes { set, propagation: value, recursive: u32::from(below) };
             self.push(
@@ -391,7 +392,7 @@ impl Lowering<'_> {
         self.read_only_dev();
     }
 
-    /// What a mount says of its propagation is meant for it, whatever all others get.
+    /// The propagation that a mount asks for applies to that mount, whatever all others get.
     fn own_propagation(&mut self) {
         for (i, mount) in self.spec.mounts.as_deref().unwrap_or_default().iter().enumerate() {
             let words = mount.options.as_deref().unwrap_or_default();
@@ -405,7 +406,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// A /dev asked for read-only becomes so when it is filled.
+    /// A /dev that should be read-only is made read-only after it is filled.
     fn read_only_dev(&mut self) {
         for (i, mount) in self.spec.mounts.as_deref().unwrap_or_default().iter().enumerate() {
             let words = mount.options.as_deref().unwrap_or_default();
@@ -440,9 +441,9 @@ fn within_proc(destination: &str) -> bool {
     destination.strip_prefix("/proc").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// A file put over one of /proc would take what init writes there, such as the security label, or
-/// feign what the program reads (CVE-2019-16884). Of a bind mount on /proc itself init checks that
-/// it is a procfs.
+/// A file mounted over a file of /proc would receive what init writes there, such as the security
+/// label, or would pretend contents to the program (CVE-2019-16884). For a bind mount on /proc
+/// itself init checks that the source is a procfs.
 fn may_be_on_proc(destination: &str, kind: &str, bind: bool) -> Result<(), &'static str> {
     if !within_proc(destination) || COVERABLE.contains(&destination) {
         Ok(())

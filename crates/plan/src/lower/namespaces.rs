@@ -23,9 +23,9 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// All kinds, in the order of the specification but for the user namespace, which is joined
-    /// last: what it does not own takes the caller's rights to join. Those that take its rights are
-    /// tried again behind it (`launch/child.rs`).
+    /// All kinds, in the order of the specification, except for the user namespace, which is joined
+    /// last: joining a namespace that it does not own takes the caller's rights. Namespaces that
+    /// need the rights of the user namespace are tried again after it (`launch/child.rs`).
     pub const ALL: [Kind; 8] = [
         Kind { name: "pid", flag: namespace::NEWPID, file: "pid" },
         Kind { name: "network", flag: namespace::NEWNET, file: "net" },
@@ -73,16 +73,16 @@ impl Namespaces {
         self.join.iter().any(|j| j.kind.flag == flag)
     }
 
-    /// CLONE_NEW* of what the runtime makes while init is at work already. A network namespace
-    /// takes the kernel longer than all else that is new; one of a user namespace has to be made in
-    /// there.
+    /// CLONE_NEW* of the namespaces that the runtime makes while init is already at work. A network
+    /// namespace takes the kernel longer than all other new namespaces together; a network
+    /// namespace that belongs to a new user namespace has to be made inside it.
     pub fn made_meanwhile(&self) -> u64 {
         if self.has(namespace::NEWUSER) { 0 } else { self.new & namespace::NEWNET }
     }
 
-    /// Whether the clocks' offsets are set before the stub is executed: root of a new user
-    /// namespace may not open the files of a process that cannot be traced, as the stub is, not
-    /// even its own.
+    /// Whether the offsets of the clocks are set before the stub is executed. Root of a new user
+    /// namespace may not open the /proc files of a process that cannot be traced, and the stub
+    /// cannot be traced, not even by itself.
     pub fn offsets_before_stub(&self) -> bool {
         self.new & namespace::NEWUSER != 0 && self.new & namespace::NEWTIME != 0 && !self.time_offsets.is_empty()
     }
@@ -166,7 +166,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// Ranges end before 4294967295, which is no id, and hold something (user_namespaces(7)).
+    /// A range ends before 4294967295, which is no id, and is not empty (user_namespaces(7)).
     pub(super) fn check_map(&mut self, map: &[crate::spec::IdMapping], template: &'static str) {
         for (i, entry) in map.iter().enumerate() {
             let fits = |first: u32| first.checked_add(entry.size).is_some();
@@ -207,8 +207,8 @@ impl Lowering<'_> {
     pub(super) fn enter_namespaces(&mut self) {
         let at = Pointer::new("/linux/namespaces");
         let new = self.namespaces.new;
-        // Its root is the cgroup that the process is in when it is made: after the join, and so not
-        // in clone3.
+        // The root of a cgroup namespace is the cgroup in which the process is when it makes the
+        // namespace. So it is made after the process has joined its cgroup, and not by clone3.
         if new & namespace::NEWCGROUP != 0 {
             self.push(op::Op::Unshare { flags: namespace::NEWCGROUP }, at);
         }
@@ -236,8 +236,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// The network namespace, as late as it can be: before the first op that means the container's
-    /// network.
+    /// The network namespace is joined as late as possible: before the first op that concerns the
+    /// container's network.
     pub(super) fn network(&mut self) {
         let at = Pointer::new("/linux/namespaces");
         if self.namespaces.made_meanwhile() & namespace::NEWNET != 0 {

@@ -11,9 +11,9 @@ pub struct Options {
     clear: u64,
     /// The words about access times that are in force ([`Time`]).
     times: u8,
-    /// A word that is a mount flag to mount(8) was given: a bind mount then gets the flags asked
-    /// for, and none of its source's. Access times stay as they are at the source, unless one of
-    /// their words sets them.
+    /// A word was given that mount(8) knows as a mount flag. A bind mount then gets exactly the
+    /// flags asked for, and none of its source's. Access times stay as they are at the source,
+    /// unless a word about them is given.
     pub exact: bool,
     /// The same for the mount and all below it.
     pub below_set: u64,

@@ -128,7 +128,7 @@ impl Group {
     }
 
     fn failed(&self, pointer: &'static str, what: &'static str, path: &Path, errno: Errno) -> Error {
-        // The kernel says here what it did not like; `ok` belongs to an earlier command.
+        // In this file the kernel explains what it refused; "ok" belongs to an earlier command.
         let status = fs::read_to_string(self.root.join("info/last_cmd_status")).unwrap_or_default();
         let status = status.trim().trim_start_matches("ok").to_owned();
         Error::Resctrl { pointer, what, path: path.to_owned(), status, errno }

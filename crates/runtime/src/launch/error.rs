@@ -17,7 +17,7 @@ use rustix::process::geteuid;
 
 use super::reports::Message;
 
-/// What was being done when the process could not be made.
+/// What the parent was doing when the process could not be made.
 pub(super) const CLONE: &str = "clone a process into the container's namespaces";
 /// The same, of the process that is made inside joined namespaces.
 pub(super) const CLONE_INSIDE: &str = "clone a process inside the joined namespaces";
@@ -89,7 +89,7 @@ pub enum LaunchError {
         /// What became of it.
         how: String,
     },
-    /// A signal to the runtime, before there was a container to get it.
+    /// A signal ended the runtime before there was a container that could have received it.
     #[error("interrupted by signal {signal} before the program was started")]
     Interrupted {
         /// Its number.
@@ -202,7 +202,8 @@ pub fn from_report(op: &Op, at: Pointer, report: &Report, detail: &[u8]) -> Laun
     if let Some(module) = missing_module(&at.to_string()) {
         return explain(&format!("{module}: {}", what(op)), at.to_string(), report, detail);
     }
-    // A deadline is a promise over all CPUs of a domain (sched(7)), which a cpuset takes apart.
+    // A deadline is a promise about all CPUs of a scheduling domain (sched(7)), and a cpuset
+    // divides the domain.
     if matches!(op, Op::Scheduler { policy: SCHED_DEADLINE, .. }) && report.errno == Errno::PERM.raw_os_error() as u32 {
         let what = "scheduler: process scheduler can't be used together with AllowedCPUs";
         return explain(what, at.to_string(), report, detail);
@@ -238,17 +239,16 @@ pub fn next_report(peer: &OwnedFd) -> Vec<u8> {
 /// The error of a program that was found and could not be executed; `read` is what init knows of
 /// the file.
 pub fn of_program(what: &str, pointer: String, errno: Errno, read: &[u8]) -> LaunchError {
-    // The kernel has these for what is wrong with the file, and others for what is wrong with the
-    // process.
+    // The kernel uses these errnos for faults of the file, and others for faults of the process.
     let by_file = matches!(errno, Errno::NOENT | Errno::NOEXEC | Errno::LIBBAD | Errno::INVAL);
     let why = if by_file { crate::host::program::explain(read) } else { None };
     let message = format!("{pointer}: {}: {}", why.as_deref().unwrap_or(what), text(errno));
     LaunchError::Op { pointer, message, errno: Some(errno) }
 }
 
-/// The first of the calls for which init has no other way that this process may not make either: it
-/// then runs under a seccomp profile that is older than the call, as in a container of an older
-/// engine. Each is called in a manner that changes nothing.
+/// The first system call without which init cannot work and which this process may not make either:
+/// rt then runs under a seccomp profile that is older than the call, as in a container of an older
+/// engine. Each call is made in a way that changes nothing.
 fn refused_call() -> Option<&'static str> {
     let refused = |errno| matches!(errno, Errno::NOSYS | Errno::PERM);
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -266,7 +266,7 @@ fn refused_call() -> Option<&'static str> {
     }
 }
 
-/// Of a field for a security module that this host does not have: how that is said.
+/// The sentence for a field of a security module that this host does not have.
 fn missing_module(pointer: &str) -> Option<&'static str> {
     let lacks = |path: &str| !std::path::Path::new(path).exists();
     match pointer {

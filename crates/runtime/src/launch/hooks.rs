@@ -67,8 +67,8 @@ pub fn run_one(run: &HookRun<'_>, i: usize) -> Result<(), LaunchError> {
 
 fn run_hook(hook: &Hook<'_>, run: &HookRun<'_>) -> Result<(), Failed> {
     let text = |errno: Errno| rt_sys::errno::text(errno).to_owned();
-    // Marked before anything is opened for the hook: it has its standard streams, and nothing that
-    // the caller left open or meant for the container.
+    // Descriptors are marked before anything is opened for the hook: it gets its standard streams,
+    // and nothing that the caller left open or that is meant for the container.
     rt_sys::process::close_range(3, u32::MAX, true).map_err(text)?;
     let running = command(hook, run).and_then(HostCommand::start).map_err(text)?;
     let timeout = hook.timeout.and_then(|t| u64::try_from(t).ok()).map(Duration::from_secs);
@@ -113,7 +113,7 @@ fn finish(
     timeout: Option<Duration>,
     interrupt: Option<&OwnedFd>,
 ) -> Result<(WaitIdStatus, String), Failed> {
-    // A time-out beyond what the clock can count is none.
+    // A time-out that is longer than the clock can count is no time-out.
     let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
     let mut pipes = (Some(&running.stdout), Some(&running.stderr));
     let mut said = Vec::new();

@@ -19,7 +19,7 @@ use crate::host::command::{HostCommand, failure};
 
 /// Writes both maps of the process `pid`.
 pub fn write_maps(pid: i32, maps: &IdMaps) -> Result<(), LaunchError> {
-    // Only one's own id can be mapped without root; ranges of /etc/subuid go through the setuid
+    // Without root a process can map only its own id; ranges of /etc/subuid go through the setuid
     // helpers.
     if !geteuid().is_root() && needs_helper(maps) {
         run_helper("newuidmap", pid, &maps.uid, "/linux/uidMappings")?;

@@ -1,4 +1,5 @@
-//! The plan's ops as the stub gets them: with numbers of descriptors that are open in it.
+//! The ops of the plan in the form that the stub gets: with the numbers of descriptors that are
+//! open in the stub.
 
 use rt_cgroups::Entry;
 use rt_plan::spec::Pointer;
@@ -23,7 +24,7 @@ impl Sink for Bytes {
     }
 }
 
-/// The ops as the stub gets them, behind their length.
+/// The encoded ops, after their length.
 pub(super) fn encoded(ops: &[(Op, Pointer)]) -> Vec<u8> {
     let mut bytes = Bytes(Vec::with_capacity(CHUNK));
     bytes.put(&[0; LENGTH]);
@@ -43,7 +44,7 @@ fn open(fd: &OwnedFd) -> Result<Descriptor, LaunchError> {
     Ok(Descriptor::Open(fd.as_raw_fd()))
 }
 
-/// The plan's ops with descriptors in place, behind those that only the launcher knows of.
+/// The ops of the plan with descriptors filled in, after the ops that only the launcher adds.
 pub(super) fn final_ops(
     plan: &Plan,
     descriptors: &Descriptors,
@@ -89,8 +90,8 @@ pub(super) fn final_ops(
     Ok(ops)
 }
 
-/// The time namespace to be joined. Not by the child: a process that shares its memory may not
-/// (time_namespaces(7)).
+/// The time namespace to join. Init joins it and not the child: a process that shares its memory
+/// with another may not (time_namespaces(7)).
 pub(super) fn time_namespace(plan: &Plan, place: &Destination<'_>) -> Result<Option<OwnedFd>, LaunchError> {
     match place {
         Destination::Planned => {

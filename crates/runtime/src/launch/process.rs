@@ -45,14 +45,15 @@ pub(super) fn clone_process(
         Destination::Inside(pidfd, kinds) => vec![(*pidfd, kinds & !namespace::NEWTIME)],
     });
     let joined_kinds = joins.iter().fold(0, |all, (_, kinds)| all | kinds);
-    // The first two are init's own business, after it joined its cgroup.
+    // Init makes the cgroup and the time namespace itself, after it has joined its cgroup.
     let new = plan.namespaces.new & !(namespace::NEWCGROUP | namespace::NEWTIME | plan.namespaces.made_meanwhile());
     let new_user = new & namespace::NEWUSER != 0;
     // A pid namespace takes effect for children only, and a new user namespace must own what is
     // made together with it but must not be needed for what is joined. In both cases a first
     // process joins and then makes a second.
     let two = joined_kinds & (namespace::NEWPID | namespace::NEWUSER) != 0 || (new_user && !joins.is_empty());
-    // With another user's rights the cgroup might not be writable any more.
+    // With the rights of another user the cgroup might no longer be writable, so it is entered
+    // first.
     let cgroup = entry.unified.as_ref().map(AsRawFd::as_raw_fd);
     let cgroup_first = !two || joined_kinds & namespace::NEWUSER != 0;
     // Like the arguments, all that the child reads is never freed. From another cgroup namespace
@@ -92,7 +93,7 @@ pub(super) fn clone_process(
     let first_flags = if two { shared | flags::FILES | flags::VFORK } else { base | new };
     let arg = (&raw mut **child).cast();
     if joined_kinds != 0 {
-        // The child is in reach of a container's processes while it still shares this memory.
+        // While the child still shares this memory, processes of a container can reach it.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(parent("hide from the container"))?;
     }
     // SAFETY: `child`, the stacks and what they point to are never freed, and not written here

@@ -27,8 +27,8 @@ pub fn executable() -> Result<OwnedFd, Errno> {
     };
     match fd {
         Ok(fd) => sealed(fd),
-        // vm.memfd_noexec=2: no memfd may be executed. Or a seccomp profile around the runtime
-        // knows no memfd.
+        // With vm.memfd_noexec=2 no memfd may be executed. Or a seccomp profile around the runtime
+        // refuses memfd_create(2).
         Err(refused @ (Errno::ACCESS | Errno::NOSYS | Errno::PERM)) => {
             on_private_mount().or_else(|_| without_a_name()).map_err(|_| refused)
         }
@@ -47,7 +47,8 @@ fn without_a_name() -> Result<OwnedFd, Errno> {
         match file.and_then(written) {
             Ok(file) => {
                 fchmod(&file, MODE)?;
-                // Another descriptor of it: what is open for writing cannot be executed.
+                // A second descriptor of the file, because a file that is open for writing cannot
+                // be executed.
                 let path = format!("/proc/self/fd/{}", file.as_raw_fd());
                 return openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
             }
@@ -87,7 +88,8 @@ fn on_private_mount() -> Result<OwnedFd, Errno> {
 mod tests {
     use super::*;
 
-    /// What runs inside containers stays small and cannot be rewritten by them (CVE-2019-5736).
+    /// The program that runs inside containers stays small, and containers cannot rewrite it
+    /// (CVE-2019-5736).
     #[test]
     fn the_stub_is_small_and_sealed() {
         assert!(STUB.len() <= 100 * 1024, "{} bytes", STUB.len());

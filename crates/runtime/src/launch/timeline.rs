@@ -13,15 +13,15 @@ use rustix::io::Errno;
 /// `end`, in nanoseconds of CLOCK_MONOTONIC.
 pub const TARGET: &str = "timeline";
 
-/// More ops than plans have; what is beyond is not noted.
+/// More ops than any plan has; times of further ops are not recorded.
 const OPS: usize = 4096;
 
-/// Whether anybody listens: a trace, or a log of every step.
+/// Whether the times are wanted: for a trace, or for a log of every step.
 pub fn is_wanted() -> bool {
     tracing::span_enabled!(tracing::Level::TRACE) || tracing::enabled!(tracing::Level::DEBUG)
 }
 
-/// Room for all ops in `file`. Written out: to init a full disk would be a SIGBUS.
+/// Room for all ops in `file`, written with zeros: a full disk would otherwise end init by SIGBUS.
 pub fn prepare(file: std::fs::File) -> Result<OwnedFd, Errno> {
     let mut file = file;
     file.write_all(&[0; OPS * 8]).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;

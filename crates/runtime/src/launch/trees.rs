@@ -31,7 +31,8 @@ pub(super) struct Wanted<'a> {
 /// Opens a detached copy of the source as `init` sees it, with the rights of this process. The copy
 /// keeps the attributes that are locked in init's mount namespace.
 pub(super) fn open(init: BorrowedFd<'_>, wanted: &Wanted<'_>) -> Result<OwnedFd, Lent> {
-    // This process stays where it is: a thread goes, and ends there.
+    // This process stays in its mount namespace: a thread enters the other namespace, and ends
+    // there.
     let opened = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().spawn_scoped(scope, || open_there(init, wanted));
         match thread {
@@ -44,8 +45,8 @@ pub(super) fn open(init: BorrowedFd<'_>, wanted: &Wanted<'_>) -> Result<OwnedFd,
 
 fn open_there(init: BorrowedFd<'_>, wanted: &Wanted<'_>) -> Result<OwnedFd, (Step, Errno)> {
     let at_source = failed_in(Step::Source);
-    // SAFETY: only this thread's root and working directory part from those of the others; memory
-    // and descriptors do not.
+    // SAFETY: only this thread's root and working directory are separated from those of the other
+    // threads; memory and descriptors stay shared.
     unsafe { unshare_unsafe(UnshareFlags::FS) }.map_err(at_source)?;
     move_into_thread_name_spaces(init, ThreadNameSpaceType::MOUNT).map_err(at_source)?;
     let mut how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
