@@ -21,21 +21,8 @@ fn lowered(config: &Value) -> Result<Plan, SpecError> {
         kcore: true,
     };
     let cgroup = rt_cgroups::locate(&host.layout, Driver::Cgroupfs, Some("/x"), "id", false).unwrap();
-    let request = Request {
-        id: "id",
-        bundle: Path::new("/bundle"),
-        cgroup: &cgroup,
-        console: Console::Socket,
-        no_pivot: false,
-        no_new_keyring: false,
-        preserve_fds: 0,
-        listen_fds: 0,
-        listen_names: None,
-        notify_dir: None,
-        pidfd_socket: false,
-        barrier: true,
-        environment: &[],
-    };
+    let plain = Request::plain("id", Path::new("/bundle"), &cgroup);
+    let request = Request { console: Console::Socket, barrier: true, ..plain };
     lower(&spec, &host, &request)
 }
 

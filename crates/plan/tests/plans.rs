@@ -32,21 +32,8 @@ fn lowered(path: &Path) -> Result<Plan, SpecError> {
     let asked = spec.linux.as_ref().and_then(|l| l.cgroups_path.as_deref());
     let driver = if asked.is_some_and(|p| p.contains(':')) { Driver::Systemd } else { Driver::Cgroupfs };
     let cgroup = rt_cgroups::locate(&host.layout, driver, Some(asked.unwrap_or("/id")), "id", false).unwrap();
-    let request = Request {
-        id: "id",
-        bundle: Path::new("/bundle"),
-        cgroup: &cgroup,
-        console: Console::Socket,
-        no_pivot: false,
-        no_new_keyring: false,
-        preserve_fds: 0,
-        listen_fds: 0,
-        listen_names: None,
-        notify_dir: None,
-        pidfd_socket: false,
-        barrier: true,
-        environment: &[],
-    };
+    let plain = Request::plain("id", Path::new("/bundle"), &cgroup);
+    let request = Request { console: Console::Socket, barrier: true, ..plain };
     lower(&spec, &host, &request)
 }
 

@@ -66,21 +66,8 @@ fn place(spec: &Spec<'_>, host: &Host) -> Location {
 }
 
 fn request(cgroup: &Location) -> Request<'_> {
-    Request {
-        id: "id",
-        bundle: Path::new("/bundle"),
-        cgroup,
-        console: Console::Socket,
-        no_pivot: false,
-        no_new_keyring: false,
-        preserve_fds: 0,
-        listen_fds: 0,
-        listen_names: None,
-        notify_dir: None,
-        pidfd_socket: false,
-        barrier: true,
-        environment: &[],
-    }
+    let plain = Request::plain("id", Path::new("/bundle"), cgroup);
+    Request { console: Console::Socket, barrier: true, ..plain }
 }
 
 /// Lowering twice gives the same, and what it gives is sound.

@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use rt_protocol::descriptor::Descriptor;
 use rt_protocol::flags::attr;
 use rt_protocol::flags::namespace;
 use rt_protocol::op::{self, flag};
@@ -76,7 +75,7 @@ impl Lowering<'_> {
                 self.fresh_hierarchy(at, &target, attributes, hierarchy)
             } else {
                 let Some(source) = self.request.cgroup.path_for(&hierarchy.name).map(Path::to_owned) else { continue };
-                self.bound_hierarchy(at, &target, attributes, &source)
+                self.plain_bind(at, &target, attributes, &source)
             };
             self.push(mounted, at);
             for controller in hierarchy.controllers.iter().filter(|c| **c != name && hierarchy.controllers.len() > 1) {
@@ -114,21 +113,6 @@ impl Lowering<'_> {
             propagation_recursive: 0,
             flags: 0,
             fallback: self.text("", at),
-        })
-    }
-
-    fn bound_hierarchy(&mut self, at: Pointer, target: &str, attributes: u64, source: &Path) -> Op {
-        op::Op::Bind(op::Bind {
-            source: self.text(&source.to_string_lossy(), at),
-            target: self.text(target, at),
-            set: attributes,
-            clear: 0,
-            below_set: 0,
-            below_clear: 0,
-            propagation: 0,
-            propagation_recursive: 0,
-            flags: 0,
-            idmap: Descriptor::None,
         })
     }
 }

@@ -104,6 +104,27 @@ pub struct Request<'a> {
     pub environment: &'a [u8],
 }
 
+impl<'a> Request<'a> {
+    /// A request with nothing beside the config.
+    pub fn plain(id: &'a str, bundle: &'a Path, cgroup: &'a Location) -> Request<'a> {
+        Request {
+            id,
+            bundle,
+            cgroup,
+            console: Console::Absent,
+            no_pivot: false,
+            no_new_keyring: false,
+            preserve_fds: 0,
+            listen_fds: 0,
+            listen_names: None,
+            notify_dir: None,
+            pidfd_socket: false,
+            barrier: false,
+            environment: &[],
+        }
+    }
+}
+
 /// Two id maps of one user namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdMaps {

@@ -342,13 +342,12 @@ impl Lowering<'_> {
         );
     }
 
-    /// sd_notify: the directory with the proxy's socket (`NOTIFY_SOCKET`, sd_notify(3)).
-    fn notify_socket(&mut self, dir: &std::path::Path) {
-        let at = Pointer::new("/process/env");
-        let op = op::Op::Bind(op::Bind {
-            source: self.text(&dir.to_string_lossy(), at),
-            target: self.text("/run/notify", at),
-            set: 0,
+    /// A bind mount of the runtime's own, without options but these attributes.
+    pub(super) fn plain_bind(&mut self, at: Pointer, target: &str, attributes: u64, source: &std::path::Path) -> Op {
+        op::Op::Bind(op::Bind {
+            source: self.text(&source.to_string_lossy(), at),
+            target: self.text(target, at),
+            set: attributes,
             clear: 0,
             below_set: 0,
             below_clear: 0,
@@ -356,7 +355,13 @@ impl Lowering<'_> {
             propagation_recursive: 0,
             flags: 0,
             idmap: Descriptor::None,
-        });
+        })
+    }
+
+    /// sd_notify: the directory with the proxy's socket (`NOTIFY_SOCKET`, sd_notify(3)).
+    fn notify_socket(&mut self, dir: &std::path::Path) {
+        let at = Pointer::new("/process/env");
+        let op = self.plain_bind(at, "/run/notify", 0, dir);
         self.push(op, at);
     }
 

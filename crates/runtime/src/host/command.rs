@@ -12,7 +12,7 @@ use rt_sys::clone::{flags, spawn};
 use rt_sys::exec::{execve, exit};
 use rt_sys::process::set_signal_mask;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{Access, CWD, Mode, OFlags, access, openat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, read, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -24,7 +24,8 @@ use crate::caller::signals::start_with_default_signals;
 pub struct HostCommand {
     program: CString,
     argv: Vec<CString>,
-    env: Vec<CString>,
+    /// None is rt's own.
+    env: Option<Vec<CString>>,
     directory: Option<CString>,
     stdin: Option<OwnedFd>,
 }
@@ -53,9 +54,7 @@ impl HostCommand {
     /// The program at `path`, with rt's environment and the null device for input.
     pub fn new(path: &str) -> Result<HostCommand, Errno> {
         let program = text(path)?;
-        let env = std::env::vars_os().map(|(name, value)| text_of([name.as_bytes(), value.as_bytes()].join(&b'=')));
-        let env = env.collect::<Result<_, _>>()?;
-        Ok(HostCommand { argv: vec![program.clone()], program, env, directory: None, stdin: None })
+        Ok(HostCommand { argv: vec![program.clone()], program, env: None, directory: None, stdin: None })
     }
 
     /// The program of this name in one of the directories of PATH; ENOENT if there is none.
@@ -84,7 +83,7 @@ impl HostCommand {
 
     /// Replaces the environment by these `NAME=VALUE`.
     pub fn env<'a>(mut self, env: impl IntoIterator<Item = &'a str>) -> Result<HostCommand, Errno> {
-        self.env = env.into_iter().map(text).collect::<Result<_, _>>()?;
+        self.env = Some(env.into_iter().map(text).collect::<Result<_, _>>()?);
         Ok(self)
     }
 
@@ -109,14 +108,15 @@ impl HostCommand {
         };
         let (stdout, out) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, err) = pipe_with(PipeFlags::CLOEXEC)?;
+        let env = self.env.map_or_else(own_environment, Ok)?;
         // None of them may lie where another one goes.
         let streams = [above_the_streams(stdin)?, above_the_streams(out)?, above_the_streams(err)?];
         let pointers = |list: &[CString]| list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
-        let (argv, env) = (pointers(&self.argv), pointers(&self.env));
+        let (argv, env_pointers) = (pointers(&self.argv), pointers(&env));
         let mut child = Child {
             program: &self.program,
             argv: argv.as_ptr(),
-            env: env.as_ptr(),
+            env: env_pointers.as_ptr(),
             directory: self.directory.as_ref(),
             streams: &streams,
             failed: None,
@@ -214,7 +214,11 @@ fn execute(child: &Child<'_>) -> Result<std::convert::Infallible, Errno> {
 }
 
 fn above_the_streams(fd: OwnedFd) -> Result<OwnedFd, Errno> {
-    fcntl_dupfd_cloexec(fd, 3)
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { fcntl_dupfd_cloexec(fd, 3) }
+}
+
+fn own_environment() -> Result<Vec<CString>, Errno> {
+    std::env::vars_os().map(|(name, value)| text_of([name.as_bytes(), value.as_bytes()].join(&b'='))).collect()
 }
 
 fn text(text: &str) -> Result<CString, Errno> {

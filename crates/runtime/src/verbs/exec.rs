@@ -190,19 +190,10 @@ fn lowered(
     console: Console,
 ) -> Result<Plan, Error> {
     let request = Request {
-        id: &container.id,
-        bundle: &state.bundle,
-        cgroup: &state.cgroup,
         console,
-        no_pivot: false,
-        no_new_keyring: false,
         preserve_fds: options.preserve_fds,
-        listen_fds: 0,
-        listen_names: None,
-        notify_dir: None,
         pidfd_socket: options.pidfd_socket.is_some(),
-        barrier: false,
-        environment: &[],
+        ..Request::plain(&container.id, &state.bundle, &state.cgroup)
     };
     let program = if state.seccomp { Some(container.read(SECCOMP_FILE)?) } else { None };
     let exec = ExecRequest { request, namespaces: state.namespaces, seccomp: program.as_deref() };

@@ -49,19 +49,12 @@ fn lower_for_show(spec: &Spec<'_>, store: &StoreOptions, options: &CreateOptions
     host.root = true;
     let location = locate(spec, &host, "ID", store)?;
     let request = Request {
-        id: "ID",
-        bundle: &options.bundle,
-        cgroup: &location,
         console: Console::Socket,
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
         preserve_fds: options.preserve_fds,
-        listen_fds: 0,
-        listen_names: None,
-        notify_dir: None,
-        pidfd_socket: false,
         barrier: true,
-        environment: &[],
+        ..Request::plain("ID", &options.bundle, &location)
     };
     let plan = lower(spec, &host, &request)?;
     Ok((plan, location))
