@@ -54,3 +54,21 @@ rt_binary() {
     cargo build --release --quiet -p rt-cli >&2
     echo "${CARGO_TARGET_DIR:-$PWD/target}/x86_64-unknown-linux-musl/release/rt"
 }
+
+# apt_of SUITE DIR deb|deb-src: prepares in DIR an apt of its own for a suite of Debian, so that the machine's sources stay
+# as they are. APT_CONFIG=DIR/conf then makes every apt command use it.
+apt_of() {
+    local mirror
+    # shellcheck disable=SC2016
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | sed q)
+    if [ -z "$mirror" ]; then
+        echo "$(basename "$0"): apt knows no Debian mirror here: check apt's sources" >&2
+        return 1
+    fi
+    mkdir -p "$2"/lists/partial "$2"/cache/archives/partial "$2"/state
+    : > "$2/state/status"
+    printf '%s [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$3" "$mirror" "$1" > "$2/sources"
+    printf '%s "%s";\n' Dir::State::lists "$2/lists" Dir::State::status "$2/state/status" Dir::Cache "$2/cache" \
+        Dir::Etc::sourcelist "$2/sources" Dir::Etc::sourceparts /dev/null Acquire::Languages none \
+        APT::Sandbox::User root > "$2/conf"
+}
