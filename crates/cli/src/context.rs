@@ -15,6 +15,8 @@ pub struct Context {
     pub store: StoreOptions,
     /// `--root`, as given.
     pub given_root: Option<PathBuf>,
+    /// `--criu`.
+    pub criu: Option<PathBuf>,
 }
 
 impl Context {
@@ -33,7 +35,9 @@ impl Context {
         };
         let given_root = arguments.path("root");
         let root = given_root.clone().unwrap_or_else(|| default_root(rootless));
-        Context { store: StoreOptions { root, driver, rootless }, given_root }
+        // A name without a slash is looked up in PATH.
+        let criu = arguments.value("criu").filter(|criu| !criu.is_empty()).map(PathBuf::from);
+        Context { store: StoreOptions { root, driver, rootless }, given_root, criu }
     }
 
     /// The state store.

@@ -27,9 +27,6 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
     };
     let trace = global.path("trace").map(|file| Arc::new(Trace::new(file)));
     log.install(trace.clone());
-    if global.flag("criu") {
-        tracing::warn!("--criu is ignored: criu is looked up in PATH");
-    }
     let context = Context::new(&global);
     let called = command.as_ref().map(|(grammar, _)| grammar.name);
     let run = command.and_then(|(grammar, inside)| {

@@ -8,6 +8,7 @@ use rt_plan::spec::SpecError;
 use rt_sys::errno::text;
 use rustix::io::Errno;
 
+use crate::checkpoint::CheckpointError;
 use crate::launch::LaunchError;
 
 /// Why a verb failed.
@@ -56,6 +57,8 @@ pub enum Error {
     Spec(#[from] SpecError),
     #[error("{0}")]
     Launch(#[from] LaunchError),
+    #[error("{0}")]
+    Checkpoint(#[from] CheckpointError),
     #[error("{}{source}", before(&field_of(source)))]
     Cgroup {
         #[from]
@@ -144,6 +147,7 @@ impl Error {
             Error::Spec(e) => e.pointer().map(str::to_owned),
             Error::Launch(e) => e.pointer().map(std::borrow::Cow::into_owned),
             Error::Cgroup { source } => field_of(source),
+            Error::Checkpoint(e) => e.field(),
             Error::NoResctrl => Some("/linux/intelRdt".to_owned()),
             Error::NoTerminal(_) => Some("/process/terminal".to_owned()),
             Error::Resctrl { pointer, .. } => Some((*pointer).to_owned()),
@@ -163,6 +167,7 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Error::Launch(e) => e.errno(),
+            Error::Checkpoint(e) => e.errno(),
             Error::Cgroup { source } | Error::SubCgroup { source, .. } => source.errno(),
             Error::Resctrl { errno, .. } | Error::Config { errno, .. } => Some(*errno),
             Error::PreservedFd { errno, .. } | Error::File { errno, .. } | Error::System { errno, .. } => Some(*errno),
@@ -175,6 +180,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Error::Launch(e) => e.hint(),
+            Error::Checkpoint(e) => e.hint(),
             Error::Config { .. } => Some("a bundle is a directory with a config.json; `rt spec` writes one"),
             Error::InvalidId => Some("an id has letters, digits and _ + . - only, and is neither . nor .."),
             Error::Exists => Some("choose another id, or remove the container with `rt delete`"),
@@ -211,6 +217,7 @@ impl Error {
             | Error::RootIsSlash => "invalid-argument",
             Error::Config { .. } | Error::Spec(_) => "invalid-config",
             Error::Launch(_) => "launch-failed",
+            Error::Checkpoint(e) => e.code(),
             Error::SubCgroup { .. } => "invalid-argument",
             Error::Cgroup { .. } | Error::NoCgroup(_) => "cgroup",
             Error::NoResctrl | Error::OutsideResctrl | Error::Resctrl { .. } => "resctrl",

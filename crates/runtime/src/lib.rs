@@ -2,6 +2,7 @@
 //! (docs/architecture.md).
 
 pub mod caller;
+pub mod checkpoint;
 mod config;
 mod error;
 pub mod host;

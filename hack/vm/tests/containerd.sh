@@ -72,7 +72,10 @@ test_oom() {
 }
 
 test_checkpoint() {
-  up -- chk sh -c 'while :; do sleep 0.2; done'
+  up -- chk sh -c 'i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; sleep 0.2; done'
+  soon eval '(($(ctr task exec --exec-id a$RANDOM chk cat /dev/shm/n) > 3))'
+  ctr task checkpoint --image-path "$T/running" chk || fail "$(cat "$T"/running/*.log)"
+  eq "$(ctr task ls | awk '$1 == "chk" { print $3 }')" RUNNING "after a checkpoint without --exit"
   ctr task checkpoint --exit --image-path "$T/image" chk || fail "$(cat "$T"/image/*.log)"
   soon eval 'ctr task ls | grep -q STOPPED'
 }

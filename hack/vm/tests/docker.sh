@@ -5,7 +5,7 @@
 setup() {
   mkdir -p /etc/docker
   cat > /etc/docker/daemon.json <<EOF
-{"runtimes": {"rt": {"path": "/usr/local/bin/rt"}}, "default-runtime": "rt", "exec-opts": ["native.cgroupdriver=$variant"]}
+{"runtimes": {"rt": {"path": "/usr/local/bin/rt"}}, "default-runtime": "rt", "experimental": true, "exec-opts": ["native.cgroupdriver=$variant"]}
 EOF
   rm -rf /run/systemd/system/docker.service.d
   systemctl start docker.service
@@ -15,6 +15,8 @@ teardown() { systemctl stop docker.service docker.socket containerd.service; }
 cleanup() {
   local all; all=$(docker ps -aq)
   [[ -z $all ]] || docker rm -f $all > /dev/null
+  # Docker's own: dockerd unpacks a checkpoint there and forgets it.
+  rm -rf /tmp/ctrd-checkpoint*
 }
 
 run() { docker run --rm --network none "$@"; }
@@ -73,6 +75,25 @@ test_broken_containers() {
   up fine -- sleep 1000
   status 126 docker exec -w /nosuch fine true
   has "$out" 'OCI runtime exec failed: exec failed: /process/cwd: chdir to "/nosuch": no such file or directory' "working directory of exec"
+}
+
+# Saved, and started again from the checkpoint; the network is made anew by Docker's hook.
+test_checkpoint() {
+  docker run -d --name chk --memory 64m bb sh -c 'i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; sleep 0.1; done' > /dev/null
+  soon eval '(($(docker exec chk cat /dev/shm/n) > 5))'
+  local before address
+  address=$(inspect chk NetworkSettings.IPAddress)
+  docker checkpoint create --leave-running chk first > /dev/null
+  before=$(docker exec chk cat /dev/shm/n)
+  soon eval '(($(docker exec chk cat /dev/shm/n) > before + 3))'
+  docker checkpoint create chk second > /dev/null
+  eq "$(docker checkpoint ls chk | awk 'NR > 1 { print $1 }' | sort | tr '\n' ' ')" "first second " checkpoints
+  soon eval '[[ $(inspect chk State.Status) == exited ]]'
+  docker start --checkpoint second chk
+  (($(docker exec chk cat /dev/shm/n) >= before)) || fail "it began anew"
+  pid=$(inspect chk State.Pid)
+  limit "$(cgroup_of "$pid")" memory.max 67108864
+  has "$(docker exec chk ip -o addr)" "eth0 +inet ${address%.*}" "its network"
 }
 
 # attach, cp, stats, and restart.

@@ -286,16 +286,109 @@ test_errors() {
 126|--sysctl kernel.shmmax=x bb true|/linux/sysctl/kernel.shmmax: write "x" to /proc/sys/kernel/shmmax: write: invalid argument
 126|--cpuset-cpus 77 bb true|/linux/resources/cpu/cpus: .*numerical result out of range
 EOF
-  # Podman asks the runtime whether it can; of an ordinary user it does not want to know.
   up errors -- sleep 1000
-  status 125 pod container checkpoint errors
-  eq "$out" "Error: configured runtime does not support checkpoint/restore|Error: checkpointing a container requires root" checkpoint
-  eq "$(inspect errors State.Status)" running "status after that"
   status 127 pod exec errors nosuch
   has "$out" 'exec: "nosuch": executable file not found in \$PATH' "exec of nothing"
   status 126 pod exec errors /etc/passwd
   status 127 pod exec -w /no/such errors true
   has "$out" 'chdir to "/no/such": no such file or directory' "exec in no directory"
+}
+
+# count NAME: how far the counter of a container is.
+count() { pod exec "$1" cat /dev/shm/n; }
+counter='i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; sleep 0.1; done'
+
+test_checkpoint() {
+  if [[ $variant == user-* ]]; then
+    up chk -- sleep 1000
+    status 125 pod container checkpoint chk
+    eq "$out" "Error: checkpointing a container requires root" "of an ordinary user"
+    return
+  fi
+  local before
+  up chk --memory 64m -v "$T:/volume" --user 1000:1000 -- sh -c "$counter"
+  soon eval '(($(count chk) > 5))'
+  before=$(count chk)
+  pod container checkpoint chk > /dev/null
+  eq "$(inspect chk State.Status) $(inspect chk State.Checkpointed)" "exited true" "after the checkpoint"
+  pod container restore chk > /dev/null
+  (($(count chk) >= before)) || fail "it began anew"
+  eq "$(pod exec chk id -u)" 1000 user
+  pid=$(inspect chk State.Pid); cg=$(cgroup_of "$pid")
+  limit "$cg" memory.max 67108864
+  limit "$cg" cgroup.freeze 0
+  before=$(count chk)
+  soon eval '(($(count chk) > before + 3))'
+  # It runs on.
+  pod container checkpoint --leave-running chk > /dev/null
+  before=$(count chk)
+  soon eval '(($(count chk) > before + 3))'
+}
+
+# To a file and back under another name, several times, with the rootfs's changes.
+test_checkpoint_export() {
+  only root-systemd
+  local before
+  up exported -- sh -c "echo changed > /changed; $counter"
+  soon eval '(($(count exported) > 5))'
+  before=$(count exported)
+  pod container checkpoint --pre-checkpoint --export "$T/pre.tar.gz" exported > /dev/null
+  pod container checkpoint --with-previous --export "$T/image.tar.gz" exported > /dev/null
+  pod rm -f exported > /dev/null
+  pod container restore --import-previous "$T/pre.tar.gz" --import "$T/image.tar.gz" --name first > /dev/null
+  (($(count first) >= before)) || fail "it began anew"
+  pod rm -f -t 0 first > /dev/null
+  up again -- sh -c "echo changed > /changed; $counter"
+  soon eval '(($(count again) > 5))'
+  before=$(count again)
+  pod container checkpoint --export "$T/again.tar.gz" again > /dev/null
+  local name
+  for name in one two; do
+    pod container restore --import "$T/again.tar.gz" --name "$name" > /dev/null
+    (($(count "$name") >= before)) || fail "$name began anew"
+    eq "$(pod exec "$name" cat /changed)" changed "the rootfs of $name"
+  done
+}
+
+# Out of one pod and into another, whose namespaces it joins.
+test_checkpoint_pod() {
+  only root-systemd
+  local before name
+  for name in from into; do pod pod create --name "$name" --network none > /dev/null; done
+  pod run -d --pod from --name inside bb sh -c "$counter" > /dev/null
+  soon eval '(($(count inside) > 5))'
+  before=$(count inside)
+  pod container checkpoint --export "$T/pod.tar.gz" inside > /dev/null
+  pod container restore --import "$T/pod.tar.gz" --name moved --pod into > /dev/null
+  (($(count moved) >= before)) || fail "it began anew"
+  local infra; infra=$(pod inspect -f '{{.State.Pid}}' "$(pod pod inspect -f '{{.InfraContainerID}}' into)")
+  eq "$(readlink "/proc/$(inspect moved State.Pid)/ns/net")" "$(readlink "/proc/$infra/ns/net")" "the network of the pod"
+}
+
+# A TCP connection of the container with itself goes on.
+test_checkpoint_tcp() {
+  only root-systemd root-cgroupfs
+  up tcp -- sh -c 'nc -l -p 99 -e cat & sleep 0.5; (i=0; while :; do i=$((i + 1)); echo $i; sleep 0.1; done) | nc 127.0.0.1 99 > /dev/shm/n'
+  soon eval '(($(pod exec tcp tail -n 1 /dev/shm/n) > 3))'
+  status 125 pod container checkpoint tcp
+  has "$out" 'established TCP connections' "the reason"
+  eq "$(inspect tcp State.Status)" running "status after that"
+  pod container checkpoint --tcp-established tcp > /dev/null
+  pod container restore --tcp-established tcp > /dev/null
+  local before; before=$(pod exec tcp tail -n 1 /dev/shm/n)
+  soon eval '(($(pod exec tcp tail -n 1 /dev/shm/n) > before + 3))'
+}
+
+# A terminal, which conmon holds.
+test_checkpoint_terminal() {
+  only root-systemd
+  up tty -t -- sh -c "$counter"
+  soon eval '(($(count tty) > 3))'
+  local before; before=$(count tty)
+  pod container checkpoint tty > /dev/null
+  pod container restore tty > /dev/null
+  (($(count tty) >= before)) || fail "it began anew"
+  eq "$(pod exec tty readlink /proc/1/fd/0)" /dev/pts/0 "its terminal"
 }
 
 # A limit too small for anything still starts the container, and what it kills is told by the exit status.

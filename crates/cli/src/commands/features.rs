@@ -63,9 +63,11 @@ pub fn run(_: &Context, _: &Arguments) -> Result<i32, Failure> {
         },
         "annotations": {
             "org.rt.version": env!("CARGO_PKG_VERSION"),
-            "org.rt.commit": env!("RT_COMMIT")
+            "org.rt.commit": env!("RT_COMMIT"),
+            // By runc's name, which is what callers look for.
+            "org.opencontainers.runc.checkpoint.enabled": "true"
         },
-        "potentiallyUnsafeConfigAnnotations": ["run.oci.keep_original_groups"]
+        "potentiallyUnsafeConfigAnnotations": ["org.criu.config", "org.systemd.property.", "run.oci.keep_original_groups"]
     });
     let mut out = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");

@@ -1,6 +1,7 @@
 //! One file per command: its arguments, and what it prints.
 
 mod check;
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -12,6 +13,7 @@ mod list;
 mod pause;
 mod plan;
 mod ps;
+mod restore;
 mod run;
 mod seccomp;
 mod spec;
@@ -43,6 +45,8 @@ pub const ALL: &[(&Grammar, Run)] = &[
     (&pause::PAUSE, pause::pause),
     (&pause::RESUME, pause::resume),
     (&update::GRAMMAR, update::run),
+    (&checkpoint::GRAMMAR, checkpoint::run),
+    (&restore::GRAMMAR, restore::run),
     (&events::GRAMMAR, events::run),
     (&stats::GRAMMAR, stats::run),
     (&spec::GRAMMAR, spec::run),

@@ -19,7 +19,7 @@ pub const GLOBAL: Grammar = Grammar {
         text("cgroup-manager", "MANAGER", "Who manages the cgroups").one_of(&["cgroupfs", "systemd", "disabled"]),
         text("rootless", "BOOL", "Assume no right to manage cgroups").one_of(&["true", "false", "auto"]),
         path("trace", "FILE", "Append to FILE what takes how long, in rt and in init; Perfetto opens it"),
-        path("criu", "", "").hidden(),
+        path("criu", "FILE", "The criu program, for checkpoint and restore [default: criu in PATH]"),
     ]],
     words: &[],
     rest: None,

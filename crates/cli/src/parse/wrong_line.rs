@@ -20,10 +20,6 @@ pub fn explain(error: &clap::Error, arguments: &[OsString]) -> i32 {
     }
     // Options before the mistake may have said where the log is.
     let log = log_in(arguments);
-    if let Some(failure) = not_there_yet(error) {
-        log.failed(&failure);
-        return failure.exit;
-    }
     let command = command_of(arguments);
     let mut failure = Failure::usage(sentence(error, arguments, command));
     if error.kind() == ErrorKind::InvalidSubcommand {
@@ -48,21 +44,15 @@ fn command_of(arguments: &[OsString]) -> Option<&'static Grammar> {
     arguments.iter().skip(1).find_map(named)
 }
 
-/// Commands of runc's that rt does not have. Not even their help succeeds: Podman takes that for
-/// the ability.
-fn not_there_yet(error: &clap::Error) -> Option<Failure> {
-    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
-    matches!(&**name, "checkpoint" | "restore").then(|| Failure {
-        code: Some("not-supported"),
-        ..Failure::usage(format!("rt {name} failed: this version of rt has no checkpoint and restore"))
-    })
-}
-
 fn sentence(error: &clap::Error, arguments: &[OsString], command: Option<&'static Grammar>) -> String {
     let wrong = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
     match (error.kind(), command) {
         (ErrorKind::MissingRequiredArgument, Some(command)) => return wrong_number(command),
         (ErrorKind::UnknownArgument, Some(command)) if !wrong.starts_with('-') => return wrong_number(command),
+        // In the words of Go's flag package: Podman looks for them to know whether there is such a flag.
+        (ErrorKind::InvalidValue, _) if error.get(ContextKind::InvalidValue).is_none_or(is_empty) => {
+            return format!("flag needs an argument: {}", wrong.split(' ').next().unwrap_or_default());
+        }
         _ => {}
     }
     let text = error.to_string();
@@ -76,6 +66,10 @@ fn sentence(error: &clap::Error, arguments: &[OsString], command: Option<&'stati
     };
     let suggestion = error.get(ContextKind::SuggestedSubcommand).or_else(|| error.get(ContextKind::SuggestedArg));
     suggestion.map_or(message.clone(), |s| format!("{message} (did you mean {s}?)"))
+}
+
+fn is_empty(value: &ContextValue) -> bool {
+    matches!(value, ContextValue::String(text) if text.is_empty())
 }
 
 /// How many words a command takes, in the words of runc, which callers show to people.
@@ -131,6 +125,8 @@ mod tests {
             ("rt state --nosuch a", "unexpected argument '--nosuch' found"),
             ("rt state -nosuch a", "unexpected argument '-nosuch' found"),
             ("rt lisst", "unrecognized subcommand 'lisst' (did you mean list?)"),
+            ("rt restore --lsm-mount-context", "flag needs an argument: --lsm-mount-context"),
+            ("rt list -f", "flag needs an argument: --format"),
             ("rt list -f xml", "invalid value 'xml' for '--format <FORMAT>'"),
         ] {
             assert_eq!(said(line), sentence, "{line}");

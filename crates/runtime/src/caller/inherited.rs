@@ -3,6 +3,8 @@
 use std::os::unix::ffi::OsStrExt;
 
 use rt_plan::spec::Spec;
+use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd};
+use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
 
 use crate::error::Error;
@@ -28,7 +30,7 @@ pub fn socket_activation() -> Activation {
 pub fn check_preserved(count: u32) -> Result<(), Error> {
     for fd in 3..3_u32.saturating_add(count) {
         // SAFETY: only asked for its flags; a number without a file gives EBADF.
-        let borrowed = unsafe { rustix::fd::BorrowedFd::borrow_raw(fd as i32) };
+        let borrowed = unsafe { BorrowedFd::borrow_raw(fd as i32) };
         match fcntl_getfd(borrowed) {
             Ok(flags) if flags.contains(FdFlags::CLOEXEC) => {
                 return Err(Error::PreservedFd { fd, errno: Errno::BADF });
@@ -38,6 +40,24 @@ pub fn check_preserved(count: u32) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Takes over a descriptor that the caller has passed for writing. EBADF if there is none of this
+/// number, or it is not the caller's.
+pub fn take_writable(fd: i32) -> Result<OwnedFd, Errno> {
+    if fd < 0 {
+        return Err(Errno::BADF);
+    }
+    // SAFETY: only asked for its flags; a number without a file gives EBADF.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    if fcntl_getfd(borrowed)?.contains(FdFlags::CLOEXEC)
+        || !fcntl_getfl(borrowed)?.intersects(OFlags::RDWR | OFlags::WRONLY)
+    {
+        return Err(Errno::BADF);
+    }
+    // SAFETY: it is open, and rt opens all of its own descriptors close-on-exec: this one is the
+    // caller's, and nothing else in rt owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Children inherit the score, so rt needs no right over the child. Returns the old score, to be

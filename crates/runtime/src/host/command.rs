@@ -12,9 +12,9 @@ use rt_sys::clone::{flags, spawn};
 use rt_sys::exec::{execve, exit};
 use rt_sys::process::set_signal_mask;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Access, CWD, Mode, OFlags, access, openat};
-use rustix::io::{Errno, fcntl_dupfd_cloexec, read, retry_on_intr};
+use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd, read, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 
@@ -100,17 +100,30 @@ impl HostCommand {
     }
 
     /// Starts the program. The error is that of execve(2), or of what comes before it.
-    pub fn start(self) -> Result<Running, Errno> {
-        start_with_default_signals();
-        let stdin = match self.stdin {
+    pub fn start(mut self) -> Result<Running, Errno> {
+        let stdin = match self.stdin.take() {
             Some(fd) => fd,
             None => openat(CWD, c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?,
         };
         let (stdout, out) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, err) = pipe_with(PipeFlags::CLOEXEC)?;
-        let env = self.env.map_or_else(own_environment, Ok)?;
         // None of them may lie where another one goes.
         let streams = [above_the_streams(stdin)?, above_the_streams(out)?, above_the_streams(err)?];
+        let (_, pidfd) = self.spawn(&streams, &[])?;
+        Ok(Running { pidfd, stdout, stderr })
+    }
+
+    /// Starts the program on rt's own standard streams, and returns its pid and its pidfd. It gets
+    /// `fds` under their numbers.
+    pub fn start_here(self, fds: &[BorrowedFd<'_>]) -> Result<(i32, OwnedFd), Errno> {
+        let own = |fd: BorrowedFd<'_>| fcntl_dupfd_cloexec(fd, 3);
+        let streams = [own(rustix::stdio::stdin())?, own(rustix::stdio::stdout())?, own(rustix::stdio::stderr())?];
+        self.spawn(&streams, fds)
+    }
+
+    fn spawn(self, streams: &[OwnedFd; 3], fds: &[BorrowedFd<'_>]) -> Result<(i32, OwnedFd), Errno> {
+        start_with_default_signals();
+        let env = self.env.map_or_else(own_environment, Ok)?;
         let pointers = |list: &[CString]| list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
         let (argv, env_pointers) = (pointers(&self.argv), pointers(&env));
         let mut child = Child {
@@ -118,16 +131,17 @@ impl HostCommand {
             argv: argv.as_ptr(),
             env: env_pointers.as_ptr(),
             directory: self.directory.as_ref(),
-            streams: &streams,
+            streams,
+            fds,
             failed: None,
         };
         let mut stack = Box::new_uninit_slice(16 * 1024);
         let arg = (&raw mut child).cast::<c_void>();
         // SAFETY: with VFORK this thread waits until the child has executed the program or exited,
         // so that all that the child reads stays where it is; `run` makes system calls only.
-        let (_, pidfd) = unsafe { spawn(flags::VM | flags::VFORK, None, &mut stack, run, arg) }?;
+        let (pid, pidfd) = unsafe { spawn(flags::VM | flags::VFORK, None, &mut stack, run, arg) }?;
         match child.failed {
-            None => Ok(Running { pidfd, stdout, stderr }),
+            None => Ok((pid, pidfd)),
             Some(errno) => {
                 let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
                 Err(errno)
@@ -188,6 +202,7 @@ struct Child<'a> {
     env: *const *const c_char,
     directory: Option<&'a CString>,
     streams: &'a [OwnedFd; 3],
+    fds: &'a [BorrowedFd<'a>],
     failed: Option<Errno>,
 }
 
@@ -206,6 +221,9 @@ fn execute(child: &Child<'_>) -> Result<std::convert::Infallible, Errno> {
     rustix::stdio::dup2_stdin(stdin)?;
     rustix::stdio::dup2_stdout(stdout)?;
     rustix::stdio::dup2_stderr(stderr)?;
+    for fd in child.fds {
+        fcntl_setfd(fd, FdFlags::empty())?;
+    }
     if let Some(directory) = child.directory {
         rustix::process::chdir(directory.as_c_str())?;
     }

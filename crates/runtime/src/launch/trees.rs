@@ -12,7 +12,8 @@ use rt_sys::mount::{Attributes, set_attributes};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
-use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, unshare_unsafe};
+
+use crate::host::mount_namespace::in_namespace_of;
 
 fn failed_in(step: Step) -> impl Fn(Errno) -> (Step, Errno) + Copy {
     move |errno| (step, errno)
@@ -31,24 +32,12 @@ pub(super) struct Wanted<'a> {
 /// Opens a detached copy of the source as `init` sees it, with the rights of this process. The copy
 /// keeps the attributes that are locked in init's mount namespace.
 pub(super) fn open(init: BorrowedFd<'_>, wanted: &Wanted<'_>) -> Result<OwnedFd, Lent> {
-    // This process stays in its mount namespace: a thread enters the other namespace, and ends
-    // there.
-    let opened = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().spawn_scoped(scope, || open_there(init, wanted));
-        match thread {
-            Ok(thread) => thread.join().unwrap_or(Err((Step::Source, Errno::AGAIN))),
-            Err(e) => Err((Step::Source, Errno::from_io_error(&e).unwrap_or(Errno::AGAIN))),
-        }
-    });
+    let opened = in_namespace_of(init, || open_there(wanted)).unwrap_or_else(|errno| Err((Step::Source, errno)));
     opened.map_err(|(step, errno)| Lent { step, errno: errno.raw_os_error() as u32 })
 }
 
-fn open_there(init: BorrowedFd<'_>, wanted: &Wanted<'_>) -> Result<OwnedFd, (Step, Errno)> {
+fn open_there(wanted: &Wanted<'_>) -> Result<OwnedFd, (Step, Errno)> {
     let at_source = failed_in(Step::Source);
-    // SAFETY: only this thread's root and working directory are separated from those of the other
-    // threads; memory and descriptors stay shared.
-    unsafe { unshare_unsafe(UnshareFlags::FS) }.map_err(at_source)?;
-    move_into_thread_name_spaces(init, ThreadNameSpaceType::MOUNT).map_err(at_source)?;
     let mut how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     how.set(OpenTreeFlags::AT_RECURSIVE, wanted.flags & flag::RECURSIVE != 0);
     let nofollow = wanted.flags & flag::SOURCE_NOFOLLOW != 0;

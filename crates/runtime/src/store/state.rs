@@ -28,6 +28,9 @@ pub struct State {
     pub created: String,
     /// The bundle, absolute.
     pub bundle: PathBuf,
+    /// The config, where it is not the bundle's config.json.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<PathBuf>,
     /// The rootfs, absolute.
     pub rootfs: PathBuf,
     /// Of the config.
@@ -116,6 +119,11 @@ impl State {
     pub fn for_hook(&self, status: &str) -> Vec<u8> {
         let pid = if status == "stopped" { 0 } else { self.pid };
         rt_plan::hook_state_of(&self.id, &self.bundle, &self.annotations, status, pid)
+    }
+
+    /// Where the container's config is.
+    pub fn config_path(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| self.bundle.join("config.json"))
     }
 
     /// A handle to init, if it lives.

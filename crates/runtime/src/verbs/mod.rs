@@ -1,5 +1,6 @@
 //! The verbs of the lifecycle, one file each.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod exec;
@@ -11,6 +12,7 @@ pub(crate) mod options;
 mod pause;
 mod preview;
 mod query;
+mod restore;
 mod run;
 mod start;
 mod undo;
@@ -21,6 +23,7 @@ fn until_exit<T>(owned: T) {
     std::mem::forget(owned);
 }
 
+pub use checkpoint::checkpoint;
 pub use create::create;
 pub use delete::delete;
 pub use exec::{ExecOptions, exec};
@@ -31,5 +34,6 @@ pub use options::{CreateOptions, Driver, StoreOptions};
 pub use pause::{pause, resume, update};
 pub use preview::{Report, check, plan};
 pub use query::{list, load, processes, state};
+pub use restore::restore;
 pub use run::run;
 pub use start::start;

@@ -90,6 +90,14 @@ pub fn refuse_own_parameters(plan: &Plan) -> Result<(), LaunchError> {
     }
 }
 
+/// Brings up the loopback device in the network namespace of the process.
+pub fn loopback_up(process: BorrowedFd<'_>) -> Result<(), LaunchError> {
+    let parent = LaunchError::parent;
+    let (there, _) = inside(process).map_err(parent("open a route socket in the container's network namespace"))?;
+    let index = there.index("lo").map_err(parent("find the loopback device"))?;
+    there.ask(&link_up(index), index).map(drop).map_err(parent("bring up the loopback device"))
+}
+
 /// Moves the devices into the network namespace of the process behind `process`.
 pub fn move_devices(devices: &[NetDevice], process: &OwnedFd) -> Result<(), LaunchError> {
     if devices.is_empty() {

@@ -4,5 +4,5 @@ mod devices;
 mod namespace;
 mod netlink;
 
-pub use devices::{move_devices, refuse_own_parameters};
+pub use devices::{loopback_up, move_devices, refuse_own_parameters};
 pub use namespace::*;

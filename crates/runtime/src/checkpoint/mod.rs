@@ -1,0 +1,23 @@
+//! Checkpoint and restore: what rt asks of CRIU, and what it answers to CRIU's questions.
+//!
+//! CRIU saves and restores processes; rt says which mounts, namespaces and cgroups of a container
+//! come from outside, and makes what CRIU restored a container of rt again.
+
+mod criu;
+mod dump;
+mod error;
+mod image;
+mod inherited;
+mod log;
+mod mounts;
+mod namespaces;
+mod options;
+mod pages;
+mod places;
+mod restore;
+mod rpc;
+
+pub use dump::dump;
+pub use error::CheckpointError;
+pub use options::{CriuOptions, ManageCgroups};
+pub use restore::{Events, Restore, remove_root};

@@ -1,0 +1,48 @@
+//! Work in another mount namespace: a thread enters it and ends there, so that this process stays
+//! where it is.
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, mount_bind_recursive, mount_change};
+use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, unshare_unsafe};
+
+/// Runs `work` in the mount namespace of the process behind `process`, a pidfd.
+pub fn in_namespace_of<T: Send>(process: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> Result<T, Errno> {
+    in_thread(UnshareFlags::FS, || {
+        move_into_thread_name_spaces(process, ThreadNameSpaceType::MOUNT)?;
+        Ok(work())
+    })
+}
+
+/// Runs `work` in a new mount namespace, in which the directory `source`, with all mounts below it,
+/// is mounted at the directory `target`; `over` is the mount on which `target` lies. The namespace
+/// lives on in the processes that `work` starts, and ends with them, however they end: the mount is
+/// not the host's, and cannot be left behind.
+pub fn with_own_mount<T: Send>(
+    source: &Path,
+    target: &Path,
+    over: &Path,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, Errno> {
+    in_thread(UnshareFlags::FS | UnshareFlags::NEWNS, || {
+        // The other mounts stay peers of the host's, for volumes that propagate.
+        mount_change(over, MountPropagationFlags::PRIVATE)?;
+        mount_bind_recursive(source, target)?;
+        Ok(work())
+    })
+}
+
+fn in_thread<T: Send>(own: UnshareFlags, work: impl FnOnce() -> Result<T, Errno> + Send) -> Result<T, Errno> {
+    let enter = || {
+        // SAFETY: only this thread's root, working directory and mount namespace are separated from
+        // those of the other threads; memory and descriptors stay shared.
+        unsafe { unshare_unsafe(own) }?;
+        work()
+    };
+    std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, enter) {
+        Ok(thread) => thread.join().unwrap_or(Err(Errno::AGAIN)),
+        Err(e) => Err(Errno::from_io_error(&e).unwrap_or(Errno::AGAIN)),
+    })
+}
