@@ -1,11 +1,12 @@
 //! `rt checkpoint`, and the options that it shares with `rt restore`.
 
-use rt_runtime::checkpoint::{CriuOptions, ManageCgroups};
+use rt_runtime::checkpoint::{CriuOptions, ManageCgroups, Obstacle};
 use rt_runtime::verbs;
+use serde_json::json;
 
 use super::ID;
 use crate::context::{Context, absolute};
-use crate::output::Failure;
+use crate::output::{Failure, print};
 use crate::parse::Arguments;
 use crate::parse::grammar::{Grammar, Opt, flag, path, text};
 
@@ -32,6 +33,8 @@ pub const GRAMMAR: Grammar = Grammar {
         SHARED,
         &[
             path("parent-path", "DIR", "An earlier image, relative to --image-path: save what has changed since"),
+            flag("check", "Save nothing: print what stands in the way of a checkpoint"),
+            flag("json", "With --check: print JSON"),
             flag("leave-running", "The container runs on"),
             flag("pre-dump", "Save memory only; the container runs on"),
             flag("tcp-skip-in-flight", "Leave out TCP connections that are being established"),
@@ -84,6 +87,26 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
         ..options(context, arguments)
     };
     let prefixed = |e: rt_runtime::Error| Failure::from(e).prefixed("rt checkpoint failed: ");
+    if arguments.flag("check") {
+        let found = verbs::check_checkpoint(&context.store()?, arguments.id(), &options).map_err(prefixed)?;
+        return tell(&found, arguments.flag("json"));
+    }
     verbs::checkpoint(&context.store()?, arguments.id(), &options).map_err(prefixed)?;
     Ok(0)
+}
+
+/// Exit code 0: nothing stands in the way.
+fn tell(found: &[Obstacle], as_json: bool) -> Result<i32, Failure> {
+    if as_json {
+        let list: Vec<_> = found.iter().map(|o| json!({"at": o.at, "message": o.what, "remedy": o.remedy})).collect();
+        print(&format!("{:#}\n", json!({ "ok": found.is_empty(), "findings": list })))?;
+    } else {
+        let verdict = match found.len() {
+            0 => "nothing stands in the way of a checkpoint\n".to_owned(),
+            1 => "1 thing stands in the way of a checkpoint\n".to_owned(),
+            n => format!("{n} things stand in the way of a checkpoint\n"),
+        };
+        print(&(found.iter().map(|o| format!("{o}\n")).collect::<String>() + &verdict))?;
+    }
+    Ok(i32::from(!found.is_empty()))
 }

@@ -14,6 +14,7 @@ use super::error::CheckpointError;
 use super::image::{self, DESCRIPTORS, Directories};
 use super::mounts::{self, Mount, Mounts};
 use super::options::{CriuOptions, config_file};
+use super::preflight::{judge, look};
 use super::rpc::{Features, Kind, Options, Request};
 use super::{log, namespaces};
 use crate::caller::inherited::take_writable;
@@ -72,7 +73,15 @@ fn try_dump(state: &State, spec: &Spec<'_>, options: &CriuOptions) -> Result<(),
     });
     let what = if options.pre_dump { "pre-dump" } else { "dump" };
     let failed = |message: Option<&str>| {
-        let finding = log::read(&options.work_dir().join(LOG), message);
+        let mut finding = log::read(&options.work_dir().join(LOG), message);
+        // Where CRIU's words say little, the container may say more.
+        if finding.cause.is_none()
+            && let Ok(facts) = look(state, options)
+            && let Some(obstacle) = judge(&facts, options).into_iter().next()
+        {
+            finding.cause = Some(format!("{}: {}", obstacle.at, obstacle.what));
+            finding.remedy = Some(obstacle.remedy);
+        }
         for line in &finding.lines {
             tracing::debug!("criu: {line}");
         }
@@ -133,7 +142,7 @@ fn request(
 }
 
 /// The container's mounts and the host's.
-fn mounts_of(state: &State) -> Result<Mounts, Error> {
+pub fn mounts_of(state: &State) -> Result<Mounts, Error> {
     let list = |pid: i32| {
         let path = format!("/proc/{pid}/mountinfo");
         let listed = Process::new(pid).and_then(|process| process.mountinfo());

@@ -9,7 +9,7 @@ pub struct Finding {
     /// CRIU's own words, the cause first.
     pub lines: Vec<String>,
     /// The cause in terms of the container, if it is a known cause.
-    pub cause: Option<&'static str>,
+    pub cause: Option<String>,
     /// What to do about it.
     pub remedy: Option<&'static str>,
     /// The log.
@@ -18,7 +18,7 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(cause) = self.cause {
+        if let Some(cause) = &self.cause {
             write!(f, "{cause}: ")?;
         }
         match self.lines.first() {
@@ -125,7 +125,7 @@ pub fn read(log: &Path, message: Option<&str>) -> Finding {
     {
         lines[..=at].rotate_right(1);
     }
-    Finding { lines, cause: known.map(|k| k.1), remedy: known.map(|k| k.2), log: log.to_owned() }
+    Finding { lines, cause: known.map(|k| k.1.to_owned()), remedy: known.map(|k| k.2), log: log.to_owned() }
 }
 
 /// Complaints that are no failures: CRIU goes on after them.
@@ -159,7 +159,7 @@ mod tests {
         let finding = read(&log, None);
         assert_eq!(finding.lines.len(), 3);
         assert!(finding.lines[0].starts_with("inet: Connected TCP"), "{:?}", finding.lines);
-        assert_eq!(finding.cause, Some("the container has established TCP connections"));
+        assert_eq!(finding.cause.as_deref(), Some("the container has established TCP connections"));
         assert!(finding.to_string().ends_with(&format!("(log: {})", log.display())));
     }
 

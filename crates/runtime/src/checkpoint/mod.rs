@@ -14,10 +14,12 @@ mod namespaces;
 mod options;
 mod pages;
 mod places;
+mod preflight;
 mod restore;
 mod rpc;
 
 pub use dump::dump;
 pub use error::CheckpointError;
 pub use options::{CriuOptions, ManageCgroups};
+pub use preflight::{Obstacle, judge, look};
 pub use restore::{Events, Restore, remove_root};

@@ -5,21 +5,15 @@ use tracing::trace_span;
 
 use super::delete::destroy;
 use super::until_exit;
-use crate::checkpoint::{CheckpointError, CriuOptions, dump};
+use crate::checkpoint::{CheckpointError, CriuOptions, Obstacle, dump, judge, look};
 use crate::error::Error;
 use crate::read_document;
-use crate::store::directory::Store;
-use crate::store::state::Status;
+use crate::store::directory::{Container, Store};
+use crate::store::state::{State, Status};
 
 /// Saves a running or paused container. Unless it is to run on, it is deleted.
 pub fn checkpoint(store: &Store, id: &str, options: &CriuOptions) -> Result<(), Error> {
-    let container = store.open(id)?;
-    container.lock()?;
-    let state = container.state()?;
-    match container.status(&state, || false)? {
-        status @ (Status::Created | Status::Stopped) => return Err(CheckpointError::State(status.text()).into()),
-        Status::Running | Status::Paused => {}
-    }
+    let (container, state) = alive(store, id)?;
     let document = read_document(&state.config_path())?;
     let spec: Spec<'_> = document.parse()?;
     trace_span!("criu dumps").in_scope(|| dump(&state, &spec, options))?;
@@ -29,4 +23,21 @@ pub fn checkpoint(store: &Store, id: &str, options: &CriuOptions) -> Result<(), 
     }
     until_exit((container, state));
     Ok(())
+}
+
+/// What stands in the way of a checkpoint. Nothing is stopped for it.
+pub fn check_checkpoint(store: &Store, id: &str, options: &CriuOptions) -> Result<Vec<Obstacle>, Error> {
+    let (_container, state) = alive(store, id)?;
+    Ok(judge(&look(&state, options)?, options))
+}
+
+/// Locks a container that can be saved.
+fn alive(store: &Store, id: &str) -> Result<(Container, State), Error> {
+    let container = store.open(id)?;
+    container.lock()?;
+    let state = container.state()?;
+    match container.status(&state, || false)? {
+        status @ (Status::Created | Status::Stopped) => Err(CheckpointError::State(status.text()).into()),
+        Status::Running | Status::Paused => Ok((container, state)),
+    }
 }

@@ -23,7 +23,7 @@ fn until_exit<T>(owned: T) {
     std::mem::forget(owned);
 }
 
-pub use checkpoint::checkpoint;
+pub use checkpoint::{check_checkpoint, checkpoint};
 pub use create::create;
 pub use delete::delete;
 pub use exec::{ExecOptions, exec};
