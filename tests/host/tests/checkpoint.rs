@@ -44,6 +44,17 @@ impl<'a> Saved<'a> {
         Saved { bundle, container: bundle.start(), criu, dir: tempfile::tempdir().unwrap() }
     }
 
+    /// With standard streams that any other container can have as well.
+    fn on_the_null_device(bundle: &'a Bundle, criu: &'a Path) -> Saved<'a> {
+        let container = Container::new();
+        bundle.write();
+        let mut command = container.command();
+        command.args(["run", "-d", "-b"]).arg(bundle.path()).arg(&container.id);
+        let null = std::process::Stdio::null;
+        assert!(command.stdin(null()).stdout(null()).stderr(null()).status().unwrap().success());
+        Saved { bundle, container, criu, dir: tempfile::tempdir().unwrap() }
+    }
+
     fn image(&self) -> PathBuf {
         self.dir.path().join("image")
     }
@@ -561,5 +572,90 @@ fn what_the_check_says_criu_does() {
                 assert_eq!(saved.container.status(), "running", "{code}");
             }
         }
+    }
+}
+
+/// Any number of containers from one image, at once, while the first still runs: each with its own
+/// name, cgroup, network, rootfs and volume.
+#[test]
+fn clones_live_beside_the_first() {
+    let criu = need_criu!();
+    let volume = |text: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("who"), text).unwrap();
+        dir
+    };
+    let (first, other) = (volume("first"), volume("other"));
+    let bundle = Bundle::shell(COUNTER)
+        .mount("/volume", "bind", first.path(), &["bind"])
+        .with(|c| c["linux"]["cgroupsPath"] = json!(format!("/rt-test-first-{}", std::process::id())));
+    let saved = Saved::on_the_null_device(&bundle, &criu);
+    eventually("the counter", || saved.count() > 2);
+    saved.checkpoint(&["--leave-running"]);
+    let copy = Bundle::shell(COUNTER);
+    let clones: Vec<_> = (0..4).map(|_| Container::new()).collect();
+    let start = |clone: &Container| {
+        let mut command = clone.command();
+        command.arg("--criu").arg(&criu).args(["restore", "-d", "--as", &clone.id, "--image-path"]).arg(saved.image());
+        command.arg("-b").arg(bundle.path()).args(["--hostname", &clone.id, "--rootfs"]).arg(copy.rootfs());
+        command.arg("--bind").arg(format!("/volume={}", other.path().display()));
+        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        command.spawn().unwrap()
+    };
+    let started: Vec<_> = clones.iter().map(start).collect();
+    for mut started in started {
+        assert!(started.wait().unwrap().success());
+    }
+    assert_eq!(saved.container.status(), "running");
+    for clone in &clones {
+        let before: u32 = clone.exec(&["cat", "/dev/shm/n"]).ok().trim().parse().unwrap();
+        assert!(before > 2, "it began anew");
+        eventually("the counter of a clone", || {
+            clone.exec(&["cat", "/dev/shm/n"]).out.trim().parse::<u32>().is_ok_and(|now| now > before)
+        });
+        assert_eq!(clone.exec(&["hostname"]).ok().trim(), clone.id);
+        assert_eq!(clone.exec(&["cat", "/volume/who"]).ok(), "other");
+        assert!(copy.rootfs().join("volume").is_dir());
+        let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", clone.pid())).unwrap();
+        assert!(cgroup.contains(&clone.id) && !cgroup.contains("rt-test-first"), "{cgroup}");
+        assert!(!cgroup.lines().any(|line| line.matches("rt-test").count() > 1), "a cgroup in a cgroup: {cgroup}");
+        let net = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+        assert_ne!(net(clone.pid()), net(saved.container.pid()));
+    }
+    let left: Vec<_> =
+        fs::read_dir(saved.image()).unwrap().flatten().map(|e| e.file_name().into_string().unwrap()).collect();
+    assert!(!left.iter().any(|name| name.starts_with("restore-")), "{left:?}");
+
+    // `run --from` is the same in the foreground, or detached.
+    let warm = Container::new();
+    let mut command = warm.command();
+    command
+        .arg("--criu")
+        .arg(&criu)
+        .args(["run", "-d", "--from"])
+        .arg(saved.image())
+        .arg("-b")
+        .arg(bundle.path())
+        .arg(&warm.id);
+    done(command).ok();
+    assert_eq!(warm.status(), "running");
+    for (options, text) in [
+        (&["--bind", "/nothing=/tmp"][..], "--bind /nothing: the config has no mount with this destination"),
+        (&["--bind", "x"], "--bind \"x\": use DEST=SOURCE"),
+        (&["--rootfs", "/no/such"], "/root/path"),
+    ] {
+        let broken = Container::new();
+        let mut command = broken.command();
+        command.arg("--criu").arg(&criu).args(["restore", "-d", "--as", &broken.id, "--image-path"]).arg(saved.image());
+        command.args(options).arg("-b").arg(bundle.path());
+        done(command).fails(1, text);
+    }
+    let id = saved.container.id.as_str();
+    for (words, text) in [
+        (&["restore", "--hostname", "x", id][..], "need --as NEWID"),
+        (&["restore", "--as", "x", id], "give either --as NEWID or ID"),
+        (&["restore"], "requires exactly 1 argument"),
+    ] {
+        saved.container.rt(words).fails(1, text);
     }
 }

@@ -53,6 +53,10 @@ pub enum CheckpointError {
     Idmapped { pointer: String, destination: String },
     #[error("{pointer}: make the mount point {path}: {}", text(*errno))]
     MountPoint { pointer: String, path: String, errno: Errno },
+    #[error("--bind {0}: the config has no mount with this destination")]
+    NoSuchMount(String),
+    #[error("--network: the config has no network namespace")]
+    NoNetwork,
     #[error("the container has a terminal: give --console-socket, or leave out --detach")]
     Terminal,
 }
@@ -115,6 +119,8 @@ impl CheckpointError {
             | CheckpointError::PageServer(_)
             | CheckpointError::EmptyNamespace(_)
             | CheckpointError::StatusFd { .. }
+            | CheckpointError::NoSuchMount(_)
+            | CheckpointError::NoNetwork
             | CheckpointError::Terminal => "invalid-argument",
             CheckpointError::Namespace { .. }
             | CheckpointError::Join { .. }

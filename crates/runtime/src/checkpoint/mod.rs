@@ -3,6 +3,7 @@
 //! CRIU saves and restores processes; rt says which mounts, namespaces and cgroups of a container
 //! come from outside, and makes what CRIU restored a container of rt again.
 
+mod clone;
 mod criu;
 mod dump;
 mod error;
@@ -18,6 +19,7 @@ mod preflight;
 mod restore;
 mod rpc;
 
+pub use clone::CloneOptions;
 pub use dump::dump;
 pub use error::CheckpointError;
 pub use options::{CriuOptions, ManageCgroups};

@@ -56,12 +56,17 @@ impl Root {
                 let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::NOENT) };
                 let parent = self.make(parent, Wanted::Directory)?;
                 let parent = self.enter(&parent)?;
-                match wanted {
-                    Wanted::Directory => mkdirat(&parent, name, Mode::from_raw_mode(0o755))?,
+                let made = match wanted {
+                    Wanted::Directory => mkdirat(&parent, name, Mode::from_raw_mode(0o755)),
                     Wanted::File => {
                         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                        openat(&parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)?;
+                        openat(&parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
                     }
+                };
+                // Another restore into the same rootfs may have made it meanwhile.
+                match made {
+                    Err(Errno::EXIST) => {}
+                    other => other?,
                 }
                 self.enter(path)?
             }

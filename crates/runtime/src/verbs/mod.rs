@@ -30,7 +30,7 @@ pub use exec::{ExecOptions, exec};
 pub use foreground::Ending;
 pub use gc::{Orphan, gc};
 pub use kill::{kill, parse_signal};
-pub use options::{CreateOptions, Driver, StoreOptions};
+pub use options::{CreateOptions, Driver, RestoreOptions, StoreOptions};
 pub use pause::{pause, resume, update};
 pub use preview::{Report, check, plan};
 pub use query::{list, load, processes, state};

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 pub use rt_cgroups::Driver;
 
+use crate::checkpoint::{CloneOptions, CriuOptions};
+
 /// Where containers are kept, and how their cgroups are managed: the global options.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -41,4 +43,15 @@ pub struct CreateOptions {
     pub keep: bool,
     /// `--no-subreaper`.
     pub no_subreaper: bool,
+}
+
+/// The options of `restore`.
+#[derive(Clone, Debug, Default)]
+pub struct RestoreOptions {
+    /// Those that it shares with `run`.
+    pub run: CreateOptions,
+    /// CRIU's.
+    pub criu: CriuOptions,
+    /// The container is not the one that was saved, but another like it.
+    pub clone: Option<CloneOptions>,
 }

@@ -7,18 +7,28 @@ use super::create::{read_config, wants_terminal};
 use super::delete::destroy;
 use super::foreground::{self, Awaited, Ending};
 use super::making::Draft;
-use super::options::CreateOptions;
+use super::options::RestoreOptions;
 use super::until_exit;
 use crate::caller::terminal::{Terminal, console};
-use crate::checkpoint::CriuOptions;
 use crate::error::Error;
 use crate::store::directory::Store;
 use crate::store::exit::Exit;
 
 /// Restores a container from an image; unless detached, waits for its end.
-pub fn restore(store: &Store, id: &str, options: &CreateOptions, criu: &CriuOptions) -> Result<Ending, Error> {
+pub fn restore(store: &Store, id: &str, options: &RestoreOptions) -> Result<Ending, Error> {
+    let RestoreOptions { run: options, criu, clone } = options;
+    let mut criu = criu.clone();
+    // Clones are restored at the same time, and each call of CRIU needs a place of its own.
+    let work = match (clone, &criu.work) {
+        (Some(_), None) => Some(criu.image.join(format!("restore-{id}"))),
+        _ => None,
+    };
+    criu.work = work.clone().or(criu.work);
     let (document, read) = (read_config(options)?, trace_span!("parse config.json"));
-    let spec: Spec<'_> = read.in_scope(|| document.parse())?;
+    let mut spec: Spec<'_> = read.in_scope(|| document.parse())?;
+    if let Some(clone) = clone {
+        clone.apply(&mut spec, id)?;
+    }
     let terminal = wants_terminal(&spec);
     if options.detach && terminal && options.console_socket.is_none() {
         return Err(Error::TerminalWithoutSocket);
@@ -29,7 +39,10 @@ pub fn restore(store: &Store, id: &str, options: &CreateOptions, criu: &CriuOpti
     let (console, ours) = console(options.console_socket.as_deref(), terminal)?;
     let signals = (!options.detach).then(|| foreground::Signals::take(!options.no_subreaper)).transpose()?;
     let draft = Draft::lower(store, id, &spec, options, console, false)?;
-    let restored = draft.claim(store, id)?.restore(criu)?;
+    let restored = draft.claim(store, id)?.restore(&criu, clone.is_some())?;
+    if let Some(work) = work {
+        let _ = std::fs::remove_dir_all(work);
+    }
     let (container, state) = (restored.container, restored.state);
     tracing::debug!("restored; init is process {}", state.pid);
     container.unlock()?;

@@ -5,7 +5,10 @@ use rt_plan::{NamespaceKind, Op};
 use rt_sys::mount::{Attributes, set_attributes};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::CWD;
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::system::{setdomainname, sethostname};
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use scopeguard::{ScopeGuard, guard};
 use tracing::trace_span;
 
@@ -30,8 +33,9 @@ pub struct Restored {
 }
 
 impl Claimed<'_> {
-    /// Makes the cgroup and lets CRIU fill it.
-    pub fn restore(mut self, options: &CriuOptions) -> Result<Restored, Error> {
+    /// Makes the cgroup and lets CRIU fill it. A clone gets the names of its own config instead of
+    /// those that were saved.
+    pub fn restore(mut self, options: &CriuOptions, is_clone: bool) -> Result<Restored, Error> {
         self.record()?;
         let classes = self.enter_resctrl()?;
         let draft = &self.draft;
@@ -45,7 +49,7 @@ impl Claimed<'_> {
         for tasks in &classes {
             rustix::io::write(tasks, restore.pid().to_string().as_bytes()).doing("enter the class of resctrl")?;
         }
-        let mut making = Making { claimed: &self, restored: None };
+        let mut making = Making { claimed: &self, is_clone, restored: None };
         let pid = trace_span!("criu restores").in_scope(|| restore.run(&draft.location, &mut making))?;
         let (state, init) = making.restored.take().filter(|(state, _)| state.pid == pid).ok_or(Error::NotRunning)?;
         drop(root);
@@ -71,6 +75,7 @@ impl Claimed<'_> {
 /// The container while CRIU restores it.
 struct Making<'a> {
     claimed: &'a Claimed<'a>,
+    is_clone: bool,
     /// Its state and a handle to its init, opened before init could run and end.
     restored: Option<(State, OwnedFd)>,
 }
@@ -89,6 +94,9 @@ impl Events for Making<'_> {
     fn restored(&mut self, pid: i32) -> Result<(), Error> {
         let (init, stat) = self.init(pid)?;
         self.root_attributes(&init)?;
+        if self.is_clone {
+            self.names(&init)?;
+        }
         let state = self.claimed.state(pid, stat.start_time);
         // CRIU makes a time namespace whatever the config says, so that clocks go on where they
         // were.
@@ -111,6 +119,21 @@ impl Making<'_> {
         let pidfd = pidfd.doing("open the container's init")?;
         let stat = Stat::read(pid).doing("look at the container's init")?.ok_or(Error::NotRunning)?;
         Ok((pidfd, stat))
+    }
+
+    /// Host and domain name, of which CRIU restores those of the first container.
+    fn names(&self, init: &OwnedFd) -> Result<(), Error> {
+        let set = || {
+            move_into_thread_name_spaces(init.as_fd(), ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME)?;
+            self.claimed.draft.plan.ops.iter().try_for_each(|(op, _)| match op {
+                Op::Hostname { name } => sethostname(&name.0),
+                Op::Domainname { name } => setdomainname(&name.0),
+                _ => Ok(()),
+            })
+        };
+        // A thread enters the namespace, and ends there.
+        let set = std::thread::scope(|scope| scope.spawn(set).join().unwrap_or(Err(Errno::AGAIN)));
+        set.doing("set the names of the host in the container")
     }
 
     /// CRIU forgets the attributes of the root mount: a rootfs that was read-only could be written.
