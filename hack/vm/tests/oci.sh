@@ -385,3 +385,58 @@ test_checkpoint() {
   state_is chk running
   (($(rt exec chk cat /dev/shm/n) >= 5)) || fail "it began anew"
 }
+
+# What the first kernel of this machine can do and the host's cannot: memory in rounds, another user.
+test_checkpoint_rounds() {
+  only cgroupfs
+  bundle rounds '.process.user = {uid: 1000, gid: 1000}' sh -c 'i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; sleep 0.2; done'
+  rt create --bundle "$T/rounds" rounds < /dev/null > /dev/null 2>&1
+  rt start rounds
+  soon eval 'rt exec rounds grep -qx [5-9] /dev/shm/n'
+  rt checkpoint --pre-dump --image-path "$T/1" rounds
+  rt checkpoint --pre-dump --parent-path ../1 --image-path "$T/2" rounds
+  rt checkpoint --parent-path ../2 --image-path "$T/3" rounds
+  (($(stat -c %s "$T/3/pages-1.img") < $(stat -c %s "$T/1/pages-1.img"))) || fail "the last round is no shorter"
+  rt restore --detach --image-path "$T/3" --bundle "$T/rounds" rounds < /dev/null > /dev/null 2>&1
+  (($(rt exec rounds cat /dev/shm/n) >= 5)) || fail "it began anew"
+  eq "$(rt exec rounds id -u)" 1000 user
+}
+
+# In a user namespace of its own, with a read-only rootfs and a volume.
+test_checkpoint_userns() {
+  mkdir -m 777 "$T/volume"
+  bundle userns '.linux.namespaces += [{type: "user"}] | .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}] | .linux.gidMappings = .linux.uidMappings
+    | .root.readonly = true | .mounts += [{destination: "/dev/vol", type: "bind", source: "'"$T/volume"'", options: ["bind"]}]' \
+    sh -c 'i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; sleep 0.1; done'
+  chmod 755 /run/vm-tests "$T"
+  rt create --bundle "$T/userns" userns < /dev/null > /dev/null 2>&1
+  rt start userns
+  soon eval 'rt exec userns grep -qx [5-9] /dev/shm/n'
+  rt checkpoint --image-path "$T/image" userns || fail "$(grep -h Error "$T"/image/*.log)"
+  rt restore --detach --image-path "$T/image" --bundle "$T/userns" --pid-file "$T/userns.pid" userns < /dev/null > /dev/null 2>&1 || fail "$(grep -h Error "$T"/image/*.log)"
+  pid=$(cat "$T/userns.pid")
+  eq "$(echo $(cat /proc/$pid/uid_map))" "0 100000 65536" uid_map
+  eq "$(stat -c %u /proc/$pid)" 100000 "user outside"
+  (($(rt exec userns cat /dev/shm/n) >= 5)) || fail "it began anew"
+  fails rt exec userns touch /x
+  rt exec userns touch /dev/vol/file
+  [[ -e $T/volume/file ]]
+}
+
+# A container moves, in rounds, to another rootfs.
+test_migrate() {
+  only cgroupfs
+  bundle moves . sh -c 'i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; sleep 0.1; done'
+  rt create --bundle "$T/moves" moves < /dev/null > /dev/null 2>&1
+  rt start moves
+  soon eval 'rt exec moves grep -qx [5-9] /dev/shm/n'
+  mkdir "$T/target"
+  cp -a "$(jq -r .root.path "$T/moves/config.json")" "$T/target/rootfs"
+  jq '.root.path = "rootfs" | .linux.cgroupsPath = "/rt-test/moved"' "$T/moves/config.json" > "$T/target/config.json"
+  status 0 rt migrate --to "/usr/local/bin/rt --root $state_root receive --bundle $T/target --as moved" moves
+  has "$out" "round 2: .*" "rounds"
+  has "$out" "downtime: [0-9]+ ms" "downtime"
+  fails rt state moves
+  state_is moved running
+  (($(rt exec moved cat /dev/shm/n) >= 5)) || fail "it began anew"
+}

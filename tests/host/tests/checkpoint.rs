@@ -659,3 +659,185 @@ fn clones_live_beside_the_first() {
         saved.container.rt(words).fails(1, text);
     }
 }
+
+/// rt or CRIU killed at any moment of a checkpoint: the container goes on, or has ended as asked, and
+/// a forced delete leaves nothing.
+#[test]
+fn a_checkpoint_that_is_killed_harms_nothing() {
+    let criu = need_criu!();
+    let bundle = Bundle::shell(COUNTER);
+    let mut fates = std::collections::BTreeMap::<String, u32>::new();
+    for step in 0..24_u64 {
+        let saved = Saved::on_the_null_device(&bundle, &criu);
+        eventually("the counter", || saved.container.exec(&["cat", "/dev/shm/n"]).code == 0);
+        let mut command = saved.container.command();
+        command
+            .arg("--criu")
+            .arg(&criu)
+            .args(["checkpoint", "--image-path"])
+            .arg(saved.image())
+            .arg(&saved.container.id);
+        let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(step / 2 * 14));
+        let victim = if step % 2 == 0 { Some(child.id()) } else { child_of(child.id()) };
+        if let Some(victim) = victim {
+            kill(victim);
+        }
+        let _ = child.wait();
+        // CRIU may still be at work, or rolling back.
+        eventually("CRIU's end", || !criu_works_on(saved.dir.path()));
+        let state = saved.container.rt(&["state", &saved.container.id]);
+        let fate = if state.code != 0 { "deleted".to_owned() } else { saved.container.status() };
+        *fates.entry(fate.clone()).or_default() += 1;
+        match fate.as_str() {
+            "running" => {
+                let count = saved.count();
+                eventually("the counter to go on", || saved.count() > count + 1);
+                // And it can be saved.
+                saved.checkpoint(&[]);
+            }
+            // rt was killed after CRIU had saved the container.
+            "stopped" => {}
+            "deleted" => {}
+            other => panic!("{other} after step {step}"),
+        }
+    }
+    eprintln!("{fates:?}");
+    assert!(fates.get("running").is_some_and(|n| *n > 4), "{fates:?}");
+}
+
+/// The same for a restore: what is left is a container, or nothing that a forced delete does not
+/// find.
+#[test]
+fn a_restore_that_is_killed_leaves_nothing() {
+    let criu = need_criu!();
+    let bundle = Bundle::shell(COUNTER);
+    let saved = Saved::on_the_null_device(&bundle, &criu);
+    eventually("the counter", || saved.count() > 1);
+    saved.checkpoint(&[]);
+    for step in 0..24_u64 {
+        let mut command = saved.container.command();
+        command.arg("--criu").arg(&criu).args(["restore", "-d", "--image-path"]).arg(saved.image());
+        command.arg("-b").arg(bundle.path()).arg(&saved.container.id);
+        let null = std::process::Stdio::null;
+        let mut child = command.stdin(null()).stdout(null()).stderr(null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(step / 2 * 12));
+        let victim = if step % 2 == 0 { Some(child.id()) } else { child_of(child.id()) };
+        if let Some(victim) = victim {
+            kill(victim);
+        }
+        let _ = child.wait();
+        eventually("CRIU's end", || !criu_works_on(saved.dir.path()));
+        saved.container.rt(&["delete", "--force", &saved.container.id]).ok();
+        assert!(saved.container.leftovers().is_empty(), "step {step}: {:?}", saved.container.leftovers());
+    }
+    saved.restore(&[]);
+}
+
+fn kill(pid: u32) {
+    let _ = rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid as i32).unwrap(),
+        rustix::process::Signal::KILL,
+    );
+}
+
+fn child_of(pid: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
+/// Whether a CRIU runs whose image or working directory is below `dir`.
+fn criu_works_on(dir: &Path) -> bool {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).any(|pid| {
+        let inside = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        inside && String::from_utf8_lossy(&line).contains("criu")
+    })
+}
+
+/// A container moves, with its TCP connection, to a host that has nothing but the rootfs; and stays
+/// where it is, and runs on, when the other side cannot take it.
+#[test]
+fn a_container_moves_or_stays() {
+    let criu = need_criu!();
+    let script = "nc -l -p 99 -e cat & sleep 0.3; (i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done) | nc 127.0.0.1 99 > /dev/shm/n";
+    let bundle = Bundle::shell(script);
+    let saved = Saved::on_the_null_device(&bundle, &criu);
+    let count = |container: &Container| {
+        container.exec(&["tail", "-n", "1", "/dev/shm/n"]).out.trim().parse::<u32>().unwrap_or(0)
+    };
+    eventually("the counter", || count(&saved.container) > 3);
+    let other = Bundle::shell("unused");
+    fs::remove_file(other.path().join("config.json")).unwrap();
+    let target = Container::new();
+    let receive = |options: &str| {
+        format!(
+            "{} --root {} --criu {} receive --image-path {} -b {} {options}",
+            rt_tests::rt().display(),
+            target.root().display(),
+            criu.display(),
+            target.root().display(),
+            other.path().display(),
+        )
+    };
+    let here = tempfile::tempdir().unwrap();
+    let migrate = |to: &str, options: &[&str]| {
+        let mut command = saved.container.command();
+        command.arg("--criu").arg(&criu).args(["migrate", "--image-path"]).arg(here.path()).args(options);
+        command.args(["--to", to, &saved.container.id]);
+        done(command)
+    };
+    let clean = |dir: &Path| {
+        fs::read_dir(dir)
+            .unwrap()
+            .flatten()
+            .all(|e| !["rt-receive", "rt-migrate"].iter().any(|part| e.file_name().to_string_lossy().starts_with(part)))
+    };
+    let as_target = format!("--as {}", target.id);
+
+    // It stays.
+    let tcp = &["--tcp-established"][..];
+    let hostile = "printf 'm\\377\\377\\377\\377'; cat > /dev/null";
+    let halfway = format!("dd bs=1 count=100000 2> /dev/null | {} | cat", receive(&as_target));
+    // It says that it is ready, and then nothing, while the container is stopped.
+    let silent = "printf 'm\\007\\000\\000\\000\"ready\"'; cat > /dev/null";
+    fs::rename(other.rootfs().join("bin/busybox"), other.rootfs().join("bin/gone")).unwrap();
+    for (to, options, text) in [
+        ("false".to_owned(), tcp, "the other side of the migration is gone"),
+        (hostile.to_owned(), tcp, "the other side of the migration sent a frame that is none"),
+        (receive("--as a/b"), tcp, "the target refused the container: invalid container ID format"),
+        (receive("--as x -f /no/such"), tcp, "the target refused the container: open /no/such"),
+        (receive(&as_target), &[], "the container has established TCP connections"),
+        // Its rootfs lacks the program.
+        (receive(&as_target), tcp, "the target refused the container: criu restore failed"),
+        (halfway, tcp, "the other side of the migration is gone"),
+        (silent.to_owned(), &["--tcp-established", "--timeout", "1"], "has been silent for 1 s"),
+        ("sleep 100".to_owned(), &["--timeout", "1"], "has been silent for 1 s"),
+    ] {
+        let failed = migrate(&to, options);
+        assert_eq!(failed.code, 1, "{to}: {failed:?}");
+        assert!(failed.err.contains(text), "{to}: {text:?} is not in {:?}", failed.err);
+        assert_eq!(saved.container.status(), "running", "{to}");
+        let before = count(&saved.container);
+        eventually("the counter to go on", || count(&saved.container) > before + 2);
+        assert!(clean(here.path()), "{to}");
+        eventually(&format!("the target's end: {to}"), || clean(target.root()));
+        assert!(target.leftovers().is_empty(), "{to}: {:?}", target.leftovers());
+    }
+    fs::rename(other.rootfs().join("bin/gone"), other.rootfs().join("bin/busybox")).unwrap();
+
+    // It moves.
+    let before = count(&saved.container);
+    let moved = migrate(&receive(&as_target), tcp);
+    let said = moved.ok();
+    assert!(said.contains(" MiB in ") && said.contains("downtime: "), "{said}");
+    assert_eq!(saved.container.rt(&["state", &saved.container.id]).code, 1);
+    assert!(saved.container.leftovers().is_empty(), "{:?}", saved.container.leftovers());
+    assert_eq!(target.status(), "running");
+    assert!(count(&target) >= before, "it began anew");
+    eventually("the connection to go on", || count(&target) > before + 5);
+    assert!(clean(here.path()));
+    eventually("the target's end", || clean(target.root()));
+    assert!(other.path().join("config.json").exists());
+}

@@ -10,6 +10,7 @@ mod features;
 mod gc;
 mod kill;
 mod list;
+mod migrate;
 mod pause;
 mod plan;
 mod ps;
@@ -47,6 +48,8 @@ pub const ALL: &[(&Grammar, Run)] = &[
     (&update::GRAMMAR, update::run),
     (&checkpoint::GRAMMAR, checkpoint::run),
     (&restore::GRAMMAR, restore::run),
+    (&migrate::MIGRATE, migrate::migrate),
+    (&migrate::RECEIVE, migrate::receive),
     (&events::GRAMMAR, events::run),
     (&stats::GRAMMAR, stats::run),
     (&spec::GRAMMAR, spec::run),

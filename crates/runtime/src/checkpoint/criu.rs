@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use prost::Message;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, send, shutdown, socketpair};
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
@@ -98,6 +99,12 @@ impl Criu {
 
     fn receive(&self) -> Result<(Response, Option<OwnedFd>), CheckpointError> {
         let mut space = vec![0; LONGEST];
+        // The processes that CRIU makes have its end of the socket, too: its own end counts.
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&self.pidfd, PollFlags::IN)];
+        retry_on_intr(|| poll(&mut fds, None)).map_err(CheckpointError::Talk)?;
+        if !fds[0].revents().contains(PollFlags::IN) {
+            return Err(self.ended());
+        }
         let (length, fd) = match rt_sys::socket::receive(self.socket.as_fd(), &mut space) {
             Ok((0, _)) | Err(Errno::CONNRESET) => return Err(self.ended()),
             other => other.map_err(CheckpointError::Talk)?,

@@ -25,24 +25,41 @@ const LOG: &str = "dump.log";
 
 /// Saves the container that `state` describes. Afterwards its processes have ended, or run on, as
 /// the options say. After a failure they run on, and nothing of the image is left but CRIU's log.
-pub fn dump(state: &State, spec: &Spec<'_>, options: &CriuOptions) -> Result<(), Error> {
+///
+/// `saved` is called when all is written and the processes are still stopped. If it fails, they run
+/// on.
+pub fn dump(
+    state: &State,
+    spec: &Spec<'_>,
+    options: &CriuOptions,
+    saved: &mut dyn FnMut() -> Result<(), Error>,
+) -> Result<(), Error> {
     let fresh = image::is_empty(&options.image);
-    let saved = try_dump(state, spec, options);
-    if saved.is_err() && fresh {
+    let dumped = try_dump(state, spec, options, saved);
+    if dumped.is_err() && fresh {
         image::remove_rest(&options.image);
     }
-    saved
+    dumped
 }
 
-fn try_dump(state: &State, spec: &Spec<'_>, options: &CriuOptions) -> Result<(), Error> {
+/// Whether CRIU and the kernel can save memory in rounds.
+pub fn tracks_memory(options: &CriuOptions) -> Result<bool, Error> {
+    let wanted = Features { mem_track: Some(true), ..Features::default() };
+    Ok(has(options.program.as_deref(), wanted)?.mem_track == Some(true))
+}
+
+fn try_dump(
+    state: &State,
+    spec: &Spec<'_>,
+    options: &CriuOptions,
+    saved: &mut dyn FnMut() -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut status = status_descriptor(options)?;
     let ps = options.page_server()?;
     refuse_what_would_change(state)?;
     let directories = image::for_dump(options)?;
     let program = options.program.as_deref();
-    if options.pre_dump
-        && has(program, Features { mem_track: Some(true), ..Features::default() })?.mem_track != Some(true)
-    {
+    if options.pre_dump && !tracks_memory(options)? {
         return Err(CheckpointError::Lacks("memory tracking, which --pre-dump needs").into());
     }
     if options.lazy_pages
@@ -69,7 +86,7 @@ fn try_dump(state: &State, spec: &Spec<'_>, options: &CriuOptions) -> Result<(),
         {
             rustix::io::write(&status, &[0]).doing("write to --status-fd")?;
         }
-        Ok(())
+        if notice.name == "post-dump" { saved() } else { Ok(()) }
     });
     let what = if options.pre_dump { "pre-dump" } else { "dump" };
     let failed = |message: Option<&str>| {

@@ -55,6 +55,18 @@ pub enum CheckpointError {
     MountPoint { pointer: String, path: String, errno: Errno },
     #[error("--bind {0}: the config has no mount with this destination")]
     NoSuchMount(String),
+    #[error("the other side of the migration is gone")]
+    OtherSideGone,
+    #[error("the other side of the migration has been silent for {0} s")]
+    Silent(u64),
+    #[error("talk to the other side of the migration: {}", text(*.0))]
+    Wire(Errno),
+    #[error("the other side of the migration sent {0}")]
+    Protocol(&'static str),
+    #[error("the target refused the container: {0}")]
+    Refused(String),
+    #[error("the target has another version of rt, which speaks version {0} of the protocol, not {own}", own = super::wire::VERSION)]
+    OtherVersion(u32),
     #[error("--network: the config has no network namespace")]
     NoNetwork,
     #[error("the container has a terminal: give --console-socket, or leave out --detach")]
@@ -81,6 +93,7 @@ impl CheckpointError {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             CheckpointError::NoCriu(errno)
+            | CheckpointError::Wire(errno)
             | CheckpointError::Talk(errno)
             | CheckpointError::Start { errno, .. }
             | CheckpointError::Image { errno, .. }
@@ -102,6 +115,9 @@ impl CheckpointError {
             CheckpointError::Failed { finding, .. } => finding.remedy,
             CheckpointError::State(_) => Some("only a running or paused container can be saved"),
             CheckpointError::NoImage(_) => Some("give the directory that `rt checkpoint --image-path` wrote"),
+            CheckpointError::OtherSideGone | CheckpointError::Silent(_) | CheckpointError::Refused(_) => {
+                Some("the container runs on at the source")
+            }
             CheckpointError::Lacks(_) => Some("`criu check --all` tells what is missing"),
             _ => None,
         }
@@ -127,6 +143,12 @@ impl CheckpointError {
             | CheckpointError::Idmapped { .. }
             | CheckpointError::MountPoint { .. } => "invalid-config",
             CheckpointError::Image { .. } | CheckpointError::Work { .. } => "system",
+            CheckpointError::OtherSideGone
+            | CheckpointError::Silent(_)
+            | CheckpointError::Wire(_)
+            | CheckpointError::Protocol(_)
+            | CheckpointError::OtherVersion(_)
+            | CheckpointError::Refused(_) => "migration-failed",
             CheckpointError::Talk(_)
             | CheckpointError::Answer(_)
             | CheckpointError::Ended(_)

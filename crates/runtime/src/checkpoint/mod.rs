@@ -18,10 +18,12 @@ mod places;
 mod preflight;
 mod restore;
 mod rpc;
+mod wire;
 
 pub use clone::CloneOptions;
-pub use dump::dump;
+pub use dump::{dump, tracks_memory};
 pub use error::CheckpointError;
 pub use options::{CriuOptions, ManageCgroups};
 pub use preflight::{Obstacle, judge, look};
 pub use restore::{Events, Restore, remove_root};
+pub use wire::{Hello, Message, VERSION, Wire, is_image_file};

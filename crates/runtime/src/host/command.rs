@@ -121,6 +121,13 @@ impl HostCommand {
         self.spawn(&streams, fds)
     }
 
+    /// Starts the program on these standard streams, and returns its pidfd.
+    pub fn start_on(self, streams: [OwnedFd; 3]) -> Result<OwnedFd, Errno> {
+        let [stdin, stdout, stderr] = streams;
+        let streams = [above_the_streams(stdin)?, above_the_streams(stdout)?, above_the_streams(stderr)?];
+        Ok(self.spawn(&streams, &[])?.1)
+    }
+
     fn spawn(self, streams: &[OwnedFd; 3], fds: &[BorrowedFd<'_>]) -> Result<(i32, OwnedFd), Errno> {
         start_with_default_signals();
         let env = self.env.map_or_else(own_environment, Ok)?;

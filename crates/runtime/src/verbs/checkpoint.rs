@@ -16,7 +16,7 @@ pub fn checkpoint(store: &Store, id: &str, options: &CriuOptions) -> Result<(), 
     let (container, state) = alive(store, id)?;
     let document = read_document(&state.config_path())?;
     let spec: Spec<'_> = document.parse()?;
-    trace_span!("criu dumps").in_scope(|| dump(&state, &spec, options))?;
+    trace_span!("criu dumps").in_scope(|| dump(&state, &spec, options, &mut || Ok(())))?;
     tracing::debug!("the image is in {}", options.image.display());
     if !options.leave_running && !options.pre_dump {
         destroy(&container, Some(&state))?;
@@ -32,7 +32,7 @@ pub fn check_checkpoint(store: &Store, id: &str, options: &CriuOptions) -> Resul
 }
 
 /// Locks a container that can be saved.
-fn alive(store: &Store, id: &str) -> Result<(Container, State), Error> {
+pub fn alive(store: &Store, id: &str) -> Result<(Container, State), Error> {
     let container = store.open(id)?;
     container.lock()?;
     let state = container.state()?;
