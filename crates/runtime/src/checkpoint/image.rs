@@ -5,9 +5,12 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use rustix::fd::OwnedFd;
+use rt_protocol::flags::attr;
+use rt_sys::mount::{Attributes, set_attributes};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::error::CheckpointError;
 use super::options::CriuOptions;
@@ -61,10 +64,31 @@ pub fn check(options: &CriuOptions) -> Result<(), CheckpointError> {
     if options.lazy_pages { Ok(()) } else { pages::check(&options.image) }
 }
 
-/// Opens the directories of a restore.
-pub fn for_restore(options: &CriuOptions) -> Result<Directories, CheckpointError> {
-    let image = open(&options.image).map_err(|errno| CheckpointError::Image { path: options.image.clone(), errno })?;
-    Ok(Directories { image, work: work(options)? })
+/// Opens the directories of a restore. `maps` is the user namespace of the container: CRIU reads a
+/// part of the image as root of that, for whom the files of the host's root are made readable by an
+/// id-mapped mount, and for nobody else.
+pub fn for_restore(options: &CriuOptions, maps: Option<&OwnedFd>) -> Result<Directories, CheckpointError> {
+    let wrong = |errno| CheckpointError::Image { path: options.image.clone(), errno };
+    let image = open(&options.image).map_err(wrong)?;
+    let work = work(options)?;
+    let Some(maps) = maps else { return Ok(Directories { image, work }) };
+    let mapped = mapped(&image, maps).unwrap_or_else(|errno| {
+        tracing::warn!("{}: no id-mapped mount: {}", options.image.display(), rt_sys::errno::text(errno));
+        None
+    });
+    // CRIU mounts in its working directory, which a mount in no namespace cannot be.
+    match mapped {
+        Some(mapped) => Ok(Directories { image: mapped, work: work.or(Some(image)) }),
+        None => Ok(Directories { image, work }),
+    }
+}
+
+fn mapped(image: &OwnedFd, maps: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
+    let how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(image, c"", how)?;
+    let map = Attributes { set: attr::IDMAP, userns_fd: maps.as_raw_fd() as u64, ..Attributes::default() };
+    set_attributes(tree.as_fd(), c"", false, &map)?;
+    Ok(Some(tree))
 }
 
 fn work(options: &CriuOptions) -> Result<Option<OwnedFd>, CheckpointError> {

@@ -16,6 +16,7 @@ mod options;
 mod pages;
 mod places;
 mod preflight;
+mod reach;
 mod restore;
 mod rpc;
 mod wire;

@@ -1,7 +1,6 @@
 //! Starting processes from an image.
 
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rt_cgroups::Location;
 use rt_plan::Plan;
@@ -15,10 +14,11 @@ use super::error::CheckpointError;
 use super::image::{self, Directories};
 use super::mounts::Mount;
 use super::options::{CriuOptions, config_file};
-use super::rpc::{CgroupRoot, InheritFd, Kind, Options, Request};
-use super::{inherited, log, namespaces, places};
+use super::rpc::{CgroupRoot, ExternalMount, InheritFd, Kind, Options, Request};
+use super::{inherited, log, namespaces, places, reach};
 use crate::error::{Context, Error};
 use crate::host::mount_namespace::with_own_mount;
+use crate::launch::maps::of_container;
 use crate::store::directory::Container;
 
 const LOG: &str = "restore.log";
@@ -69,7 +69,6 @@ impl<'a> Restore<'a> {
             root: Some(root.to_string_lossy().into_owned()),
             evasive_devices: true,
             rst_sibling: true,
-            ext_mnt: mounts,
             inherit_fd: namespaces.inherit_fds().into_iter().chain(streams).collect(),
             join_ns: namespaces.join.clone(),
             lsm_profile: options.lsm_profile.clone(),
@@ -77,17 +76,24 @@ impl<'a> Restore<'a> {
             config_file: config_file(spec),
             ..options.request(LOG)?
         };
+        let maps = of_container(plan)?;
         // CRIU works in the directories that it gets, which so must be those of its own mount
         // namespace.
-        let start = || -> Result<(Criu, Directories), Error> {
+        let start = || -> Result<(Criu, Directories, Vec<ExternalMount>), Error> {
+            let mounts = if maps.is_some() {
+                reach::bring(mounts).doing("bring the sources of mounts into reach")?
+            } else {
+                mounts
+            };
             inherited::set(plan)?;
-            let directories = image::for_restore(options)?;
+            let directories = image::for_restore(options, maps.as_ref())?;
             let held: Vec<_> = namespaces.inherited.iter().map(|(_, fd)| fd.as_fd()).collect();
-            Ok((Criu::start(options.program.as_deref(), &held)?, directories))
+            Ok((Criu::start(options.program.as_deref(), &held)?, directories, mounts))
         };
-        let started = with_own_mount(&plan.rootfs, &root, &mount_of(&root)?, start).on("mount", &plan.rootfs)?;
-        let (criu, directories) = started?;
+        let started = with_own_mount(&plan.rootfs, &root, start).on("mount", &plan.rootfs)?;
+        let (criu, directories, ext_mnt) = started?;
         let opts = Options {
+            ext_mnt,
             images_dir_fd: directories.image.as_raw_fd(),
             work_dir_fd: directories.work.as_ref().map(AsRawFd::as_raw_fd),
             ..opts
@@ -156,11 +162,4 @@ fn host_mounts() -> Result<Vec<Mount>, Error> {
     let listed = procfs::process::Process::myself().and_then(|own| own.mountinfo());
     let listed = listed.map_err(|_| Errno::NOENT).on("read", "/proc/self/mountinfo")?;
     Ok(listed.iter().map(Mount::from).collect())
-}
-
-/// Where the mount is on which `path` lies.
-fn mount_of(path: &Path) -> Result<PathBuf, Error> {
-    let mounts = host_mounts()?;
-    let points = mounts.into_iter().map(|mount| mount.point).filter(|point| path.starts_with(point));
-    Ok(points.max_by_key(|point| point.as_os_str().as_bytes().len()).unwrap_or_else(|| PathBuf::from("/")))
 }

@@ -17,18 +17,13 @@ pub fn in_namespace_of<T: Send>(process: BorrowedFd<'_>, work: impl FnOnce() -> 
 }
 
 /// Runs `work` in a new mount namespace, in which the directory `source`, with all mounts below it,
-/// is mounted at the directory `target`; `over` is the mount on which `target` lies. The namespace
-/// lives on in the processes that `work` starts, and ends with them, however they end: the mount is
-/// not the host's, and cannot be left behind.
-pub fn with_own_mount<T: Send>(
-    source: &Path,
-    target: &Path,
-    over: &Path,
-    work: impl FnOnce() -> T + Send,
-) -> Result<T, Errno> {
+/// is mounted at the directory `target`. The namespace lives on in the processes that `work` starts,
+/// and ends with them, however they end: no mount that is made in it reaches the host, or can be left
+/// behind.
+pub fn with_own_mount<T: Send>(source: &Path, target: &Path, work: impl FnOnce() -> T + Send) -> Result<T, Errno> {
     in_thread(UnshareFlags::FS | UnshareFlags::NEWNS, || {
-        // The other mounts stay peers of the host's, for volumes that propagate.
-        mount_change(over, MountPropagationFlags::PRIVATE)?;
+        // What the host mounts later still arrives.
+        mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
         mount_bind_recursive(source, target)?;
         Ok(work())
     })

@@ -78,6 +78,16 @@ pub fn of_mount(plan: &Plan, idmap: &Idmap) -> Result<OwnedFd, LaunchError> {
     }
 }
 
+/// A user namespace with the container's own maps; None if it has no user namespace.
+pub fn of_container(plan: &Plan) -> Result<Option<OwnedFd>, LaunchError> {
+    let idmap = match () {
+        () if plan.namespaces.joins(namespace::NEWUSER) => Idmap::Joined,
+        () if plan.namespaces.has(namespace::NEWUSER) => Idmap::Maps(plan.namespaces.maps.clone()),
+        () => return Ok(None),
+    };
+    of_mount(plan, &idmap).map(Some)
+}
+
 /// A user namespace with these maps, for an id-mapped mount. The process in it lives only as long
 /// as this call.
 fn user_namespace(maps: &IdMaps) -> Result<OwnedFd, LaunchError> {

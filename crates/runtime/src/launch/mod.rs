@@ -5,7 +5,7 @@ mod child;
 mod error;
 mod hooks;
 mod launched;
-mod maps;
+pub mod maps;
 pub mod network;
 mod ops;
 mod process;
