@@ -118,8 +118,10 @@ fn a_container_goes_on_where_it_was() {
     let criu = need_criu!();
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("sub")).unwrap();
+    std::os::unix::fs::symlink("sub", dir.path().join("link")).unwrap();
     let bundle = Bundle::shell(COUNTER)
         .mount("/volume", "bind", dir.path(), &["rbind"])
+        .mount("/linked", "bind", dir.path().join("link"), &["bind"])
         .mount("/volume/sub/inner", "bind", dir.path(), &["bind", "ro"])
         .mount("/scratch", "tmpfs", "tmpfs", &["nosuid", "size=1m"])
         .with(|c| {
@@ -570,9 +572,31 @@ fn what_the_check_says_criu_does() {
                 // The cause is not CRIU's riddle.
                 assert!(!done.err.contains("criu dump failed: send_fds"), "{code}: {done:?}");
                 assert_eq!(saved.container.status(), "running", "{code}");
+                // What an option allows is saved, and restored.
+                let Some((_, option)) = part.split_once("give ") else { continue };
+                let mut command = saved.container.command();
+                command.arg("--criu").arg(&criu).args(["checkpoint", "--check", option, &saved.container.id]);
+                assert_eq!(rt_tests::done(command).ok(), "nothing stands in the way of a checkpoint\n", "{code}");
+                saved.checkpoint(&[option]);
+                saved.restore(if option == "--file-locks" { &["--file-locks"] } else { &[] });
+                assert_eq!(saved.container.status(), "running", "{code}");
             }
         }
     }
+}
+
+/// The annotation names a file of CRIU's, which overrides what rt asks for.
+#[test]
+fn the_annotation_configures_criu() {
+    let criu = need_criu!();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("criu.conf");
+    fs::write(&file, "log-file special.log\n").unwrap();
+    let bundle = Bundle::shell(COUNTER).with(|c| c["annotations"] = json!({"org.criu.config": file}));
+    let saved = Saved::new(&bundle, &criu);
+    saved.checkpoint(&[]);
+    assert!(saved.image().join("special.log").exists() && !saved.image().join("dump.log").exists());
+    saved.restore(&[]);
 }
 
 /// Any number of containers from one image, at once, while the first still runs: each with its own

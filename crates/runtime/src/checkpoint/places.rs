@@ -12,7 +12,7 @@ use rt_plan::spec::Pointer;
 use rt_plan::{Op, Plan};
 use rt_protocol::op::flag;
 use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlink, stat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlink};
 use rustix::io::Errno;
 
 use super::error::CheckpointError;
@@ -117,15 +117,17 @@ pub fn prepare(plan: &Plan, host: &[Mount]) -> Result<Vec<ExternalMount>, Checkp
                     name(target, source);
                     continue;
                 }
-                let found = stat(source).map_err(|errno| wrong(at, source, errno))?;
-                let is_directory = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
+                // CRIU does not follow a symlink, as a bind mount does.
+                let source = std::fs::canonicalize(source)
+                    .map_err(|e| wrong(at, source, Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
+                let is_directory = source.is_dir();
                 let wanted = if is_directory { Wanted::Directory } else { Wanted::File };
                 let place = make(&rootfs, &covered, target, wanted).map_err(|errno| wrong(at, target, errno))?;
-                name(&place, source);
+                name(&place, &source);
                 if !is_directory {
                     continue;
                 }
-                let root = Root::open(source).map_err(|errno| wrong(at, source, errno))?;
+                let root = Root::open(&source).map_err(|errno| wrong(at, &source, errno))?;
                 if bind.flags & flag::RECURSIVE != 0 {
                     for below in host.iter().filter(|mount| mount.point != root.path) {
                         if let Ok(rest) = below.point.strip_prefix(&root.path) {

@@ -4,15 +4,14 @@ use rt_plan::spec::Spec;
 use tracing::trace_span;
 
 use super::create::{read_config, wants_terminal};
-use super::delete::destroy;
-use super::foreground::{self, Awaited, Ending};
+use super::foreground::{self, Ending};
 use super::making::Draft;
 use super::options::RestoreOptions;
+use super::run::{Foreground, to_its_end};
 use super::until_exit;
-use crate::caller::terminal::{Terminal, console};
+use crate::caller::terminal::console;
 use crate::error::Error;
 use crate::store::directory::Store;
-use crate::store::exit::Exit;
 
 /// Restores a container from an image; unless detached, waits for its end.
 pub fn restore(store: &Store, id: &str, options: &RestoreOptions) -> Result<Ending, Error> {
@@ -50,23 +49,8 @@ pub fn restore(store: &Store, id: &str, options: &RestoreOptions) -> Result<Endi
         until_exit((container, state));
         return Ok(Ending::Detached);
     };
-    let terminal = ours.map(|(socket, host)| Terminal::attach(&socket, host)).transpose()?;
-    let force = format!("`rt --root {} kill {id} KILL` ends it", store.options().root.display());
-    let awaited = Awaited { pidfd: &restored.init, pid: state.pid, force: &force };
-    let status = trace_span!("the program runs").in_scope(|| foreground::wait(&awaited, signals, terminal, None))?;
-    let reached = foreground::explain(status, || state.reached());
-    if options.keep {
-        if let Some(exit) = Exit::new(status, &reached) {
-            exit.record(&container);
-        }
-        return Ok(status);
-    }
-    match container.lock() {
-        Ok(()) => trace_span!("delete").in_scope(|| destroy(&container, Some(&state)))?,
-        // Another command has deleted it.
-        Err(Error::DoesNotExist) => {}
-        Err(e) => return Err(e),
-    }
+    let foreground = Foreground { signals, terminal: ours, proxy: None, keep: options.keep };
+    let status = to_its_end(store, &container, &state, &restored.init, foreground)?;
     until_exit((container, state));
     Ok(status)
 }

@@ -11,10 +11,10 @@ use super::making::Draft;
 use super::options::CreateOptions;
 use super::until_exit;
 use crate::caller::notify::Proxy;
-use crate::caller::terminal::{Terminal, console};
+use crate::caller::terminal::{Ours, Terminal, console};
 use crate::error::Error;
 use crate::launch::{HookRun, run_hooks};
-use crate::store::directory::Store;
+use crate::store::directory::{Container, Store};
 use crate::store::exit::Exit;
 use crate::store::state::State;
 
@@ -73,25 +73,47 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
         }
         return Ok(Ending::Detached);
     };
+    let foreground = Foreground { signals, terminal: ours, proxy: proxy.as_ref(), keep: options.keep };
+    let status = to_its_end(store, &container, &state, &launched.pidfd, foreground)?;
+    until_exit((container, state, launched));
+    Ok(status)
+}
+
+/// What the wait for a container in the foreground needs.
+pub struct Foreground<'a> {
+    pub signals: foreground::Signals,
+    pub terminal: Ours,
+    pub proxy: Option<&'a Proxy>,
+    /// `--keep`.
+    pub keep: bool,
+}
+
+/// Waits for the end of the container's init, and deletes the container or records the end.
+pub fn to_its_end(
+    store: &Store,
+    container: &Container,
+    state: &State,
+    init: &OwnedFd,
+    how: Foreground<'_>,
+) -> Result<Ending, Error> {
     let program = trace_span!("the program runs");
-    let terminal = ours.map(|(socket, host)| Terminal::attach(&socket, host)).transpose()?;
-    let force = format!("`rt --root {} kill {id} KILL` ends it", store.options().root.display());
-    let awaited = Awaited { pidfd: &launched.pidfd, pid: launched.pid, force: &force };
-    let status = program.in_scope(|| foreground::wait(&awaited, signals, terminal, proxy.as_ref()))?;
+    let terminal = how.terminal.map(|(socket, host)| Terminal::attach(&socket, host)).transpose()?;
+    let force = format!("`rt --root {} kill {} KILL` ends it", store.options().root.display(), state.id);
+    let awaited = Awaited { pidfd: init, pid: state.pid, force: &force };
+    let status = program.in_scope(|| foreground::wait(&awaited, how.signals, terminal, how.proxy))?;
     let reached = foreground::explain(status, || state.reached());
-    if options.keep {
+    if how.keep {
         if let Some(exit) = Exit::new(status, &reached) {
-            exit.record(&container);
+            exit.record(container);
         }
         return Ok(status);
     }
     match container.lock() {
-        Ok(()) => trace_span!("delete").in_scope(|| destroy(&container, Some(&state)))?,
-        // Somebody else has deleted it.
+        Ok(()) => trace_span!("delete").in_scope(|| destroy(container, Some(state)))?,
+        // Another command has deleted it.
         Err(Error::DoesNotExist) => {}
         Err(e) => return Err(e),
     }
-    until_exit((container, state, launched));
     Ok(status)
 }
 
