@@ -865,3 +865,97 @@ fn a_container_moves_or_stays() {
     eventually("the target's end", || clean(target.root()));
     assert!(other.path().join("config.json").exists());
 }
+
+/// Two hosts, as two network namespaces on a bridge, and a client that counts answers over one
+/// connection: the service moves under it, and no answer is lost.
+#[test]
+fn a_service_moves_under_its_client() {
+    let criu = need_criu!();
+    need!(Path::new("/usr/bin/python3").exists(), "needs python3");
+    let name = |part: &str| format!("rm{}{part}", std::process::id());
+    let [a, b, c, bridge] = ["a", "b", "c", "br"].map(name);
+    let sh = |script: String| {
+        let mut command = Command::new("sh");
+        command.args(["-ec", &script]);
+        done(command)
+    };
+    let down = format!("for n in {a} {b} {c}; do ip netns del $n; done; ip link del {bridge}");
+    let _down = Cleanup(down);
+    let end = |namespace: &str, mac: u32, address: u32| {
+        format!(
+            "ip netns add {namespace}; ip link add v{namespace} type veth peer name eth0 netns {namespace}; \
+             ip link set v{namespace} master {bridge}; ip -n {namespace} link set lo up; \
+             ip -n {namespace} link set eth0 address 02:00:00:00:00:0{mac} up; \
+             ip -n {namespace} addr add 10.77.9.{address}/24 dev eth0; "
+        )
+    };
+    let ends = end(&a, 2, 2) + &end(&b, 2, 2) + &end(&c, 3, 3);
+    let made = sh(format!(
+        "ip link add {bridge} type bridge; ip link set {bridge} up; {ends} ip link set v{a} up; ip link set v{c} up"
+    ));
+    need!(made.code == 0, "this machine has no bridges: {}", made.err);
+    let in_namespace = |path: &str, hook: Option<String>| {
+        Bundle::shell("while :; do nc -l -p 7000 -e cat; done").with(|config| {
+            let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.iter_mut().find(|n| n["type"] == "network").unwrap()["path"] =
+                json!(format!("/run/netns/{path}"));
+            if let Some(hook) = hook {
+                let env = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"];
+                config["hooks"] =
+                    json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", hook], "env": env}]});
+            }
+        })
+    };
+    // What an engine does: the address is on the other side from here on.
+    let move_address = format!("ip link set v{a} down; ip link set v{b} up");
+    let (here, there) = (in_namespace(&a, None), in_namespace(&b, Some(move_address)));
+    there.write();
+    let saved = Saved::on_the_null_device(&here, &criu);
+    let client = "import socket, time\n\
+        for _ in range(200):\n\
+        \x20try: s = socket.create_connection(('10.77.9.2', 7000), timeout=20); break\n\
+        \x20except OSError: time.sleep(0.05)\n\
+        f = s.makefile('rw'); n = 0; gap = 0; begin = last = time.monotonic()\n\
+        while last - begin < 5:\n\
+        \x20f.write(f'{n}\\n'); f.flush(); assert f.readline() == f'{n}\\n'\n\
+        \x20now = time.monotonic(); gap = max(gap, now - last); last = now; n += 1; time.sleep(0.002)\n\
+        print(n, round(gap * 1000))";
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &c, "python3", "-c", client]);
+    let client = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    eventually("the connection", || saved.container.exec(&["cat", "/proc/net/tcp6"]).out.contains(" 01 "));
+    let target = Container::new();
+    let to = format!(
+        "{} --root {} --criu {} receive --image-path {} -b {} --as {}",
+        rt_tests::rt().display(),
+        target.root().display(),
+        criu.display(),
+        saved.dir.path().display(),
+        there.path().display(),
+        target.id
+    );
+    let mut command = saved.container.command();
+    command.arg("--criu").arg(&criu).args(["migrate", "--tcp-established", "--image-path"]).arg(saved.dir.path());
+    command.args(["--to", &to, &saved.container.id]);
+    let moved = done(command);
+    assert_eq!(moved.code, 0, "{moved:?}");
+    let counted = client.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&counted.stdout).into_owned();
+    assert!(counted.status.success(), "{counted:?} after {}", moved.out);
+    let (answers, gap) = said.trim().split_once(' ').unwrap();
+    assert!(answers.parse::<u32>().unwrap() > 100, "{said}");
+    eprintln!("{}client: {answers} answers, the longest wait {gap} ms", moved.out);
+    assert_eq!(target.status(), "running");
+    assert_eq!(saved.container.rt(&["state", &saved.container.id]).code, 1);
+}
+
+/// A script that runs in the end.
+struct Cleanup(String);
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        let mut command = Command::new("sh");
+        command.args(["-c", &self.0]);
+        done(command);
+    }
+}
