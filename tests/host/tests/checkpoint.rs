@@ -414,7 +414,7 @@ fn bad_input_is_one_clear_error() {
     let id = saved.container.id.clone();
     let nothing = PathBuf::from("/no/such/criu");
     saved.criu = &nothing;
-    saved.try_checkpoint(&[]).fails(1, "rt checkpoint failed: criu: no such file or directory");
+    saved.try_checkpoint(&[]).fails(1, "criu: no such file or directory");
     let old = PathBuf::from("/bin/true");
     saved.criu = &old;
     saved.try_checkpoint(&[]).fails(1, "criu ended in the middle of its work");

@@ -64,6 +64,7 @@ fn life() -> Vec<(&'static str, Expect)> {
         ("state ID", Same),
         ("resume ID", Same),
         ("resume ID", Same),
+        ("checkpoint ID", Same),
         // Running.
         ("start ID", Same),
         ("start ID", Same),
@@ -121,8 +122,10 @@ fn life() -> Vec<(&'static str, Expect)> {
         ("ps ID", Same),
         ("ps -f json ID", OtherOutput("an empty list; runc's null is no list")),
         ("events --stats ID", Same),
+        ("checkpoint ID", Same),
         ("delete ID", Same),
         ("delete ID", Same),
+        ("checkpoint ID", Same),
         // Command lines.
         ("create a/b", Same),
         ("create ''", OtherWords(SINCE)),

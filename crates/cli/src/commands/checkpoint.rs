@@ -86,12 +86,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
         status_fd: status_fd(arguments)?,
         ..options(context, arguments)
     };
-    let prefixed = |e: rt_runtime::Error| Failure::from(e).prefixed("rt checkpoint failed: ");
     if arguments.flag("check") {
-        let found = verbs::check_checkpoint(&context.store()?, arguments.id(), &options).map_err(prefixed)?;
+        let found = verbs::check_checkpoint(&context.store()?, arguments.id(), &options)?;
         return tell(&found, arguments.flag("json"));
     }
-    verbs::checkpoint(&context.store()?, arguments.id(), &options).map_err(prefixed)?;
+    verbs::checkpoint(&context.store()?, arguments.id(), &options)?;
     Ok(0)
 }
 
