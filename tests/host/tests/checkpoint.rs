@@ -457,6 +457,21 @@ fn bad_input_is_one_clear_error() {
         leftovers(&saved);
         fs::write(image.join(name), whole).unwrap();
     }
+    // Links in it do not lead rt, or CRIU, to files outside.
+    let victim = saved.dir.path().join("victim");
+    fs::write(&victim, "whole").unwrap();
+    let _ = fs::remove_file(image.join("restore.log"));
+    std::os::unix::fs::symlink(&victim, image.join("restore.log")).unwrap();
+    saved.try_restore(&[]).fails(1, "restore.log: is a symlink");
+    fs::remove_file(image.join("restore.log")).unwrap();
+    std::os::unix::fs::symlink(saved.dir.path(), image.join(format!("restore-{id}"))).unwrap();
+    let mut command = saved.container.command();
+    command.arg("--criu").arg(&criu).args(["restore", "-d", "--as", &id, "--image-path"]).arg(&image);
+    command.arg("-b").arg(saved.bundle.path());
+    done(command).fails(1, "is a symlink");
+    fs::remove_file(image.join(format!("restore-{id}"))).unwrap();
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "whole");
+    leftovers(&saved);
     // The bundle: a mount that the image does not have is no error of CRIU's; a source that is missing is.
     let missing = Bundle::shell(COUNTER).mount("/volume", "bind", "/no/such/source", &["bind"]);
     saved.bundle = &missing;

@@ -57,6 +57,8 @@ fn try_dump(
     let mut status = status_descriptor(options)?;
     let ps = options.page_server()?;
     refuse_what_would_change(state)?;
+    image::refuse_links(options.work_dir(), &[LOG, "stats-dump"])?;
+    image::refuse_links(&options.image, &[DESCRIPTORS])?;
     let directories = image::for_dump(options)?;
     let program = options.program.as_deref();
     if options.pre_dump && !tracks_memory(options)? {

@@ -91,6 +91,34 @@ fn mapped(image: &OwnedFd, maps: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
     Ok(Some(tree))
 }
 
+/// Files that are written into a directory which may come from elsewhere must not be links that lead
+/// out of it.
+pub fn refuse_links(directory: &Path, names: &[&str]) -> Result<(), CheckpointError> {
+    let is_link =
+        |name: &&&str| std::fs::symlink_metadata(directory.join(name)).is_ok_and(|m| m.file_type().is_symlink());
+    match names.iter().find(is_link) {
+        Some(name) => Err(CheckpointError::Damaged { path: directory.join(name), message: "is a symlink" }),
+        None => Ok(()),
+    }
+}
+
+/// Makes a working directory inside an image, which may be there from an earlier restore.
+pub fn make_inside(path: &Path) -> Result<(), CheckpointError> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            refuse_links(path.parent().unwrap_or(path), &[&path.file_name().unwrap_or_default().to_string_lossy()])
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let image = path.parent().unwrap_or(path).to_owned();
+            Err(CheckpointError::Image { path: image, errno: Errno::NOENT })
+        }
+        other => other.map_err(|e| CheckpointError::Work {
+            path: path.to_owned(),
+            errno: Errno::from_io_error(&e).unwrap_or(Errno::IO),
+        }),
+    }
+}
+
 fn work(options: &CriuOptions) -> Result<Option<OwnedFd>, CheckpointError> {
     let Some(path) = &options.work else { return Ok(None) };
     let wrong = |errno| CheckpointError::Work { path: path.clone(), errno };

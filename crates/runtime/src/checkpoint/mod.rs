@@ -24,6 +24,7 @@ mod wire;
 pub use clone::CloneOptions;
 pub use dump::{dump, tracks_memory};
 pub use error::CheckpointError;
+pub use image::make_inside;
 pub use options::{CriuOptions, ManageCgroups};
 pub use preflight::{Obstacle, judge, look};
 pub use restore::{Events, Restore, remove_root};

@@ -56,6 +56,7 @@ impl<'a> Restore<'a> {
         options: &'a CriuOptions,
     ) -> Result<Restore<'a>, Error> {
         image::check(options)?;
+        image::refuse_links(options.work_dir(), &[LOG, "stats-restore"])?;
         let namespaces = namespaces::given(spec)?;
         let streams = streams(&image::descriptors(&options.image)?);
         let mounts = places::prepare(plan, &host_mounts()?)?;
