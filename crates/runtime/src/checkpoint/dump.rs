@@ -8,6 +8,7 @@ use rt_protocol::flags::namespace;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{FileType, stat};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::criu::{Criu, has};
 use super::error::CheckpointError;
@@ -80,6 +81,7 @@ fn try_dump(
         write(&path, text).on("write", path)?;
     }
     let kind = if options.pre_dump { Kind::PreDump } else { Kind::Dump };
+    let orphans = Orphans::watch();
     let criu = Criu::start(program, &[])?;
     let request = Request { kind: kind as i32, opts: Some(opts), ..Request::default() };
     let answer = criu.ask(&request, |notice| {
@@ -110,6 +112,7 @@ fn try_dump(
         Ok(response) if !response.success => return Err(failed(response.cr_errmsg.as_deref())),
         Ok(_) => {}
         Err(e) => {
+            orphans.kill();
             thaw(state);
             return Err(e);
         }
@@ -121,6 +124,32 @@ fn try_dump(
         return Err(failed(None));
     }
     Ok(())
+}
+
+/// The processes that CRIU leaves when it is killed: helpers that are stopped, and that nobody would
+/// ever continue. They come to this process, which CRIU's own end does not concern.
+struct Orphans {
+    /// Children that this process had before.
+    before: Vec<i32>,
+}
+
+impl Orphans {
+    fn watch() -> Orphans {
+        let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+        Orphans { before: children() }
+    }
+
+    fn kill(&self) {
+        for pid in children().into_iter().filter(|pid| !self.before.contains(pid)) {
+            let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+        }
+    }
+}
+
+fn children() -> Vec<i32> {
+    let of_thread = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).ok();
+    let texts = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten().filter_map(of_thread);
+    texts.flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 /// CRIU that was killed leaves the container frozen.
