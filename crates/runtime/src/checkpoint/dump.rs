@@ -2,18 +2,16 @@
 
 use std::fs::write;
 
-use procfs::process::Process;
 use rt_plan::spec::Spec;
 use rt_protocol::flags::namespace;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{FileType, stat};
-use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::criu::{Criu, has};
 use super::error::CheckpointError;
 use super::image::{self, DESCRIPTORS, Directories};
-use super::mounts::{self, Mount, Mounts};
+use super::mounts::{self, Mounts};
 use super::options::{CriuOptions, config_file};
 use super::preflight::{judge, look};
 use super::rpc::{Features, Kind, Options, Request};
@@ -57,7 +55,8 @@ fn try_dump(
 ) -> Result<(), Error> {
     let mut status = status_descriptor(options)?;
     let ps = options.page_server()?;
-    refuse_what_would_change(state)?;
+    let mounts = mounts_of(state)?;
+    refuse_what_would_change(&mounts)?;
     image::refuse_links(options.work_dir(), &[LOG, "stats-dump"])?;
     image::refuse_links(&options.image, &[DESCRIPTORS])?;
     let directories = image::for_dump(options)?;
@@ -72,7 +71,6 @@ fn try_dump(
     }
     let mut opts = Options { ps, ..request(state, spec, options, &directories)? };
     if !options.pre_dump {
-        let mounts = mounts_of(state)?;
         opts.ext_mnt = mounts::external(&mounts);
         let streams = standard_streams(state.pid, &mounts);
         opts.external.extend(streams.iter().filter(|name| name.starts_with("file[")).cloned());
@@ -102,9 +100,6 @@ fn try_dump(
         {
             finding.cause = Some(format!("{}: {}", obstacle.at, obstacle.what));
             finding.remedy = Some(obstacle.remedy);
-        }
-        for line in &finding.lines {
-            tracing::debug!("criu: {line}");
         }
         Error::from(CheckpointError::Failed { what, finding })
     };
@@ -191,14 +186,9 @@ fn request(
 
 /// The container's mounts and the host's.
 pub fn mounts_of(state: &State) -> Result<Mounts, Error> {
-    let list = |pid: i32| {
-        let path = format!("/proc/{pid}/mountinfo");
-        let listed = Process::new(pid).and_then(|process| process.mountinfo());
-        listed.map_err(|_| Errno::SRCH).on("read", path)
-    };
-    let container = list(state.pid)?.iter().map(Mount::from).collect();
-    let own = list(std::process::id() as i32)?;
-    let host = own.iter().map(|info| info.majmin.clone()).collect();
+    let container = mounts::of_process(state.pid)?;
+    let own = mounts::of_process(std::process::id() as i32)?;
+    let host = own.into_iter().map(|mount| mount.device).collect();
     Ok(Mounts { container, host, own_cgroups: state.namespaces & namespace::NEWCGROUP != 0 })
 }
 
@@ -218,18 +208,17 @@ fn file_outside(pid: i32, fd: i32, mounts: &Mounts) -> Option<String> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return None;
     }
-    let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
-    let mount: i32 = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()?;
+    let mount = mounts::of_descriptor(pid, fd)?;
     let inside = mounts.container.iter().any(|known| known.id == mount);
     (!inside).then(|| format!("file[{mount:x}:{:x}]", stat.st_ino))
 }
 
 /// What CRIU would restore as something else, without a word.
-fn refuse_what_would_change(state: &State) -> Result<(), Error> {
-    match mounts_of(state)?.container.into_iter().find(|mount| mount.idmapped) {
+fn refuse_what_would_change(mounts: &Mounts) -> Result<(), CheckpointError> {
+    match mounts.container.iter().find(|mount| mount.idmapped) {
         Some(mount) => {
             let destination = mount.point.display().to_string();
-            Err(CheckpointError::Idmapped { pointer: "/mounts".to_owned(), destination }.into())
+            Err(CheckpointError::Idmapped { pointer: "/mounts".to_owned(), destination })
         }
         None => Ok(()),
     }

@@ -72,23 +72,22 @@ pub fn for_restore(options: &CriuOptions, maps: Option<&OwnedFd>) -> Result<Dire
     let image = open(&options.image).map_err(wrong)?;
     let work = work(options)?;
     let Some(maps) = maps else { return Ok(Directories { image, work }) };
-    let mapped = mapped(&image, maps).unwrap_or_else(|errno| {
-        tracing::warn!("{}: no id-mapped mount: {}", options.image.display(), rt_sys::errno::text(errno));
-        None
-    });
-    // CRIU mounts in its working directory, which a mount in no namespace cannot be.
-    match mapped {
-        Some(mapped) => Ok(Directories { image: mapped, work: work.or(Some(image)) }),
-        None => Ok(Directories { image, work }),
+    match mapped(&image, maps) {
+        // CRIU mounts in its working directory, which a mount in no namespace cannot be.
+        Ok(mapped) => Ok(Directories { image: mapped, work: work.or(Some(image)) }),
+        Err(errno) => {
+            tracing::warn!("{}: no id-mapped mount: {}", options.image.display(), rt_sys::errno::text(errno));
+            Ok(Directories { image, work })
+        }
     }
 }
 
-fn mapped(image: &OwnedFd, maps: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
+fn mapped(image: &OwnedFd, maps: &OwnedFd) -> Result<OwnedFd, Errno> {
     let how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = open_tree(image, c"", how)?;
     let map = Attributes { set: attr::IDMAP, userns_fd: maps.as_raw_fd() as u64, ..Attributes::default() };
     set_attributes(tree.as_fd(), c"", false, &map)?;
-    Ok(Some(tree))
+    Ok(tree)
 }
 
 /// Files that are written into a directory which may come from elsewhere must not be links that lead

@@ -125,6 +125,9 @@ pub fn read(log: &Path, message: Option<&str>) -> Finding {
     {
         lines[..=at].rotate_right(1);
     }
+    for line in &lines {
+        tracing::debug!("criu: {line}");
+    }
     Finding { lines, cause: known.map(|k| k.1.to_owned()), remedy: known.map(|k| k.2), log: log.to_owned() }
 }
 

@@ -6,9 +6,11 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use procfs::process::MountInfo;
+use procfs::process::{MountInfo, Process};
+use rustix::io::Errno;
 
 use super::rpc::ExternalMount;
+use crate::error::{Context, Error};
 
 /// The name in the image of everything that is covered by the null device, as runc writes it.
 pub const NULL_DEVICE: &str = "/dev/null";
@@ -41,6 +43,19 @@ impl From<&MountInfo> for Mount {
             idmapped: info.mount_options.contains_key("idmapped"),
         }
     }
+}
+
+/// The mounts that the process sees.
+pub fn of_process(pid: i32) -> Result<Vec<Mount>, Error> {
+    let listed = Process::new(pid).and_then(|process| process.mountinfo());
+    let listed = listed.map_err(|_| Errno::SRCH).on("read", format!("/proc/{pid}/mountinfo"))?;
+    Ok(listed.iter().map(Mount::from).collect())
+}
+
+/// The number of the mount on which an open file of the process is.
+pub fn of_descriptor(pid: i32, fd: i32) -> Option<i32> {
+    let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
 }
 
 /// Undoes the kernel's `\040` (proc_pid_mountinfo(5)).

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::criu::{Criu, Notice};
 use super::error::CheckpointError;
 use super::image::{self, Directories};
-use super::mounts::Mount;
+use super::mounts::of_process;
 use super::options::{CriuOptions, config_file};
 use super::rpc::{CgroupRoot, ExternalMount, InheritFd, Kind, Options, Request};
 use super::{inherited, log, namespaces, places, reach};
@@ -59,7 +59,7 @@ impl<'a> Restore<'a> {
         image::refuse_links(options.work_dir(), &[LOG, "stats-restore"])?;
         let namespaces = namespaces::given(spec)?;
         let streams = streams(&image::descriptors(&options.image)?);
-        let mounts = places::prepare(plan, &host_mounts()?)?;
+        let mounts = places::prepare(plan, &of_process(std::process::id() as i32)?)?;
         let root = container.path.join(ROOT_DIR);
         match mkdirat(container.dir(), ROOT_DIR, Mode::from_raw_mode(0o700)) {
             Err(Errno::EXIST) => {}
@@ -120,9 +120,6 @@ impl<'a> Restore<'a> {
         let pid = answer.restore.as_ref().filter(|_| answer.success).map(|restored| restored.pid);
         let failed = || {
             let finding = log::read(&self.options.work_dir().join(LOG), answer.cr_errmsg.as_deref());
-            for line in &finding.lines {
-                tracing::debug!("criu: {line}");
-            }
             Error::from(CheckpointError::Failed { what: "restore", finding })
         };
         let pid = pid.ok_or_else(failed)?;
@@ -157,10 +154,4 @@ fn roots(pid: i32, location: &Location) -> Result<Vec<CgroupRoot>, Error> {
         ours.then(|| CgroupRoot { ctrl: Some(controllers.to_owned()), path: path.to_owned() })
     };
     Ok(text.lines().filter_map(line).collect())
-}
-
-fn host_mounts() -> Result<Vec<Mount>, Error> {
-    let listed = procfs::process::Process::myself().and_then(|own| own.mountinfo());
-    let listed = listed.map_err(|_| Errno::NOENT).on("read", "/proc/self/mountinfo")?;
-    Ok(listed.iter().map(Mount::from).collect())
 }

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rt_plan::spec::Spec;
-use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tracing::trace_span;
 
@@ -73,8 +72,7 @@ struct Temporary(PathBuf);
 impl Temporary {
     fn make(below: &Path, id: &str) -> Result<Temporary, Error> {
         let path = below.join(format!("rt-migrate-{id}-{}", std::process::id()));
-        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO)).on("create", &path)?;
+        std::fs::DirBuilder::new().mode(0o700).create(&path).on("create", &path)?;
         Ok(Temporary(path))
     }
 }

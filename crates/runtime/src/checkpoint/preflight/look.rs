@@ -9,6 +9,7 @@ use rustix::fs::{FileType, getxattr, stat};
 use super::{Descriptor, Facts, Obstacle, Process, Socket};
 use crate::checkpoint::criu::has;
 use crate::checkpoint::dump::mounts_of;
+use crate::checkpoint::mounts::of_descriptor;
 use crate::checkpoint::options::CriuOptions;
 use crate::checkpoint::rpc::Features;
 use crate::error::Error;
@@ -67,8 +68,7 @@ fn descriptor(pid: i32, info: &FDInfo, sockets: &mut Sockets) -> Option<Descript
     let path = format!("/proc/{pid}/fd/{number}");
     let found = stat(path.as_str()).ok()?;
     let target = rustix::fs::readlink(path, Vec::new()).ok()?.to_string_lossy().into_owned();
-    let about = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
-    let mount = about.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()?;
+    let mount = of_descriptor(pid, number)?;
     let socket = match info.target {
         FDTarget::Socket(inode) => Some(sockets.kind(pid, number, inode)),
         _ => None,
