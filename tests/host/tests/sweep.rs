@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use rt_tests::{done, need_host};
+use rt_tests::{done, need, need_host};
 
 /// Strikes at one call in a few of each command; the steps are primes, so as not to keep pace with
 /// a loop.
@@ -26,6 +26,15 @@ fn a_killed_runtime_leaves_nothing() {
 fn a_killed_init_leaves_nothing() {
     need_host!();
     sweep(&["--every", "31", "--init"]);
+}
+
+/// The same for what CRIU works on meanwhile: a container that is saved runs on, or has ended.
+#[test]
+fn a_killed_or_failed_checkpoint_leaves_nothing() {
+    need_host!();
+    need!(std::env::var_os("RT_CRIU").is_some(), "needs RT_CRIU");
+    sweep(&["--every", "7", "checkpoint", "restore"]);
+    sweep(&["--every", "23", "--fail", "checkpoint", "restore"]);
 }
 
 /// A failed call is one clear error, or makes no difference, and leaves nothing.

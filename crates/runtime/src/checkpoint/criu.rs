@@ -1,6 +1,7 @@
 //! A conversation with CRIU: `criu swrk` serves one request over a socket, and asks back meanwhile
 //! (criu.org/RPC).
 
+use std::cell::Cell;
 use std::path::Path;
 
 use prost::Message;
@@ -8,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, send, shutdown, socketpair};
-use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 
 use super::error::CheckpointError;
 use super::rpc::{Features, Kind, Request, Response};
@@ -22,6 +23,8 @@ const LONGEST: usize = 40 * 1024;
 pub struct Criu {
     socket: OwnedFd,
     pidfd: OwnedFd,
+    /// Whether it has got a request.
+    asked: Cell<bool>,
     /// Its pid.
     pub pid: i32,
 }
@@ -56,7 +59,7 @@ impl Criu {
                 CheckpointError::Start { program, errno }
             }
         })?;
-        Ok(Criu { socket: ours, pidfd, pid })
+        Ok(Criu { socket: ours, pidfd, asked: Cell::new(false), pid })
     }
 
     /// Sends the request and waits for CRIU's answer to it; `notified` answers what CRIU asks
@@ -67,6 +70,7 @@ impl Criu {
         mut notified: impl FnMut(Notice) -> Result<(), Error>,
     ) -> Result<Response, Error> {
         self.send(request)?;
+        self.asked.set(true);
         let mut refused = None;
         loop {
             let (response, fd) = match self.receive() {
@@ -131,8 +135,12 @@ impl Criu {
 }
 
 impl Drop for Criu {
-    /// CRIU that loses its connection takes back what it has done and ends.
+    /// CRIU that loses its connection takes back what it has done and ends. If it has done nothing yet
+    /// it would only complain.
     fn drop(&mut self) {
+        if !self.asked.get() {
+            let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        }
         let _ = shutdown(&self.socket, Shutdown::Both);
         let _ = self.wait();
     }

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use procfs::ProcError;
 use procfs::process::{MountInfo, Process};
 use rustix::io::Errno;
 
@@ -48,7 +49,13 @@ impl From<&MountInfo> for Mount {
 /// The mounts that the process sees.
 pub fn of_process(pid: i32) -> Result<Vec<Mount>, Error> {
     let listed = Process::new(pid).and_then(|process| process.mountinfo());
-    let listed = listed.map_err(|_| Errno::SRCH).on("read", format!("/proc/{pid}/mountinfo"))?;
+    let errno = |e: ProcError| match e {
+        ProcError::PermissionDenied(_) => Errno::PERM,
+        ProcError::Io(e, _) => Errno::from_io_error(&e).unwrap_or(Errno::IO),
+        ProcError::NotFound(_) => Errno::SRCH,
+        _ => Errno::INVAL,
+    };
+    let listed = listed.map_err(errno).on("read", format!("/proc/{pid}/mountinfo"))?;
     Ok(listed.iter().map(Mount::from).collect())
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod host_mount;
 pub(crate) mod mount_namespace;
 pub(crate) mod program;
 pub(crate) mod resctrl;
+pub(crate) mod thread;
 
 use std::sync::OnceLock;
 

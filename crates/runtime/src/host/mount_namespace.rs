@@ -8,6 +8,8 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_bind_recursive, mount_change};
 use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, unshare_unsafe};
 
+use super::thread::apart;
+
 /// Runs `work` in the mount namespace of the process behind `process`, a pidfd.
 pub fn in_namespace_of<T: Send>(process: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> Result<T, Errno> {
     in_thread(UnshareFlags::FS, || {
@@ -30,14 +32,10 @@ pub fn with_own_mount<T: Send>(source: &Path, target: &Path, work: impl FnOnce()
 }
 
 fn in_thread<T: Send>(own: UnshareFlags, work: impl FnOnce() -> Result<T, Errno> + Send) -> Result<T, Errno> {
-    let enter = || {
+    apart(|| {
         // SAFETY: only this thread's root, working directory and mount namespace are separated from
         // those of the other threads; memory and descriptors stay shared.
         unsafe { unshare_unsafe(own) }?;
         work()
-    };
-    std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, enter) {
-        Ok(thread) => thread.join().unwrap_or(Err(Errno::AGAIN)),
-        Err(e) => Err(Errno::from_io_error(&e).unwrap_or(Errno::AGAIN)),
     })
 }

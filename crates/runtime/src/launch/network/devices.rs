@@ -15,6 +15,7 @@ use rustix::net::netdevice::name_to_index;
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use super::netlink::{Address, add_address, link_up, list_addresses, move_link, read_answer};
+use crate::host::thread::apart;
 use crate::launch::LaunchError;
 
 /// A route socket of a network namespace.
@@ -58,13 +59,12 @@ impl Route {
 /// A route socket in the network namespace of the process, and the namespace. A thread of its own
 /// enters it: a socket belongs for good to the namespace in which it was made.
 fn inside(process: BorrowedFd<'_>) -> Result<(Route, OwnedFd), Errno> {
-    let enter = || {
+    apart(|| {
         move_into_thread_name_spaces(process, ThreadNameSpaceType::NETWORK)?;
         let namespace = File::open("/proc/thread-self/ns/net");
         let namespace = namespace.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
         Ok((Route::open()?, namespace.into()))
-    };
-    std::thread::scope(|s| s.spawn(enter).join().unwrap_or(Err(Errno::AGAIN)))
+    })
 }
 
 /// Refuses `net.*` parameters where the namespace joined by path is our own: a config that names

@@ -5,6 +5,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, unshare_unsafe};
 
+use crate::host::thread::apart;
 use crate::launch::error::LaunchError;
 
 /// A new one. This process is in it for a moment only: sockets and hooks of the runtime belong to
@@ -18,11 +19,7 @@ pub fn make(first_user_namespace: bool) -> Result<OwnedFd, LaunchError> {
     if !first_user_namespace
         && move_into_thread_name_spaces(ours.as_fd(), ThreadNameSpaceType::NETWORK) == Err(Errno::PERM)
     {
-        let made = std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, leave) {
-            Ok(thread) => thread.join().unwrap_or(Err(Errno::AGAIN)),
-            Err(e) => Err(Errno::from_io_error(&e).unwrap_or(Errno::AGAIN)),
-        });
-        return made.map_err(parent("make the container's network namespace"));
+        return apart(leave).map_err(parent("make the container's network namespace"));
     }
     // SAFETY: neither memory, descriptors nor the file system context are unshared.
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(parent("make the container's network namespace"))?;

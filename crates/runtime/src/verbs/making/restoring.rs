@@ -5,7 +5,6 @@ use rt_plan::{NamespaceKind, Op};
 use rt_sys::mount::{Attributes, set_attributes};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::CWD;
-use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::system::{setdomainname, sethostname};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
@@ -16,6 +15,7 @@ use super::{Claimed, Placed};
 use crate::checkpoint::{CheckpointError, CriuOptions, Events, Restore, remove_root};
 use crate::error::{Context, Error};
 use crate::host::mount_namespace::in_namespace_of;
+use crate::host::thread::apart;
 use crate::launch::network::{loopback_up, move_devices};
 use crate::store::directory::Container;
 use crate::store::process::Stat;
@@ -131,9 +131,7 @@ impl Making<'_> {
                 _ => Ok(()),
             })
         };
-        // A thread enters the namespace, and ends there.
-        let set = std::thread::scope(|scope| scope.spawn(set).join().unwrap_or(Err(Errno::AGAIN)));
-        set.doing("set the names of the host in the container")
+        apart(set).doing("set the names of the host in the container")
     }
 
     /// CRIU forgets the attributes of the root mount: a rootfs that was read-only could be written.

@@ -56,13 +56,27 @@ impl World {
     }
 }
 
-/// Runs a command to its end, and meanwhile waits for orphans that end, as an engine's shim does:
-/// until somebody has, the init of their pid namespace cannot end either.
-#[expect(clippy::zombie_processes, reason = "it is waited for by its pid, among all others")]
+/// Runs a command to its end. What it says is kept in files.
 pub fn run(mut command: Command) -> Done {
     let mut files = [(); 2].map(|()| tempfile::tempfile().expect("a temporary file"));
     let [out, err] = files.each_ref().map(|file| file.try_clone().expect("a descriptor"));
-    let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().expect("the command starts");
+    let (code, late) = to_the_end(command.stdout(out).stderr(err));
+    let [out, err] = files.each_mut().map(text);
+    Done { code, out, err: err + &late }
+}
+
+/// Runs a command whose container keeps the standard streams: they are the null device, because no
+/// other file can be restored anywhere.
+pub fn run_apart(mut command: Command) -> Done {
+    let (code, late) = to_the_end(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    Done { code, out: String::new(), err: format!("exit code {code} of {command:?} {late}") }
+}
+
+/// Meanwhile it waits for orphans that end, as an engine's shim does: until somebody has, the init
+/// of their pid namespace cannot end either. Returns the exit code, and where the command hung.
+#[expect(clippy::zombie_processes, reason = "it is waited for by its pid, among all others")]
+fn to_the_end(command: &mut Command) -> (i32, String) {
+    let child = command.stdin(Stdio::null()).spawn().expect("the command starts");
     let child = Pid::from_raw(child.id() as i32);
     let end = Instant::now() + PATIENCE;
     let mut late = String::new();
@@ -79,8 +93,7 @@ pub fn run(mut command: Command) -> Done {
             Err(_) => break -1,
         }
     };
-    let [out, err] = files.each_mut().map(text);
-    Done { code, out, err: err + &late }
+    (code, late)
 }
 
 /// Where in the kernel a process waits, and what it has made: whether they wait for each other, or
