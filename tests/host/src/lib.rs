@@ -4,6 +4,7 @@
 //! The tests run the binary that `RT_BIN` names, or the release build. They need root and a static
 //! busybox; without, they say so and are skipped.
 
+pub mod checkpoint;
 pub mod containerd;
 pub mod docker;
 pub mod seccomp;
@@ -38,6 +39,17 @@ macro_rules! need_host {
         $crate::need!(rustix::process::geteuid().is_root(), "needs root");
         $crate::need!(std::path::Path::new("/bin/busybox").exists(), "needs busybox-static");
     };
+}
+
+/// A CRIU that works, or the end of a test that needs it.
+#[macro_export]
+macro_rules! need_criu {
+    () => {{
+        $crate::need_host!();
+        let found = $crate::checkpoint::criu();
+        $crate::need!(found.is_some(), "needs CRIU 4.2 or later (hack/criu)");
+        found.unwrap()
+    }};
 }
 
 /// The binary under test.

@@ -68,6 +68,16 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "a mount of the container propagates to or from the host",
         "give the mount the option rprivate",
     ),
+    (
+        "without peer",
+        "a unix socket is connected to a process of another network namespace, which criu cannot save",
+        "close it, and try again",
+    ),
+    (
+        "Can't dump half of stream",
+        "a process has a connection over a unix socket to a process outside of the container",
+        "close it, and try again",
+    ),
     ("iptables-restore", "criu closes the container's network with iptables, which is missing", "install iptables"),
     ("No space left on device", "the disk is full", "make room below --image-path and --work-path"),
     ("Unable to create a thread", "too few processes are allowed", "raise /linux/resources/pids/limit"),

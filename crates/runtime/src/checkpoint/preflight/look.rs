@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use procfs::process::{FDInfo, FDTarget, Process as Proc};
 use rt_plan::NamespaceKind;
 use rustix::fs::{FileType, getxattr, stat};
+use rustix::net::SocketType;
 
+use super::unix::{self, Table, Unix};
 use super::{Descriptor, Facts, Obstacle, Process, Socket};
 use crate::checkpoint::criu::has;
 use crate::checkpoint::dump::mounts_of;
@@ -81,13 +83,20 @@ fn descriptor(pid: i32, info: &FDInfo, sockets: &mut Sockets) -> Option<Descript
         links: found.st_nlink,
         size: found.st_blocks.unsigned_abs().saturating_mul(512),
         mount,
+        inode: found.st_ino,
         socket,
     })
 }
 
-/// The established TCP connections, once for each network namespace.
+/// The connected sockets, once for each network namespace.
 #[derive(Default)]
-struct Sockets(HashMap<String, HashSet<u64>>);
+struct Sockets(HashMap<String, Connected>);
+
+struct Connected {
+    /// Established TCP connections.
+    tcp: HashSet<u64>,
+    unix: Table,
+}
 
 /// Protocols whose sockets CRIU saves, by the names that the kernel gives them.
 const SAVED: &[&str] = &[
@@ -121,8 +130,21 @@ impl Sockets {
         }
         let namespace = std::fs::read_link(format!("/proc/{pid}/ns/net"));
         let namespace = namespace.map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let connected = self.0.entry(namespace).or_insert_with(|| connections(pid)).contains(&inode);
-        if connected { Socket::Tcp } else { Socket::Plain }
+        let connected = self.0.entry(namespace).or_insert_with(|| Connected {
+            tcp: connections(pid),
+            // A kernel without socket diagnostics is no reason to say nothing of the rest.
+            unix: unix::list(pid).unwrap_or_default(),
+        });
+        if connected.tcp.contains(&inode) {
+            return Socket::Tcp;
+        }
+        match connected.unix.get(&inode) {
+            Some(Unix { kind, peer: Some(peer) }) => {
+                let near = connected.unix.contains_key(peer);
+                Socket::Unix { peer: *peer, near, datagram: SocketType::DGRAM.as_raw() == u32::from(*kind) }
+            }
+            _ => Socket::Plain,
+        }
     }
 }
 

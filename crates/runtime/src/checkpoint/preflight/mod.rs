@@ -2,6 +2,7 @@
 //! in this container, in terms of the config and of the process that has it.
 
 mod look;
+mod unix;
 
 use std::fmt;
 
@@ -40,6 +41,14 @@ pub struct Facts {
     pub lacking: Vec<Obstacle>,
 }
 
+impl Facts {
+    /// Whether a process of the container has this socket.
+    fn has_socket(&self, inode: u64) -> bool {
+        let mut descriptors = self.processes.iter().flat_map(|process| &process.descriptors);
+        descriptors.any(|descriptor| descriptor.socket.is_some() && descriptor.inode == inode)
+    }
+}
+
 /// A process of the container.
 #[derive(Debug, Default)]
 pub struct Process {
@@ -67,6 +76,7 @@ pub struct Descriptor {
     pub size: u64,
     /// The number of its mount.
     pub mount: i32,
+    pub inode: u64,
     pub socket: Option<Socket>,
 }
 
@@ -75,6 +85,15 @@ pub struct Descriptor {
 pub enum Socket {
     /// A connection that is established.
     Tcp,
+    /// A unix socket that is connected to the one with this inode number.
+    Unix {
+        /// Its peer's.
+        peer: u64,
+        /// Whether it is in the same network namespace.
+        near: bool,
+        /// Whether it has no connection, only an address to which it sends.
+        datagram: bool,
+    },
     /// Another that CRIU saves.
     Plain,
     /// Of a protocol that CRIU does not save.
@@ -162,7 +181,7 @@ fn descriptor_obstacle(
     facts: &Facts,
     options: &CriuOptions,
 ) -> Option<(String, &'static str)> {
-    let Descriptor { target, kind, device, links, size, mount, socket, number } = descriptor;
+    let Descriptor { target, kind, device, links, size, mount, socket, number, inode: _ } = descriptor;
     if let Some(name) = target.strip_prefix("anon_inode:") {
         let saved = SAVED.contains(&name);
         return (!saved).then(|| (format!("criu cannot save {name}"), "close it, or make the program do without"));
@@ -173,6 +192,23 @@ fn descriptor_obstacle(
         }
         Some(Socket::Unknown) => {
             return Some(("a socket of a protocol that criu cannot save".to_owned(), "close it"));
+        }
+        Some(Socket::Unix { peer, near, datagram }) if !facts.has_socket(*peer) => {
+            return match (near, datagram) {
+                (true, true) if options.ext_unix_sk => None,
+                (true, true) => Some((
+                    "a unix socket that sends to a process outside of the container".to_owned(),
+                    "give --ext-unix-sk",
+                )),
+                (true, false) => Some((
+                    "a connection over a unix socket to a process outside of the container".to_owned(),
+                    "close it: criu saves none",
+                )),
+                (false, _) => Some((
+                    "a unix socket that is connected to a process of another network namespace".to_owned(),
+                    "close it: criu saves none",
+                )),
+            };
         }
         Some(_) => return None,
         None => {}
@@ -206,7 +242,17 @@ mod tests {
     use super::*;
 
     fn file(target: &str, kind: FileType) -> Descriptor {
-        Descriptor { number: 7, target: target.into(), kind, device: (0, 0), links: 1, size: 0, mount: 1, socket: None }
+        Descriptor {
+            number: 7,
+            target: target.into(),
+            kind,
+            device: (0, 0),
+            links: 1,
+            size: 0,
+            mount: 1,
+            inode: 8,
+            socket: None,
+        }
     }
 
     fn of(descriptor: Descriptor, options: &CriuOptions) -> Vec<String> {
@@ -238,6 +284,9 @@ mod tests {
             (file("/dev/vda", FileType::BlockDevice), "a block device"),
             (socket(Socket::Tcp), "--tcp-established"),
             (socket(Socket::Unknown), "a socket of a protocol"),
+            (socket(Socket::Unix { peer: 9, near: true, datagram: true }), "--ext-unix-sk"),
+            (socket(Socket::Unix { peer: 9, near: true, datagram: false }), "a connection over a unix socket"),
+            (socket(Socket::Unix { peer: 9, near: false, datagram: true }), "of another network namespace"),
             (Descriptor { mount: 9, ..file("/srv/x", FileType::RegularFile) }, "cannot see this file"),
             (removed(1, 0), "--link-remap"),
             (removed(0, 2 << 20), "ghost-limit"),
@@ -253,6 +302,7 @@ mod tests {
             character("/dev/null", (1, 3)),
             character("/dev/pts/0", (136, 0)),
             socket(Socket::Plain),
+            socket(Socket::Unix { peer: 8, near: true, datagram: false }),
             removed(0, 5),
             file("/etc/x", FileType::RegularFile),
             Descriptor { number: 1, mount: 9, ..file("/var/log/x", FileType::RegularFile) },
@@ -262,6 +312,8 @@ mod tests {
         let all = CriuOptions { tcp_established: true, link_remap: true, shell_job: true, file_locks: true, ..plain };
         assert_eq!(of(socket(Socket::Tcp), &all), [""; 0]);
         assert_eq!(of(removed(1, 0), &all), [""; 0]);
+        let outside = socket(Socket::Unix { peer: 9, near: true, datagram: true });
+        assert_eq!(of(outside, &CriuOptions { ext_unix_sk: true, ..all }), [""; 0]);
     }
 
     #[test]
