@@ -5,6 +5,7 @@ mod check;
 pub mod command;
 pub(crate) mod host_mount;
 pub(crate) mod mount_namespace;
+pub(crate) mod netlink;
 pub(crate) mod program;
 pub(crate) mod resctrl;
 pub(crate) mod thread;

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+use nix::sys::socket::SockProtocol;
 use rt_plan::{NetDevice, Op, Plan};
 use rt_protocol::flags::namespace::NEWNET;
 use rustix::fs::stat;
@@ -14,45 +14,32 @@ use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
-use super::netlink::{Address, add_address, link_up, list_addresses, move_link, read_answer};
+use super::route::{Address, add_address, link_up, list_addresses, move_link, read_answer};
+use crate::host::netlink::Netlink;
 use crate::host::thread::apart;
 use crate::launch::LaunchError;
 
 /// A route socket of a network namespace.
-struct Route(OwnedFd);
-
-fn errno(e: nix::Error) -> Errno {
-    Errno::from_raw_os_error(e as i32)
-}
+struct Route(Netlink);
 
 impl Route {
     fn open() -> Result<Route, Errno> {
-        let protocol = SockProtocol::NetlinkRoute;
-        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).map(Route).map_err(errno)
+        Netlink::open(SockProtocol::NetlinkRoute).map(Route)
     }
 
     fn index(&self, name: &str) -> Result<u32, Errno> {
-        name_to_index(&self.0, name)
+        name_to_index(&self.0.0, name)
     }
 
     /// Sends a request and reads to the end of the answer.
     fn ask(&self, request: &[u8], index: u32) -> Result<Vec<Address>, Errno> {
-        let fd = self.0.as_raw_fd();
-        send(fd, request, MsgFlags::empty()).map_err(errno)?;
         let mut addresses = Vec::new();
-        // More than the kernel fills of a list at once (32 KiB), or it would be cut.
-        let mut space = vec![0; 64 * 1024];
-        loop {
-            let n = match recv(fd, &mut space, MsgFlags::empty()) {
-                Err(nix::Error::EINTR) => continue,
-                other => other.map_err(errno)?,
-            };
-            let answer = read_answer(space.get(..n).unwrap_or_default(), index)?;
+        self.0.ask(request, |datagram| {
+            let answer = read_answer(datagram, index)?;
             addresses.extend(answer.addresses);
-            if answer.end {
-                return Ok(addresses);
-            }
-        }
+            Ok(answer.end)
+        })?;
+        Ok(addresses)
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod devices;
 mod namespace;
-mod netlink;
+mod route;
 
 pub use devices::{loopback_up, move_devices, refuse_own_parameters};
 pub use namespace::*;

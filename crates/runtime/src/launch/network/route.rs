@@ -3,21 +3,15 @@
 
 use rustix::io::Errno;
 
-/// Kinds of messages (linux/rtnetlink.h, linux/netlink.h).
+use crate::host::netlink::{Message, attributes, flag, messages, number};
+
+/// Kinds of messages (linux/rtnetlink.h).
 pub mod kind {
     #![allow(missing_docs)]
-    pub const ERROR: u16 = 2;
-    pub const DONE: u16 = 3;
     pub const NEWLINK: u16 = 16;
     pub const NEWADDR: u16 = 20;
     pub const GETADDR: u16 = 22;
 }
-
-const REQUEST: u16 = 1;
-const ACK: u16 = 4;
-const DUMP: u16 = 0x300;
-const CREATE: u16 = 0x400;
-const EXCLUSIVE: u16 = 0x200;
 
 const IFLA_IFNAME: u16 = 3;
 const IFLA_NET_NS_FD: u16 = 28;
@@ -31,8 +25,6 @@ const IFA_RT_PRIORITY: u16 = 9;
 const PERMANENT: u32 = 0x80;
 /// Flags that a user gives; the others are the kernel's findings.
 const GIVEN: u32 = 0x02 | 0x10 | 0x100 | 0x200 | 0x400;
-
-const HEADER: usize = 16;
 
 /// An address of an interface, as it is given to another interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,34 +42,6 @@ impl Address {
     /// only, stays behind.
     pub fn moves(&self) -> bool {
         self.flags & PERMANENT != 0 && self.scope == 0
-    }
-}
-
-/// A request under construction.
-struct Message(Vec<u8>);
-
-impl Message {
-    fn new(kind: u16, flags: u16, fixed: &[u8]) -> Message {
-        let mut bytes = vec![0; HEADER];
-        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
-        bytes[6..8].copy_from_slice(&(REQUEST | flags).to_ne_bytes());
-        bytes.extend_from_slice(fixed);
-        Message(bytes)
-    }
-
-    fn attribute(mut self, kind: u16, value: &[u8]) -> Message {
-        let len = (4 + value.len()) as u16;
-        self.0.extend_from_slice(&len.to_ne_bytes());
-        self.0.extend_from_slice(&kind.to_ne_bytes());
-        self.0.extend_from_slice(value);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
-        self
-    }
-
-    fn done(mut self) -> Vec<u8> {
-        let len = self.0.len() as u32;
-        self.0[..4].copy_from_slice(&len.to_ne_bytes());
-        self.0
     }
 }
 
@@ -99,7 +63,7 @@ fn address(family: u8, prefix: u8, flags: u8, scope: u8, index: u32) -> [u8; 8] 
 /// Moves the interface and names it in one request: its old name may be taken over there.
 pub fn move_link(index: u32, name: &str, namespace: i32) -> Vec<u8> {
     let name: Vec<u8> = name.bytes().chain([0]).collect();
-    Message::new(kind::NEWLINK, ACK, &link(index, 0, 0))
+    Message::new(kind::NEWLINK, flag::ACK, &link(index, 0, 0))
         .attribute(IFLA_IFNAME, &name)
         .attribute(IFLA_NET_NS_FD, &namespace.to_ne_bytes())
         .done()
@@ -107,18 +71,18 @@ pub fn move_link(index: u32, name: &str, namespace: i32) -> Vec<u8> {
 
 /// Brings the interface up.
 pub fn link_up(index: u32) -> Vec<u8> {
-    Message::new(kind::NEWLINK, ACK, &link(index, IFF_UP, IFF_UP)).done()
+    Message::new(kind::NEWLINK, flag::ACK, &link(index, IFF_UP, IFF_UP)).done()
 }
 
 /// Asks for all addresses of the namespace.
 pub fn list_addresses() -> Vec<u8> {
-    Message::new(kind::GETADDR, DUMP, &address(0, 0, 0, 0, 0)).done()
+    Message::new(kind::GETADDR, flag::DUMP, &address(0, 0, 0, 0, 0)).done()
 }
 
 /// Gives the interface an address.
 pub fn add_address(index: u32, given: &Address) -> Vec<u8> {
     let fixed = address(given.family, given.prefix, 0, given.scope, index);
-    let message = Message::new(kind::NEWADDR, ACK | CREATE | EXCLUSIVE, &fixed);
+    let message = Message::new(kind::NEWADDR, flag::ACK | flag::CREATE | flag::EXCLUSIVE, &fixed);
     let message = message.attribute(IFA_FLAGS, &(given.flags & GIVEN).to_ne_bytes());
     given.attributes.iter().fold(message, |m, (kind, value)| m.attribute(*kind, value)).done()
 }
@@ -132,56 +96,40 @@ pub struct Answer {
     pub end: bool,
 }
 
-fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk::<N>().copied()
-}
-
 /// Reads a datagram; an error in it is the kernel's errno. Only addresses of `index` are kept.
-pub fn read_answer(mut bytes: &[u8], index: u32) -> Result<Answer, Errno> {
-    let mut answer = Answer::default();
-    while !bytes.is_empty() {
-        let len = u32::from_ne_bytes(number(bytes, 0).ok_or(Errno::BADMSG)?) as usize;
-        let kind = u16::from_ne_bytes(number(bytes, 4).ok_or(Errno::BADMSG)?);
-        let body = bytes.get(HEADER..len).ok_or(Errno::BADMSG)?;
-        match kind {
-            kind::ERROR => match i32::from_ne_bytes(number(body, 0).ok_or(Errno::BADMSG)?) {
-                0 => answer.end = true,
-                code => return Err(Errno::from_raw_os_error(code.wrapping_neg())),
-            },
-            kind::DONE => answer.end = true,
-            kind::NEWADDR => answer.addresses.extend(read_address(body, index)?),
-            _ => {}
+pub fn read_answer(bytes: &[u8], index: u32) -> Result<Answer, Errno> {
+    let mut addresses = Vec::new();
+    let end = messages(bytes, |kind, body| {
+        if kind == kind::NEWADDR {
+            addresses.extend(read_address(body, index)?);
         }
-        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
-    }
-    Ok(answer)
+        Ok(())
+    })?;
+    Ok(Answer { addresses, end })
 }
 
 fn read_address(body: &[u8], wanted: u32) -> Result<Option<Address>, Errno> {
-    let [family, prefix, flags, scope] = number(body, 0).ok_or(Errno::BADMSG)?;
-    if u32::from_ne_bytes(number(body, 4).ok_or(Errno::BADMSG)?) != wanted {
+    let [family, prefix, flags, scope] = number(body, 0)?;
+    if u32::from_ne_bytes(number(body, 4)?) != wanted {
         return Ok(None);
     }
     let mut found = Address { family, prefix, scope, flags: flags.into(), attributes: Vec::new() };
-    let mut rest = body.get(8..).unwrap_or_default();
-    while rest.len() >= 4 {
-        let len = usize::from(u16::from_ne_bytes(number(rest, 0).ok_or(Errno::BADMSG)?));
-        let kind = u16::from_ne_bytes(number(rest, 2).ok_or(Errno::BADMSG)?);
-        let value = rest.get(4..len).ok_or(Errno::BADMSG)?;
+    attributes(body.get(8..).unwrap_or_default(), |kind, value| {
         match kind {
             // The flags that do not fit into the header's eight bits.
-            IFA_FLAGS => found.flags = u32::from_ne_bytes(number(value, 0).ok_or(Errno::BADMSG)?),
+            IFA_FLAGS => found.flags = u32::from_ne_bytes(number(value, 0)?),
             IFA_ADDRESS | IFA_LOCAL | IFA_BROADCAST | IFA_RT_PRIORITY => found.attributes.push((kind, value.to_vec())),
             _ => {}
         }
-        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
-    }
+        Ok(())
+    })?;
     Ok(Some(found))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::netlink::{DONE, ERROR};
 
     /// A list entry as the kernel sends it: 10.1.2.3/24 brd 10.1.2.255, permanent, on interface 7.
     fn listed(scope: u8, flags: u32) -> Vec<u8> {
@@ -223,10 +171,10 @@ mod tests {
     /// to read past it.
     #[test]
     fn errors_ends_and_cut_answers() {
-        let error = |code: i32| Message::new(kind::ERROR, 0, &code.to_ne_bytes()).done();
+        let error = |code: i32| Message::new(ERROR, 0, &code.to_ne_bytes()).done();
         assert_eq!(read_answer(&error(-17), 0), Err(Errno::EXIST));
         assert!(read_answer(&error(0), 0).unwrap().end);
-        assert!(read_answer(&Message::new(kind::DONE, 0, &[0; 4]).done(), 0).unwrap().end);
+        assert!(read_answer(&Message::new(DONE, 0, &[0; 4]).done(), 0).unwrap().end);
         let whole = [listed(0, PERMANENT), error(0)].concat();
         for end in 1..whole.len() {
             if let Ok(answer) = read_answer(&whole[..end], 7) {
