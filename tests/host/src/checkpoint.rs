@@ -63,6 +63,13 @@ impl<'a> Saved<'a> {
         done(command)
     }
 
+    /// Asks what stands in the way of saving it with these options.
+    pub fn check(&self, options: &[&str]) -> Done {
+        let mut command = self.container.command();
+        command.arg("--criu").arg(self.criu).args(["checkpoint", "--check"]).args(options).arg(&self.container.id);
+        done(command)
+    }
+
     /// Saves it.
     #[track_caller]
     pub fn checkpoint(&self, options: &[&str]) {
@@ -96,7 +103,8 @@ impl<'a> Saved<'a> {
     /// What [`COUNTER`] has counted to.
     pub fn count(&self) -> u32 {
         let said = self.container.exec(&["cat", "/dev/shm/n"]);
-        said.ok().trim().parse().unwrap_or(0)
+        // The file need not be there yet.
+        said.out.trim().parse().unwrap_or(0)
     }
 }
 

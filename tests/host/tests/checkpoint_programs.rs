@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rt_tests::checkpoint::{Saved, python};
-use rt_tests::{Bundle, done, eventually, need, need_criu};
+use rt_tests::{Bundle, eventually, need, need_criu};
 use serde_json::json;
 
 /// Counts, each in a file of its own.
@@ -155,9 +155,7 @@ fn what_is_connected_to_the_host_is_found() {
             connection.read_exact(&mut space[..1]).unwrap();
             (saved, None, Some(connection))
         };
-        let mut command = saved.container.command();
-        command.arg("--criu").arg(&criu).args(["checkpoint", "--check"]).args(options).arg(&saved.container.id);
-        let said = done(command);
+        let said = saved.check(options);
         assert_eq!(said.code, 1, "{text}: {said:?}");
         assert!(said.out.contains(text), "{text}: {said:?}");
         let refused = saved.try_checkpoint(options);
@@ -211,9 +209,7 @@ fn what_the_check_says_criu_does() {
             eprintln!("skipped: this kernel cannot do `{code}`");
             continue;
         }
-        let mut command = saved.container.command();
-        command.arg("--criu").arg(&criu).args(["checkpoint", "--check", &saved.container.id]);
-        let said = done(command);
+        let said = saved.check(&[]);
         match obstacle {
             None => {
                 assert_eq!(said.ok(), "nothing stands in the way of a checkpoint\n", "{code}");
@@ -229,9 +225,7 @@ fn what_the_check_says_criu_does() {
                 assert_eq!(saved.container.status(), "running", "{code}");
                 // What an option allows is saved, and restored.
                 let Some((_, option)) = part.split_once("give ") else { continue };
-                let mut command = saved.container.command();
-                command.arg("--criu").arg(&criu).args(["checkpoint", "--check", option, &saved.container.id]);
-                assert_eq!(rt_tests::done(command).ok(), "nothing stands in the way of a checkpoint\n", "{code}");
+                assert_eq!(saved.check(&[option]).ok(), "nothing stands in the way of a checkpoint\n", "{code}");
                 saved.checkpoint(&[option]);
                 saved.restore(if option == "--file-locks" { &["--file-locks"] } else { &[] });
                 assert_eq!(saved.container.status(), "running", "{code}");

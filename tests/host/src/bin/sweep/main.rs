@@ -29,13 +29,13 @@ Without --init it strikes the runtime itself, else the processes that it makes; 
 /// The errors that a call may fail with, one after another.
 const ERRORS: [Errno; 6] = [Errno::EIO, Errno::ENOMEM, Errno::EPERM, Errno::ENOSPC, Errno::EINTR, Errno::ENOSYS];
 
-/// No kernel refuses these: the thread pointer, a thread's wait for another, seeds of hash tables.
-/// The C library and Rust's standard library have no way to report it.
-const NEVER_REFUSED: [&str; 3] = ["arch_prctl", "futex", "getrandom"];
+/// What the C library and Rust's standard library make of calls that no kernel refuses, as the exit
+/// code: without a thread pointer, without seeds of hash tables, and, as the sweep ends it, without
+/// the end of the wait for a thread.
+const NEVER_REFUSED: [(&str, i32); 3] = [("arch_prctl", 139), ("getrandom", 134), ("futex", 137)];
 
-/// After these have failed, rt cannot know how CRIU ended; it has ended the container before the
-/// last one.
-const AT_THE_END: [&str; 3] = ["recvmsg", "ppoll", "unlinkat"];
+/// Without CRIU's last word rt cannot know how CRIU ended.
+const LAST_WORD: [&str; 2] = ["recvmsg", "ppoll"];
 
 const NO: Option<&str> = None;
 
@@ -91,6 +91,7 @@ fn main() -> ExitCode {
         eprintln!("sweep: cannot make a mount namespace: {e}");
         return ExitCode::FAILURE;
     }
+    world::let_go_of_namespaces();
     let chosen = VERBS.iter().filter(|v| options.verbs.is_empty() || options.verbs.iter().any(|name| name == v.name));
     let (mut points, mut bad) = (0, 0);
     let criu = std::env::var("RT_CRIU").ok();
@@ -242,7 +243,7 @@ impl<'a> Sweep<'a> {
         // Init goes on while its creator has ended; the runtime does not.
         let then = verb.then.filter(|_| self.options.whose == Whose::Init).map(|line| self.runtime.command(line));
         let traced = trace(verb.command(&self.runtime), self.options.whose, at, strike, then);
-        if traced.hung && !NEVER_REFUSED.contains(&name(traced.struck).as_str()) {
+        if traced.hung && name(traced.struck) != "futex" {
             problems.push("hung".into());
         }
         if matches!(strike, Strike::Fail(_)) || at == u32::MAX {
@@ -261,15 +262,20 @@ impl<'a> Sweep<'a> {
         match code {
             0 if verb.lives == Lives::Done => self.lives(),
             0 => Vec::new(),
-            _ if NEVER_REFUSED.contains(&struck) => Vec::new(),
+            _ if NEVER_REFUSED.contains(&(struck, code)) => Vec::new(),
             // Rust's answer to memory that is not there.
             134 if err.starts_with("memory allocation of ") => Vec::new(),
             129..=192 => vec![format!("died of signal {}", code - 128)],
             _ if lines == 0 => vec!["failed without a word".into()],
             _ if lines > 1 => vec![format!("failed with {lines} lines")],
-            _ if verb.lives == Lives::Failed && !AT_THE_END.contains(&struck) => self.lives(),
+            _ if verb.lives == Lives::Failed && !LAST_WORD.contains(&struck) && !self.is_saved() => self.lives(),
             _ => Vec::new(),
         }
+    }
+
+    /// Whether the container is in the image, whole: CRIU writes the inventory last.
+    fn is_saved(&self) -> bool {
+        Path::new(&self.runtime.image).join("inventory.img").exists()
     }
 
     /// Does the container that is said to be there run, within its limits?

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -53,6 +54,15 @@ impl World {
     pub fn difference(&self, before: &World) -> Vec<String> {
         let new = self.0.difference(&before.0).map(|what| format!("left: {what}"));
         new.chain(before.0.difference(&self.0).map(|what| format!("gone: {what}"))).collect()
+    }
+}
+
+/// Unmounts the namespaces that others have mounted: whoever removes one of them removes its mount
+/// here, too, in the middle of a sweep (`ip netns del`).
+pub fn let_go_of_namespaces() {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for point in mounts.lines().filter(|line| line.contains(" - nsfs ")).filter_map(|line| line.split(' ').nth(4)) {
+        let _ = umount2(point, MntFlags::MNT_DETACH);
     }
 }
 
