@@ -423,20 +423,39 @@ test_checkpoint_userns() {
   [[ -e $T/volume/file ]]
 }
 
-# A container moves, in rounds, to another rootfs.
-test_migrate() {
-  only cgroupfs
-  bundle moves . sh -c 'i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; sleep 0.1; done'
-  rt create --bundle "$T/moves" moves < /dev/null > /dev/null 2>&1
-  rt start moves
-  soon eval 'rt exec moves grep -qx [5-9] /dev/shm/n'
+# moves NAME CRIU: a container of this name moves, in rounds, to another rootfs. Sets $said to what migrate printed.
+moves() {
+  bundle "$1" . sh -c 'i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; sleep 0.1; done'
+  rt create --bundle "$T/$1" "$1" < /dev/null > /dev/null 2>&1
+  rt start "$1"
+  soon eval "rt exec $1 grep -qx [5-9] /dev/shm/n"
   mkdir "$T/target"
-  cp -a "$(jq -r .root.path "$T/moves/config.json")" "$T/target/rootfs"
-  jq '.root.path = "rootfs" | .linux.cgroupsPath = "/rt-test/moved"' "$T/moves/config.json" > "$T/target/config.json"
-  status 0 rt migrate --to "/usr/local/bin/rt --root $state_root receive --bundle $T/target --as moved" moves
-  has "$out" "round 2: .*" "rounds"
-  has "$out" "downtime: [0-9]+ ms" "downtime"
-  fails rt state moves
+  cp -a "$(jq -r .root.path "$T/$1/config.json")" "$T/target/rootfs"
+  jq '.root.path = "rootfs" | .linux.cgroupsPath = "/rt-test/moved"' "$T/$1/config.json" > "$T/target/config.json"
+  status 0 rt --criu "$2" migrate --to "/usr/local/bin/rt --root $state_root receive --bundle $T/target --as moved" "$1"
+  said=$out
+  has "$said" "round 2: .*" "rounds"
+  has "$said" "downtime: [0-9]+ ms" "downtime"
+  fails rt state "$1"
   state_is moved running
   (($(rt exec moved cat /dev/shm/n) >= 5)) || fail "it began anew"
+}
+
+test_migrate() {
+  only cgroupfs
+  moves plain criu
+}
+
+# A round that cannot be saved against the round before is saved whole.
+test_migrate_without_the_round_before() {
+  only cgroupfs
+  # What is left of the first round's list of pages is its head.
+  cat > "$T/criu" << 'END'
+#!/bin/sh
+for list in /var/tmp/rt-migrate-damaged-*/1/pagemap-1.img; do [ -e "$list" ] && truncate -s 14 "$list"; done
+exec criu "$@"
+END
+  chmod +x "$T/criu"
+  moves damaged "$T/criu"
+  has "$said" "a round is saved whole, because it failed against the round before: .*in parent pagemap" "warning"
 }

@@ -168,7 +168,7 @@ impl Source<'_> {
         let _span = trace_span!("round").entered();
         let begin = Instant::now();
         let criu = CriuOptions { pre_dump: true, ..self.criu(number) };
-        dump(self.state, self.spec, &criu, &mut || Ok(()))?;
+        save(self.state, self.spec, &criu, &mut |_| Ok(()))?;
         let (memory, bytes) = send_image(self.wire, number, &criu.image)?;
         Ok(Round { memory, bytes, took: begin.elapsed() })
     }
@@ -177,9 +177,8 @@ impl Source<'_> {
     fn last(&mut self, migrated: &mut Migrated) -> Result<(), Error> {
         let number = migrated.rounds.len() as u32 + 1;
         let criu = self.criu(number);
-        let begin = Instant::now();
         let wire = &mut *self.wire;
-        let mut saved = || {
+        let mut saved = |begin: Instant| {
             migrated.dump = begin.elapsed();
             let sending = Instant::now();
             let (memory, bytes) = trace_span!("send").in_scope(|| send_image(wire, number, &criu.image))?;
@@ -195,11 +194,36 @@ impl Source<'_> {
             migrated.downtime = begin.elapsed();
             Ok(())
         };
-        trace_span!("stopped").in_scope(|| dump(self.state, self.spec, &criu, &mut saved))
+        trace_span!("stopped").in_scope(|| save(self.state, self.spec, &criu, &mut saved))
     }
 
     fn expect<T>(&mut self, wanted: impl Fn(&Message) -> Option<T>) -> Result<T, Error> {
         expect(self.wire, wanted)
+    }
+}
+
+/// Saves a round; `saved` gets the time at which that began. When mappings change meanwhile, CRIU may
+/// miss in the round before what it expects there ("Missing … in parent pagemap"): the round is then
+/// saved whole.
+fn save(
+    state: &State,
+    spec: &Spec<'_>,
+    criu: &CriuOptions,
+    saved: &mut dyn FnMut(Instant) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let (begin, mut is_saved) = (Instant::now(), false);
+    let dumped = dump(state, spec, criu, &mut || {
+        is_saved = true;
+        saved(begin)
+    });
+    match dumped {
+        Err(Error::Checkpoint(CheckpointError::Failed { finding, .. })) if criu.parent.is_some() && !is_saved => {
+            tracing::warn!("a round is saved whole, because it failed against the round before: {finding}");
+            std::fs::remove_dir_all(&criu.image).on("remove", &criu.image)?;
+            let begin = Instant::now();
+            dump(state, spec, &CriuOptions { parent: None, ..criu.clone() }, &mut || saved(begin))
+        }
+        other => other,
     }
 }
 
