@@ -7,7 +7,9 @@ import argparse
 import ctypes
 import json
 import os
+import platform
 import random
+import resource
 import shutil
 import statistics
 import subprocess
@@ -24,7 +26,8 @@ def bundle(work, name, helpers, rt, program):
     path = f"{work}/{name}"
     for directory in ("bin", "proc", "sys", "dev", "etc"):
         os.makedirs(f"{path}/rootfs/{directory}")
-    shutil.copy(f"{helpers}/{program}", f"{path}/rootfs/bin/{program}")
+    for each in {program, "true"}:
+        shutil.copy(f"{helpers}/{each}", f"{path}/rootfs/bin/{each}")
     subprocess.run([rt, "spec"], cwd=path, check=True)
     with open(f"{path}/config.json") as file:
         config = json.load(file)
@@ -65,19 +68,30 @@ class Runtime:
         self.call("run", "--bundle", self.bundles["true"], name)
         return (time.monotonic() - begin) * 1000
 
-    def at_once(self, number):
-        """Containers a second, when `number` of them are always being run."""
+    def at_once(self, number, words=None):
+        """Containers a second, when `number` of them are always being run; or other commands of these words."""
         total, begin, running, made = max(64, number * 3), time.monotonic(), set(), 0
         while made < total or running:
             while made < total and len(running) < number:
-                running.add(self.spawn("run", "--bundle", self.bundles["true"], self.fresh()))
+                running.add(self.spawn(*(words or ("run", "--bundle", self.bundles["true"], self.fresh()))))
                 made += 1
             pid, status = os.wait()
             if pid in running:
                 running.remove(pid)
                 if status:
-                    raise SystemExit(f"hack/bench: {self.name}: a run of {number} at once ended with status {status}")
+                    raise SystemExit(f"hack/bench: {self.name}: one of {number} at once ended with status {status}")
         return total / (time.monotonic() - begin)
+
+    def health_checks(self, container, seconds=3, rate=100):
+        """Milliseconds of a processor for each of `rate` execs a second, and how many were not over when the next began."""
+        before, begin, late = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic(), 0
+        for number in range(seconds * rate):
+            time.sleep(max(0, begin + number / rate - time.monotonic()))
+            self.call("exec", container, "/bin/true")
+            late += time.monotonic() > begin + (number + 1) / rate
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return used * 1000 / (seconds * rate), late
 
 
 def medians(runtimes, rounds):
@@ -103,7 +117,9 @@ def mounts(runtimes, options):
     series, made = {one.name: [] for one in runtimes}, 0
     directory = f"{options.work}/mounts"
     os.makedirs(f"{directory}/source")
-    for number in (0, 250, 500, 1000, 2000):
+    for number in (0, 250, 500, 1000, 2000, 5000):
+        if number == 2000:
+            crowded = concurrency(runtimes, (64,))
         while made < number:
             os.makedirs(f"{directory}/{made}")
             subprocess.run(["mount", "--bind", f"{directory}/source", f"{directory}/{made}"], check=True)
@@ -112,32 +128,53 @@ def mounts(runtimes, options):
             series[name].append((number, value))
     for number in range(made):
         subprocess.run(["umount", f"{directory}/{number}"], check=True)
-    return series
+    return series, crowded
 
 
 def density(runtimes, options):
     """More and more containers run; also what each costs the host in memory."""
     rt = next(one for one in runtimes if one.name == "rt")
-    series, names = {"rt": []}, []
+    series, names = {one.name: [] for one in runtimes}, []
     before = used()
-    for number in (0, 100, 250, 500, 1000):
+    for number in (0, 100, 250, 500, 1000, 2000):
         while len(names) < number:
             names.append(rt.fresh())
             rt.call("run", "--detach", "--bundle", rt.bundles["pause"], names[-1])
-        series["rt"].append((number, medians([rt], options.rounds)["rt"]))
+        for name, value in medians(runtimes, options.rounds).items():
+            series[name].append((number, value))
     each = (used() - before) / len(names)
     for name in names:
         rt.call("delete", "--force", name)
     return series, each
 
 
-def concurrency(runtimes, options):
+def concurrency(runtimes, numbers=(1, 2, 4, 8, 16, 32, 64, 128)):
     series = {one.name: [] for one in runtimes}
-    for number in (1, 2, 4, 8, 16, 32, 64):
+    for number in numbers:
         random.shuffle(runtimes)
         for one in runtimes:
             series[one.name].append((number, statistics.median(one.at_once(number) for _ in range(3))))
     return series
+
+
+def execs(runtimes):
+    """Execs a second in one container, by how many are at once; and what a hundred health checks a second cost."""
+    series, checks = {one.name: [] for one in runtimes}, {}
+    for one in runtimes:
+        container = one.fresh()
+        one.call("run", "--detach", "--bundle", one.bundles["pause"], container)
+        words = ("exec", container, "/bin/true")
+        for number in (1, 4, 16, 64):
+            series[one.name].append((number, statistics.median(one.at_once(number, words) for _ in range(3))))
+        checks[one.name] = one.health_checks(container)
+        one.call("delete", "--force", container)
+    return series, checks
+
+
+def machine():
+    with open("/proc/cpuinfo") as file:
+        models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    return f"{len(models) or os.cpu_count()} processors, {models[0] if models else platform.machine()}; Linux {platform.release()}"
 
 
 def table(title, unit, series):
@@ -169,17 +206,24 @@ def main():
             runtimes.append(one)
         else:
             print(f"  left out: {name} runs nothing here\n")
+    print(f"  {machine()}\n")
     plots = []
-    series = mounts(list(runtimes), options)
+    series, crowded = mounts(list(runtimes), options)
     table("run of /bin/true by mounts of the host", "ms", series)
     plots.append(("mounts", "run /bin/true by mounts of the host", "ms", series))
+    table("containers a second, with 1,000 mounts of the host, 64 at once", "1/s", crowded)
     series, each = density(list(runtimes), options)
     table("run of /bin/true by running containers", "ms", series)
     print(f"  memory of the host for each running container, with all that the kernel has for it: {each:.0f} KiB\n")
     plots.append(("density", "run /bin/true by running containers", "ms", series))
-    series = concurrency(list(runtimes), options)
+    series = concurrency(list(runtimes))
     table("containers a second by how many are run at once", "1/s", series)
     plots.append(("concurrency", "containers a second by how many are run at once", "1/s", series))
+    series, checks = execs(list(runtimes))
+    table("exec of /bin/true in one container, by how many at once", "1/s", series)
+    for name, (cost, late) in sorted(checks.items()):
+        print(f"  100 health checks a second, {name}: {cost:.2f} ms of a processor each; {late} of 300 not over when the next was due")
+    plots.append(("exec", "execs a second by how many are at once", "1/s", series))
     if options.plots:
         os.makedirs(options.plots, exist_ok=True)
         for name, title, unit, series in plots:

@@ -1,7 +1,6 @@
 //! What the steps of a plan do, in words, for a reader of `rt plan` who does not have the source at
 //! hand.
 
-use rt_protocol::flags::namespace;
 use rt_protocol::flags::{attr, propagation};
 use rt_protocol::op::{self, flag};
 use rt_protocol::wire::strings;
@@ -59,9 +58,11 @@ fn of_the_parent(plan: &Plan, location: &Location) -> (Vec<PlannedOp>, Vec<Plann
         let what = format!("join the {} namespace {}", join.kind.name, join.path.display());
         before.push(step("Join", &join.at.to_string(), what));
     }
-    // Those of cgroups and time init makes itself, and that of the network comes later.
-    let at_once = plan.namespaces.new & !(plan.namespaces.made_meanwhile() | namespace::NEWCGROUP | namespace::NEWTIME);
-    before.push(step("Clone", "/linux/namespaces", format!("start init with new namespaces: {}", kinds(at_once))));
+    let mut clone = format!("start init with new namespaces: {}", kinds(plan.namespaces.made_by_clone()));
+    if let Some(why) = plan.host_mounts {
+        clone += &format!("; that of mounts begins as a copy of the host's, because {why}");
+    }
+    before.push(step("Clone", "/linux/namespaces", clone));
     for (name, field, maps) in [
         ("user", "/linux/uidMappings", &plan.namespaces.maps.uid),
         ("group", "/linux/gidMappings", &plan.namespaces.maps.gid),
@@ -156,6 +157,8 @@ fn number(value: u64) -> String {
 /// What an op does.
 fn describe(op: &Op) -> String {
     match op {
+        Op::Source { .. } => format!("{} in the runtime's mount namespace", what(op)),
+        Op::MountNamespace { .. } => "make a mount namespace with nothing in it".to_owned(),
         Op::Unshare { flags } => format!("make a {} namespace", kinds(*flags)),
         Op::TimeOffsets { text } => {
             format!("set the clocks' offsets: {}", String::from_utf8_lossy(&text.0).trim().replace('\n', ", "))
@@ -252,6 +255,8 @@ pub fn what(op: &Op) -> String {
             format!("mount of {} {:?} on {:?}", fstype.0.to_string_lossy(), source.0, target.0)
         }
         Op::Bind(op::Bind { source, target, .. }) => format!("bind mount of {:?} on {:?}", source.0, target.0),
+        Op::Source { path, .. } => format!("open {:?}", path.0),
+        Op::MountNamespace { .. } => "make the mount namespace".to_owned(),
         Op::Root { path, .. } => format!("rootfs {:?}", path.0),
         Op::Directory { path, .. } => format!("directory {:?}", path.0),
         Op::Node { path, .. } => format!("device node {:?}", path.0),

@@ -17,6 +17,8 @@ pub enum Slot {
     Pidfd,
     /// The user namespace with the id maps of this number, for id-mapped mounts.
     Idmap(u32),
+    /// The base of new mount namespaces; the launcher may have none.
+    Base,
 }
 
 /// The descriptor field of an op.

@@ -159,6 +159,8 @@ pub mod flag {
     /// Init may ask the parent to open the source and to map its ids, where root of the user
     /// namespace has no right to.
     pub const BY_PARENT: u32 = 65536;
+    /// The source must be the null device.
+    pub const NULL_DEVICE: u32 = 131_072;
     /// A hook's working directory is the rootfs.
     pub const HOOK_IN_ROOTFS: u32 = 1;
     /// A hook gets HOME from the container's passwd entry of its `uid`.
@@ -166,6 +168,9 @@ pub mod flag {
     /// A hook runs under the seccomp filter of the program, unless that has a listener.
     pub const HOOK_FILTERED: u32 = 4;
 }
+
+/// How many [`Op::Source`] a plan has at most.
+pub const MOST_SOURCES: usize = 32;
 
 record! {
     /// A mount of a filesystem. `options` are `key` or `key=value` strings, each with its NUL.
@@ -185,6 +190,8 @@ record! {
         propagation: u64, propagation_recursive: u32, flags: u32,
         /// A user namespace whose maps the mount gets.
         idmap: Descriptor,
+        /// Which [`Op::Source`] has opened the source, counted from 1; 0 is none.
+        opened: u32,
     }
 }
 
@@ -211,8 +218,9 @@ ops! {
     3 MountsPropagation { propagation: u64, recursive: u32 }
     /// Makes the mount that `path` lies on private, so that what is mounted there stays here.
     4 ParentPrivate { path: Str<S> }
-    /// Makes the rootfs a mount of its own, and the root of all later paths.
-    5 Root { path: Str<S>, idmap: Descriptor }
+    /// Makes the rootfs a mount of its own, and the root of all later paths. With `opened`, the
+    /// number of an [`Op::Source`] counted from 1, that tree is mounted over `/`.
+    5 Root { path: Str<S>, idmap: Descriptor, opened: u32 }
     /// A mount of a filesystem.
     6 Mount(Mount<S, B>)
     /// A bind mount.
@@ -309,6 +317,13 @@ ops! {
     /// Writes into the file `fd` when each op begins: nanoseconds of CLOCK_MONOTONIC, 8 bytes for
     /// each op.
     54 Timeline { fd: Descriptor }
+    /// Opens what a later op mounts, while init is still in the runtime's mount namespace. The tree
+    /// becomes a slave of the host's mounts, unless the later op makes it private anyway
+    /// (`as_it_is`). A failure is reported by the op that needs the tree.
+    55 Source { path: Str<S>, flags: u32, as_it_is: u32 }
+    /// Gives init a mount namespace of its own: a copy of `base`, which is nearly empty, or without
+    /// it of the runtime's, with all mounts slaves of the host's.
+    56 MountNamespace { base: Descriptor }
 }
 
 /// Appends the header and `ops`.

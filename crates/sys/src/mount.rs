@@ -1,11 +1,12 @@
-//! mount_setattr(2): mount attributes, recursively and with an id map (Linux 5.12).
+//! mount_setattr(2): mount attributes, recursively and with an id map (Linux 5.12); how many mounts
+//! a mount namespace has.
 
 use core::ffi::CStr;
 
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 
-use crate::raw::{nr, syscall5};
+use crate::raw::{nr, syscall3, syscall5};
 
 /// `struct mount_attr`.
 #[repr(C)]
@@ -39,4 +40,23 @@ pub fn set_attributes(dir: BorrowedFd<'_>, path: &CStr, recursive: bool, attribu
         )
     }
     .map(drop)
+}
+
+/// `struct mnt_ns_info` (linux/nsfs.h).
+#[repr(C)]
+struct NamespaceInfo {
+    size: u32,
+    mounts: u32,
+    id: u64,
+}
+
+/// The number of mounts in the mount namespace whose file is open as `namespace`, without the
+/// kernel's own at its root (NS_MNT_GET_INFO, Linux 6.12). ENOTTY on an older kernel, and for any other
+/// file.
+pub fn mounts_of_namespace(namespace: BorrowedFd<'_>) -> Result<u32, Errno> {
+    const NS_MNT_GET_INFO: usize = 0x8010_b70a;
+    let mut info = NamespaceInfo { size: size_of::<NamespaceInfo>() as u32, mounts: 0, id: 0 };
+    // SAFETY: the kernel writes at most the size given, into a live struct.
+    unsafe { syscall3(nr::IOCTL, namespace.as_raw_fd() as usize, NS_MNT_GET_INFO, &raw mut info as usize) }?;
+    Ok(info.mounts)
 }

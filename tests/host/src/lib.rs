@@ -7,6 +7,7 @@
 pub mod checkpoint;
 pub mod containerd;
 pub mod docker;
+pub mod every_way;
 pub mod seccomp;
 
 use std::ffi::OsStr;

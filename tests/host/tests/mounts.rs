@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 
-use rt_tests::{Bundle, Container, Done, done, need, need_host, rt};
+use rt_tests::{Bundle, Done, need, need_host};
 use serde_json::json;
 
 /// One line of mountinfo: the mount's own options, its propagation, its filesystem's type and
@@ -85,7 +84,7 @@ fn options_of_a_filesystem() {
     for (i, (options, ..)) in ON_TMPFS.iter().enumerate() {
         bundle = bundle.mount(&format!("/m{i}"), "tmpfs", "tmpfs", options);
     }
-    let done = bundle.run();
+    let done = bundle.run_every_way("true");
     for (i, (options, there, absent)) in ON_TMPFS.iter().enumerate() {
         let line = line(done.ok(), &format!("/m{i}"));
         let has = |word: &str| line.own.contains(word) || line.superblock.contains(word);
@@ -104,19 +103,7 @@ fn options_of_a_filesystem() {
 fn with_source(setup: &str, bundle: impl FnOnce(&Path) -> Bundle) -> Done {
     let source = tempfile::tempdir().unwrap();
     let bundle = bundle(source.path());
-    bundle.write();
-    let container = Container::new();
-    let script = format!(
-        "set -e; cd {}; {setup}; exec {} --root {} run --bundle {} {}",
-        source.path().display(),
-        rt().display(),
-        container.root().display(),
-        bundle.path().display(),
-        container.id
-    );
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", &script]);
-    done(command)
+    bundle.run_every_way(&format!("cd {}; {setup}", source.path().display()))
 }
 
 /// Recursive options reach the mounts below, those without the r only the topmost.
@@ -124,7 +111,7 @@ fn with_source(setup: &str, bundle: impl FnOnce(&Path) -> Bundle) -> Done {
 fn recursive_options() {
     need_host!();
     let set = ["rro", "rnosuid", "rnodev", "rnoexec", "rnoatime", "rnodiratime", "rnosymfollow"];
-    let plain = "mkdir below; mount -t tmpfs t below";
+    let plain = "mkdir -p below; mount -t tmpfs t below";
     let bind = |options: Vec<&'static str>| {
         let options = [vec!["rbind"], options].concat();
         move |source: &Path| Bundle::new(MOUNTINFO).mount("/m", "bind", source, &options)
@@ -141,7 +128,7 @@ fn recursive_options() {
     for word in set.map(|w| &w[1..]) {
         assert!(top.own.contains(word) && !below.own.contains(word), "{word}: {top:?} {below:?}");
     }
-    let all = "mkdir below; mount -t tmpfs -o ro,nosuid,nodev,noexec,noatime,nodiratime,nosymfollow t below";
+    let all = "mkdir -p below; mount -t tmpfs -o ro,nosuid,nodev,noexec,noatime,nodiratime,nosymfollow t below";
     for (options, time) in [
         (["rrw", "rsuid", "rdev", "rexec", "rrelatime", "rdiratime", "rsymfollow"], "relatime"),
         (["rrw", "rsuid", "rdev", "rexec", "ratime", "rdiratime", "rsymfollow"], "relatime"),
@@ -163,7 +150,7 @@ fn recursive_options() {
 fn propagation_of_mounts() {
     need_host!();
     let setup =
-        "mount --bind . .; mount --make-shared .; mkdir below; mount -t tmpfs t below; mount --make-shared below";
+        "mount --bind . .; mount --make-shared .; mkdir -p below; mount -t tmpfs t below; mount --make-shared below";
     for (option, top, below) in [
         ("", "master:", "master:"),
         ("shared", "shared:", "master:"),
@@ -213,16 +200,16 @@ fn links_as_sources_and_destinations() {
     symlink("elsewhere", source.path().join("link")).unwrap();
     let link = source.path().join("link");
     let copied = Bundle::new(&["readlink", "/made"]).mount("/made", "bind", &link, &["bind", "copy-symlink"]);
-    assert_eq!(copied.run().ok(), "elsewhere\n");
+    assert_eq!(copied.run_every_way("true").ok(), "elsewhere\n");
     let nofollow = Bundle::shell("readlink /over; grep -c ' /over ' /proc/self/mountinfo");
     fs::write(nofollow.rootfs().join("over"), "").unwrap();
     let nofollow = nofollow.mount("/over", "bind", &link, &["bind", "src-nofollow", "dest-nofollow"]);
-    assert_eq!(nofollow.run().ok(), "elsewhere\n1\n");
+    assert_eq!(nofollow.run_every_way("true").ok(), "elsewhere\n1\n");
     for (options, through) in [(&["bind", "dest-nofollow"][..], "kept\n"), (&["bind"], "mounted\n")] {
         let covered = Bundle::shell("cat /target").mount("/at", "bind", source.path().join("file"), options);
         fs::write(covered.rootfs().join("target"), "kept\n").unwrap();
         symlink("target", covered.rootfs().join("at")).unwrap();
-        assert_eq!(covered.run().ok(), through, "{options:?}");
+        assert_eq!(covered.run_every_way("true").ok(), through, "{options:?}");
     }
 }
 
@@ -276,7 +263,7 @@ fn a_cgroup_mount() {
         if !own {
             bundle = bundle.without_namespace("cgroup");
         }
-        let done = bundle.run();
+        let done = bundle.run_every_way("true");
         let line = line(&done.out, "/sys/fs/cgroup/memory");
         assert_eq!(line.kind, "cgroup");
         assert_eq!(line.own.contains("ro"), !writable, "{line:?}");
@@ -289,7 +276,7 @@ fn a_cgroup_mount() {
 #[test]
 fn recursive_id_maps() {
     need_host!();
-    let setup = "mkdir below; mount -t tmpfs t below; touch file below/file; chown 1000:1000 file below/file";
+    let setup = "mkdir -p below; mount -t tmpfs t below; touch file below/file; chown 1000:1000 file below/file";
     for (option, below) in [("ridmap", 5000), ("idmap", 1000)] {
         let option = format!("{option}=uids=1000-5000-1;gids=1000-5000-1");
         let done = with_source(setup, |source| {
@@ -327,7 +314,7 @@ fn id_maps_in_a_user_namespace() {
             use std::os::unix::fs::PermissionsExt;
             fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        assert_eq!(bundle.run().ok(), "7:8\n0:0\n", "{option}");
+        assert_eq!(bundle.run_every_way("true").ok(), "7:8\n0:0\n", "{option}");
         use std::os::unix::fs::MetadataExt;
         assert_eq!(fs::metadata(volume.path().join("made")).unwrap().uid(), 0);
         fs::remove_file(volume.path().join("made")).unwrap();
@@ -373,13 +360,13 @@ fn flags_of_a_bind_mount_are_those_asked_for() {
             ["rw,nosuid,nodev,noatime", "rw,nosuid,nodev,relatime", "rw,nosuid,nodev,nodiratime"],
         ),
     ];
-    let mut bundle = Bundle::shell("cut -d' ' -f5,6 /proc/self/mountinfo");
+    let mut bundle = Bundle::shell("cut -d' ' -f5,6 /proc/self/mountinfo | sort");
     for (c, (options, _)) in cases.iter().enumerate() {
         for (s, source) in mounted.iter().enumerate() {
             bundle = bundle.mount(&format!("/m{c}-{s}"), "bind", &source.0, options);
         }
     }
-    let done = bundle.run();
+    let done = bundle.run_every_way("true");
     for (c, (options, wanted)) in cases.iter().enumerate() {
         for (s, wanted) in wanted.iter().enumerate() {
             let place = format!("/m{c}-{s} ");
@@ -432,11 +419,11 @@ fn locked_flags_stay() {
         let caps = json!(["CAP_SYS_ADMIN"]);
         c["process"]["capabilities"] = json!({"bounding": caps, "effective": caps, "permitted": caps});
     };
-    let done = mapped(bundle).with(admin).mount("/l", "bind", &source, &["rbind", "ro"]).run();
+    let done = mapped(bundle).with(admin).mount("/l", "bind", &source, &["rbind", "ro"]).run_every_way("true");
     assert_eq!(done.ok(), "ro,nosuid,nodev,noexec,relatime\nrefused\n");
     let bundle = Bundle::new(&["true"]);
     fs::create_dir(bundle.rootfs().join("l")).unwrap();
-    let done = mapped(bundle).mount("/l", "bind", &source, &["rbind", "exec"]).run();
+    let done = mapped(bundle).mount("/l", "bind", &source, &["rbind", "exec"]).run_every_way("true");
     done.fails(1, "set the mount's attributes: operation not permitted");
 }
 
@@ -449,7 +436,7 @@ fn sources_out_of_reach_in_a_user_namespace() {
     fs::write(dir.path().join("volume/file"), "reached\n").unwrap();
     let bundle = Bundle::new(&["cat", "/v/file"]);
     fs::create_dir(bundle.rootfs().join("v")).unwrap();
-    let done = mapped(bundle).mount("/v", "bind", dir.path().join("volume"), &["rbind", "ro"]).run();
+    let done = mapped(bundle).mount("/v", "bind", dir.path().join("volume"), &["rbind", "ro"]).run_every_way("true");
     assert_eq!(done.ok(), "reached\n");
 }
 
@@ -476,16 +463,16 @@ fn a_source_inside_the_rootfs_sees_the_mounts_before_it() {
             .mount("/mnt/x", "bind", dir.path().join("b"), &["rbind"])
             .mount(destination.to_str().unwrap(), "bind", source, last)
     };
-    assert_eq!(tree(&["rbind"]).run().ok(), "from b\n0\n");
-    assert_eq!(mapped(tree(&["rbind"])).run().ok(), "from b\n65534\n", "in a user namespace");
-    assert_eq!(mapped(tree(&["rbind", "idmap"])).run().ok(), "from b\n0\n", "with mapped ids");
+    assert_eq!(tree(&["rbind"]).run_every_way("true").ok(), "from b\n0\n");
+    assert_eq!(mapped(tree(&["rbind"])).run_every_way("true").ok(), "from b\n65534\n", "in a user namespace");
+    assert_eq!(mapped(tree(&["rbind", "idmap"])).run_every_way("true").ok(), "from b\n0\n", "with mapped ids");
     // What is below the rootfs never leads out of it.
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("secret"), "").unwrap();
     let bundle = Bundle::new(&["ls", "/final"]);
     symlink(outside.path(), bundle.rootfs().join("link")).unwrap();
     let link = bundle.rootfs().join("link");
-    let done = bundle.mount("/final", "bind", link, &["bind"]).run();
+    let done = bundle.mount("/final", "bind", link, &["bind"]).run_every_way("true");
     done.fails(1, "open the source: no such file or directory");
 }
 
@@ -514,14 +501,14 @@ fn dangling_symlinks_at_destinations() {
         .mount("/etc/resolv.conf", "bind", dir.path().join("file"), &["bind"])
         .mount("/etc/hosts", "bind", dir.path().join("file"), &["bind"])
         .mount("/etc/dir", "bind", dir.path().join("volume"), &["bind"]);
-    let done = bundle.run();
+    let done = bundle.run_every_way("true");
     assert_eq!(done.ok(), "data\ndata\nvolume\n../run/x/resolv.conf\n../srv/deep\n");
     assert_eq!(fs::read_link(rootfs.join("etc/resolv.conf")).unwrap(), std::path::Path::new("../run/x/resolv.conf"));
     // A circle has no end.
     let bundle = Bundle::new(&["true"]);
     symlink("two", bundle.rootfs().join("etc/one")).unwrap();
     symlink("one", bundle.rootfs().join("etc/two")).unwrap();
-    let done = bundle.mount("/etc/one", "bind", dir.path().join("file"), &["bind"]).run();
+    let done = bundle.mount("/etc/one", "bind", dir.path().join("file"), &["bind"]).run_every_way("true");
     done.fails(1, "too many levels of symbolic links");
 }
 
@@ -548,7 +535,7 @@ fn mapped_ids_of_a_joined_user_namespace() {
         // A sysfs belongs to the owner of the network namespace.
         c["mounts"].as_array_mut().unwrap().retain(|m| m["type"] != "sysfs" && m["type"] != "cgroup");
     });
-    let done = bundle.run();
+    let done = bundle.run_every_way("true");
     let joined = fs::read_link(&path).unwrap();
     let _ = holder.kill();
     let _ = holder.wait();
@@ -565,5 +552,5 @@ fn a_path_is_masked_once() {
                 c["linux"]["maskedPaths"] = json!(["/proc/timer_list", "/proc/./timer_list", "/proc/timer_list"]);
                 c["linux"]["readonlyPaths"] = json!(["/proc/bus", "/proc/bus/"]);
             });
-    assert_eq!(bundle.run().ok(), "1\n1\n");
+    assert_eq!(bundle.run_every_way("true").ok(), "1\n1\n");
 }

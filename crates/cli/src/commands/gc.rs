@@ -1,6 +1,6 @@
 //! `rt gc`: removes what killed commands have left behind, and says so.
 
-use rt_runtime::verbs;
+use rt_runtime::verbs::{self, BASE_MOUNTS};
 
 use crate::context::Context;
 use crate::output::{Failure, print};
@@ -11,7 +11,10 @@ use crate::parse::grammar::{Grammar, flag};
 pub const GRAMMAR: Grammar = Grammar {
     name: "gc",
     about: "Remove what commands that were killed have left: half-made containers, with their processes and cgroups",
-    options: &[&[flag("dry-run", "Only print what would be removed")]],
+    options: &[&[
+        flag("dry-run", "Only print what would be removed"),
+        flag("all", "Also remove the mount namespace that new ones are copied from; the next start makes it again"),
+    ]],
     words: &[],
     rest: None,
 };
@@ -32,7 +35,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
         };
         text += &format!("{}: {what}: {}\n", orphan.id, orphan.why);
     }
-    if orphans.is_empty() {
+    if arguments.flag("all") && verbs::remove_base_mounts(arguments.flag("dry-run"))? {
+        let what = if arguments.flag("dry-run") { "would be removed" } else { "removed" };
+        text += &format!("{BASE_MOUNTS}: {what}: new mount namespaces are copied from it\n");
+    }
+    if text.is_empty() {
         text = "nothing to remove\n".to_owned();
     }
     print(&text)?;

@@ -12,8 +12,17 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::fail::{At, Fail};
-use crate::mounts::{attach, clone_tree};
+use crate::mounts::{Ask, attach, clone_tree};
 use crate::rootfs::Root;
+use crate::temporary::Temporary;
+
+/// Where the host's files are.
+pub enum Host<'a> {
+    /// In init's own mount namespace.
+    Here,
+    /// In the parent's, which gives a tree when it is asked.
+    Asked(Ask<'a>),
+}
 
 /// `Op::Directory`.
 pub fn directory(root: &Root, path: &CStr, mode: u32, uid: u32, gid: u32, flags: u32) -> Result<(), Fail> {
@@ -33,7 +42,14 @@ pub fn directory(root: &Root, path: &CStr, mode: u32, uid: u32, gid: u32, flags:
 
 /// `Op::Node`: mknod(2) below an opened directory; a node that is already the right one stays (a
 /// /dev of the rootfs).
-pub fn node(root: &Root, path: &CStr, mode: u32, device: (u32, u32), uid: u32, gid: u32) -> Result<(), Fail> {
+pub fn node(
+    root: &Root,
+    path: &CStr,
+    mode: u32,
+    device: (u32, u32),
+    (uid, gid): (u32, u32),
+    host: Host<'_>,
+) -> Result<(), Fail> {
     let kind = FileType::from_raw_mode(mode);
     let permissions = Mode::from_raw_mode(mode & 0o7777);
     let rdev = if kind == FileType::Fifo { 0 } else { makedev(device.0, device.1) };
@@ -53,21 +69,28 @@ pub fn node(root: &Root, path: &CStr, mode: u32, device: (u32, u32), uid: u32, g
     })
     .or_else(|errno| match errno {
         // A user namespace may not make devices: the host's node of the same name is bound instead.
-        Errno::PERM if kind != FileType::Fifo => bind_node(root, path, kind, rdev),
-        other => Err(other),
+        Errno::PERM if kind != FileType::Fifo => bind_node(root, path, (kind, rdev), host),
+        other => Err(Fail::new(Step::Create, other)),
     })
-    .at(Step::Create)
 }
 
-fn bind_node(root: &Root, path: &CStr, kind: FileType, rdev: u64) -> Result<(), Errno> {
-    let node = openat(CWD, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    let stat = fstat(&node)?;
-    if FileType::from_raw_mode(stat.st_mode) != kind || stat.st_rdev != rdev {
-        return Err(Errno::NODEV);
+#[cold]
+#[inline(never)] // For its frame, see `main.rs`.
+fn bind_node(root: &Root, path: &CStr, device: (FileType, u64), host: Host<'_>) -> Result<(), Fail> {
+    let tree: Temporary = match host {
+        Host::Here => {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let node = openat(CWD, path, flags, Mode::empty()).at(Step::Create)?;
+            clone_tree(node.as_fd(), false).at(Step::Create)?
+        }
+        Host::Asked(ask) => ask()?.into(),
+    };
+    let stat = fstat(&tree).at(Step::Create)?;
+    if (FileType::from_raw_mode(stat.st_mode), stat.st_rdev) != device {
+        return Err(Fail::new(Step::Create, Errno::NODEV));
     }
-    let tree = clone_tree(node.as_fd(), false)?;
-    let target = root.make_file(path)?;
-    attach(tree.as_fd(), target.as_fd())
+    let target = root.make_file(path).at(Step::Create)?;
+    attach(tree.as_fd(), target.as_fd()).at(Step::Create)
 }
 
 /// `Op::Symlink`.

@@ -3,6 +3,7 @@
 
 mod bind;
 mod filesystem;
+mod source;
 
 use core::ffi::CStr;
 
@@ -25,7 +26,8 @@ use crate::fail::{At, Fail};
 use crate::rootfs::{Root, in_dev};
 use crate::temporary::Temporary;
 
-pub use bind::{clone_tree, map_ids};
+pub use bind::{Ask, clone_tree, map_ids};
+use source::Sources;
 
 /// What mount ops share: the root, and mounts that several ops use.
 #[derive(Default)]
@@ -37,6 +39,12 @@ pub struct Mounts {
     empty: Option<OwnedFd>,
     /// The host's /dev/null, checked to be that device.
     null: Option<OwnedFd>,
+    /// A mount of it that is attached nowhere yet.
+    null_tree: Option<OwnedFd>,
+    /// What was opened in the runtime's mount namespace, in the order of the plan.
+    sources: Sources,
+    /// Init is in a mount namespace in which the host's files are not.
+    apart: bool,
     /// The container's /dev is an empty filesystem of our making: nothing in it leads elsewhere.
     fresh_dev: bool,
 }
@@ -47,9 +55,11 @@ impl Mounts {
         self.root.as_ref().ok_or(Fail::new(Step::LoadPlan, Errno::INVAL))
     }
 
-    /// `Op::Root`: a mount of the rootfs onto itself, or the directory as it is with no mount
-    /// namespace.
-    pub fn open_root(&mut self, path: &CStr, idmap: Descriptor) -> Result<(), Fail> {
+    /// `Op::Root`: a mount of the rootfs over `/` if it was opened before, else onto itself.
+    pub fn open_root(&mut self, path: &CStr, idmap: Descriptor, opened: u32) -> Result<(), Fail> {
+        if opened != 0 {
+            return self.attach_root(opened);
+        }
         let place: Temporary = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .at(Step::Source)?
             .into();
@@ -60,6 +70,11 @@ impl Mounts {
         attach(tree.as_fd(), place.as_fd()).at(Step::Attach)?;
         self.root = Some(Root::new(tree.keep()));
         Ok(())
+    }
+
+    /// Whether init is in a mount namespace in which the host's files are not.
+    pub fn is_apart(&self) -> bool {
+        self.apart
     }
 
     /// Takes an already entered root (exec, or a container without a mount namespace).
@@ -117,7 +132,15 @@ impl Mounts {
                 };
                 return attach(empty.as_fd(), target.as_fd()).at(Step::Attach);
             }
-            (_, false) => clone_tree(null_device(&mut self.null)?, false).at(Step::Source)?,
+            (_, false) => match self.null_tree.take() {
+                Some(tree) => {
+                    attach(tree.as_fd(), target.as_fd()).at(Step::Attach)?;
+                    // From now on the mount that others are copied from.
+                    self.null = Some(tree);
+                    return Ok(());
+                }
+                None => clone_tree(null_device(&mut self.null)?, false).at(Step::Source)?,
+            },
         };
         attach(tree.as_fd(), target.as_fd()).at(Step::Attach)
     }

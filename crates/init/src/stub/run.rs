@@ -19,6 +19,7 @@ use rustix::thread::{
 };
 
 use crate::fail::{At, Fail};
+use crate::files::Host;
 use crate::hook;
 use crate::mounts::{self, Mounts};
 use crate::program::{self, Program};
@@ -161,8 +162,15 @@ impl Init {
                 mounts::mounts_propagation(propagation, recursive != 0)?
             }
             Op::ParentPrivate { path } => mounts::parent_private(path.0)?,
-            Op::Root { path, idmap } => self.mounts.open_root(path.0, idmap)?,
-            Op::Mount(mount) => self.mounts.filesystem(&mount)?,
+            Op::Source { path, flags, as_it_is } => {
+                self.mounts.open_in_advance(path.0, flags, as_it_is != 0)?;
+            }
+            Op::MountNamespace { base } => self.mounts.enter_namespace(base)?,
+            Op::Root { path, idmap, opened } => self.mounts.open_root(path.0, idmap, opened)?,
+            Op::Mount(mount) => {
+                let peer = self.peer.as_ref();
+                self.mounts.filesystem(&mount, &|| ask_for_tree(peer, index))?;
+            }
             Op::Bind(bind) => {
                 let peer = self.peer.as_ref();
                 self.mounts.bind(&bind, &|| ask_for_tree(peer, index))?;
@@ -171,7 +179,10 @@ impl Init {
                 files::directory(self.mounts.root()?, path.0, mode, uid, gid, flags)?;
             }
             Op::Node { path, mode, major, minor, uid, gid } => {
-                files::node(self.mounts.root()?, path.0, mode, (major, minor), uid, gid)?;
+                let peer = self.peer.as_ref();
+                let ask = || ask_for_tree(peer, index);
+                let host = if self.mounts.is_apart() { Host::Asked(&ask) } else { Host::Here };
+                files::node(self.mounts.root()?, path.0, mode, (major, minor), (uid, gid), host)?;
             }
             Op::Symlink { path, target, flags } => files::symlink(self.mounts.root()?, path.0, target.0, flags)?,
             Op::Mask { path } => self.mounts.mask(path.0)?,
@@ -447,7 +458,7 @@ fn read_words<'w>(bytes: &[u8], words: &'w mut [u64]) -> Result<&'w [u64], Errno
     Ok(words)
 }
 
-fn owned(fd: Descriptor) -> Result<OwnedFd, Errno> {
+pub fn owned(fd: Descriptor) -> Result<OwnedFd, Errno> {
     let number = fd.number().ok_or(Errno::BADF)?;
     // SAFETY: the parent opened this descriptor for one op alone, and each op is executed once.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })

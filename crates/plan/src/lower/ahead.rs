@@ -102,12 +102,17 @@ fn needs_host(op: &Op, host: &Host) -> bool {
         },
         // A masked file is covered by the host's null device; a masked directory needs nothing of
         // the host.
-        Op::Mask { path } => !DIRECTORIES.contains(&path.0.to_bytes()),
+        Op::Mask { .. } => needs_null_device(op),
         // A node that may not be made is bound from the host; attributes before Linux 5.12 go by a
         // path of /proc.
         Op::Bind(_) | Op::Node { .. } | Op::ReadOnly { .. } | Op::Attributes { .. } => true,
         _ => false,
     }
+}
+
+/// Whether the op covers, or may cover, a file.
+pub(super) fn needs_null_device(op: &Op) -> bool {
+    matches!(op, op::Op::Mask { path } if !DIRECTORIES.contains(&path.0.to_bytes()))
 }
 
 /// The destination of a new filesystem that contains only what the kernel or an op puts there.
@@ -150,6 +155,7 @@ fn turn(op: &Op) -> Turn<'_> {
         Op::Ready { .. } | Op::AwaitStart { .. } | Op::SendPidfd { .. } | Op::Terminal { .. } => Turn::Barrier,
         // These come before the network in every plan.
         Op::JoinCgroup { .. } | Op::Unshare { .. } | Op::TimeOffsets { .. } | Op::EnterTime { .. } => Turn::Barrier,
+        Op::Source { .. } | Op::MountNamespace { .. } => Turn::Barrier,
         Op::MountsPropagation { .. } | Op::ParentPrivate { .. } | Op::Root { .. } => Turn::Barrier,
         Op::CloseFrom { .. } | Op::Timeline { .. } | Op::JoinNetwork {} => Turn::Barrier,
         Op::MoveRoot {} | Op::Chroot {} => Turn::Barrier,

@@ -9,6 +9,7 @@ mod capabilities;
 mod cgroup_mount;
 mod devices;
 mod hooks;
+mod mount_namespace;
 mod mounts;
 mod namespaces;
 mod network;
@@ -173,6 +174,8 @@ pub struct Plan {
     pub seccomp: Option<Vec<u8>>,
     /// The rootfs, absolute.
     pub rootfs: PathBuf,
+    /// Why the container's mount namespace begins as a copy of the host's, if it does.
+    pub host_mounts: Option<&'static str>,
     /// Fields that were understood but can have no effect; they are reported as warnings.
     pub warnings: Vec<Problem>,
 }
@@ -194,6 +197,8 @@ struct Lowering<'a> {
     rootfs: PathBuf,
     /// `linux.rootfsPropagation`, once it was read.
     propagation: Option<(u64, bool)>,
+    /// Why the mount namespace begins as a copy of the host's.
+    host_mounts: Option<&'static str>,
 }
 
 /// Lowers a config. All violations are reported at once, in the order of the specification.
@@ -209,6 +214,7 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
         idmaps: Vec::new(),
         rootfs: PathBuf::new(),
         propagation: None,
+        host_mounts: None,
     };
     low.namespaces();
     low.rootfs = low.rootfs();
@@ -227,6 +233,7 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
     low.change_root();
     low.names();
     let prepared = low.process();
+    low.mount_namespace();
     low.work_ahead_of_network();
     let resources = spec.linux.as_ref().and_then(|l| l.resources.as_ref());
     if let Some(resources) = resources {
@@ -254,6 +261,7 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
         seccomp_agent: prepared.seccomp_agent,
         seccomp: prepared.seccomp,
         rootfs: low.rootfs,
+        host_mounts: low.host_mounts,
         warnings: low.warnings,
     })
 }

@@ -20,7 +20,7 @@ const VIRTUAL: &[&str] = &["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup
 impl Lowering<'_> {
     /// The propagation asked for, and whether it applies to all mounts below. The first caller that
     /// asks for an unknown value reports it.
-    fn propagation(&mut self) -> (u64, bool) {
+    pub(super) fn propagation(&mut self) -> (u64, bool) {
         if let Some(known) = self.propagation {
             return known;
         }
@@ -56,7 +56,7 @@ impl Lowering<'_> {
         if !self.namespaces.has(namespace::NEWNS) {
             // All mounts go below this mount, which `delete` removes from the host with everything
             // on it.
-            self.push(op::Op::Root { path, idmap: Descriptor::None }, at);
+            self.push(op::Op::Root { path, idmap: Descriptor::None, opened: 0 }, at);
             self.push(op::Op::RootAttributes { set: 0, propagation: propagation::PRIVATE, recursive: 1 }, at);
             return;
         }
@@ -70,7 +70,7 @@ impl Lowering<'_> {
         if value != propagation::SLAVE || !recursive {
             self.push(op::Op::ParentPrivate { path: path.clone() }, propagation_at);
         }
-        self.push(op::Op::Root { path, idmap: Descriptor::None }, at);
+        self.push(op::Op::Root { path, idmap: Descriptor::None, opened: 0 }, at);
     }
 
     pub(super) fn mounts(&mut self) {
@@ -264,6 +264,7 @@ impl Lowering<'_> {
             propagation_recursive: u32::from(options.propagation_recursive),
             flags: how,
             idmap,
+            opened: 0,
         });
         self.push(op, at);
     }
@@ -355,6 +356,7 @@ impl Lowering<'_> {
             propagation_recursive: 0,
             flags: 0,
             idmap: Descriptor::None,
+            opened: 0,
         })
     }
 

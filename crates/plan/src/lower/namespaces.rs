@@ -60,6 +60,9 @@ pub struct Namespaces {
     pub maps: IdMaps,
     /// Lines for /proc/PID/timens_offsets.
     pub time_offsets: String,
+    /// Init makes the mount namespace, after it has opened what it takes along from the host's
+    /// mounts.
+    pub mounts_by_init: bool,
 }
 
 impl Namespaces {
@@ -78,6 +81,13 @@ impl Namespaces {
     /// namespace that belongs to a new user namespace has to be made inside it.
     pub fn made_meanwhile(&self) -> u64 {
         if self.has(namespace::NEWUSER) { 0 } else { self.new & namespace::NEWNET }
+    }
+
+    /// CLONE_NEW* of the namespaces that init is born in. Those of cgroups and time it makes itself,
+    /// after it has joined its cgroup.
+    pub fn made_by_clone(&self) -> u64 {
+        let mounts = if self.mounts_by_init { namespace::NEWNS } else { 0 };
+        self.new & !(namespace::NEWCGROUP | namespace::NEWTIME | mounts | self.made_meanwhile())
     }
 
     /// Whether the offsets of the clocks are set before the stub is executed. Root of a new user

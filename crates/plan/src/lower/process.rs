@@ -82,6 +82,7 @@ pub fn lower_exec(spec: &Spec<'_>, host: &Host, exec: &ExecRequest<'_>) -> Resul
         idmaps: Vec::new(),
         rootfs: PathBuf::new(),
         propagation: None,
+        host_mounts: None,
     };
     let mut prepared = Prepared::default();
     if let Some(process) = &spec.process {
@@ -127,6 +128,7 @@ pub fn lower_exec(spec: &Spec<'_>, host: &Host, exec: &ExecRequest<'_>) -> Resul
         seccomp_agent: prepared.seccomp_agent,
         seccomp: None,
         rootfs: PathBuf::new(),
+        host_mounts: None,
         warnings: low.warnings,
     })
 }

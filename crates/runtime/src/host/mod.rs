@@ -1,6 +1,7 @@
 //! Facts of this host, probed once and handed to the lowering as data; and what the host lacks for
 //! a config.
 
+pub(crate) mod base_mounts;
 mod check;
 pub mod command;
 pub(crate) mod host_mount;

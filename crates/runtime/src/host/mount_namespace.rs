@@ -31,11 +31,21 @@ pub fn with_own_mount<T: Send>(source: &Path, target: &Path, work: impl FnOnce()
     })
 }
 
-fn in_thread<T: Send>(own: UnshareFlags, work: impl FnOnce() -> Result<T, Errno> + Send) -> Result<T, Errno> {
+/// Runs `work` in a thread that shares what is in `own` with no other thread.
+pub fn in_thread<T: Send>(own: UnshareFlags, work: impl FnOnce() -> Result<T, Errno> + Send) -> Result<T, Errno> {
     apart(|| {
-        // SAFETY: only this thread's root, working directory and mount namespace are separated from
-        // those of the other threads; memory and descriptors stay shared.
-        unsafe { unshare_unsafe(own) }?;
+        leave(own)?;
         work()
     })
+}
+
+/// Gives this thread a copy of its mount namespace.
+pub fn leave_mount_namespace() -> Result<(), Errno> {
+    leave(UnshareFlags::NEWNS)
+}
+
+fn leave(shared: UnshareFlags) -> Result<(), Errno> {
+    // SAFETY: only this thread's root, working directory and mount namespace are separated from those
+    // of the other threads; memory and descriptors stay shared.
+    unsafe { unshare_unsafe(shared) }
 }

@@ -113,8 +113,8 @@ impl Launched {
         }
     }
 
-    /// Sends init the source of a bind mount, or the reason why it cannot be opened; init then
-    /// fails with that reason.
+    /// Sends init the tree that an op needs of the host, or the reason why it cannot be opened;
+    /// init then fails with that reason.
     fn lend_tree(&self, report: &Report) -> Result<(), LaunchError> {
         let rootfs = self.ops.iter().find_map(|(op, _)| match op {
             Op::Root { path, .. } => Some(path.0.as_c_str()),
@@ -125,6 +125,10 @@ impl Launched {
                 let idmap = self.idmaps.iter().find(|fd| Some(fd.as_raw_fd()) == idmap.number()).map(AsFd::as_fd);
                 let rootfs = rootfs.unwrap_or(c"/");
                 trees::open(self.pidfd.as_fd(), &Wanted { source: &source.0, rootfs, flags: *flags, idmap })
+            }
+            Some((Op::Node { path, .. }, _)) => trees::open_here(&path.0, false),
+            Some((Op::Mount(op::Mount { fallback, flags, .. }), _)) if flags & flag::CGROUP_FALLBACK != 0 => {
+                trees::open_here(&fallback.0, true)
             }
             _ => Err(Lent { step: Step::LoadPlan, errno: Errno::PROTO.raw_os_error() as u32 }),
         };

@@ -47,6 +47,8 @@ pub struct Descriptors {
     pub pidfd: Option<OwnedFd>,
     /// Where init notes its times, for `--trace`.
     pub timeline: Option<OwnedFd>,
+    /// The base of the new mount namespace.
+    pub base: Option<OwnedFd>,
 }
 
 /// Where the process goes.

@@ -70,6 +70,10 @@ pub(super) fn final_ops(
             Slot::SeccompAgent => descriptors.agent.as_ref(),
             Slot::Pidfd => descriptors.pidfd.as_ref(),
             Slot::Idmap(number) => idmaps.get(number as usize),
+            Slot::Base => match &descriptors.base {
+                None => return Ok(Descriptor::None),
+                base => base.as_ref(),
+            },
         };
         open(fd.ok_or(LaunchError::Parent { what: "find a descriptor for init", errno: Errno::BADF })?)
     };

@@ -45,8 +45,7 @@ pub(super) fn clone_process(
         Destination::Inside(pidfd, kinds) => vec![(*pidfd, kinds & !namespace::NEWTIME)],
     });
     let joined_kinds = joins.iter().fold(0, |all, (_, kinds)| all | kinds);
-    // Init makes the cgroup and the time namespace itself, after it has joined its cgroup.
-    let new = plan.namespaces.new & !(namespace::NEWCGROUP | namespace::NEWTIME | plan.namespaces.made_meanwhile());
+    let new = plan.namespaces.made_by_clone();
     let new_user = new & namespace::NEWUSER != 0;
     // A pid namespace takes effect for children only, and a new user namespace must own what is
     // made together with it but must not be needed for what is joined. In both cases a first

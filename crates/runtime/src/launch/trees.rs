@@ -1,11 +1,12 @@
-//! Sources of bind mounts that root of a user namespace has no right to open, or whose ids it has
-//! no right to map. Init asks for them one by one when it is at their ops, so that each has the
-//! mounts made before it.
+//! Trees of the host's files that init asks for, one by one when it is at their ops: sources of bind
+//! mounts that root of a user namespace has no right to open, or whose ids it has no right to map;
+//! and what init finds out too late that it needs, when the host's files are no longer in its mount
+//! namespace.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rt_protocol::flags::attr;
+use rt_protocol::flags::{attr, propagation};
 use rt_protocol::op::flag;
 use rt_protocol::report::{Lent, Step};
 use rt_sys::mount::{Attributes, set_attributes};
@@ -34,6 +35,17 @@ pub(super) struct Wanted<'a> {
 pub(super) fn open(init: BorrowedFd<'_>, wanted: &Wanted<'_>) -> Result<OwnedFd, Lent> {
     let opened = in_namespace_of(init, || open_there(wanted)).unwrap_or_else(|errno| Err((Step::Source, errno)));
     opened.map_err(|(step, errno)| Lent { step, errno: errno.raw_os_error() as u32 })
+}
+
+/// Opens a detached copy of the host's mount at `path`, a slave of the host's.
+pub(super) fn open_here(path: &CStr, recursive: bool) -> Result<OwnedFd, Lent> {
+    let mut how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    how |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    how.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    let slave = Attributes { propagation: propagation::SLAVE, ..Attributes::default() };
+    let opened =
+        open_tree(CWD, path, how).and_then(|tree| set_attributes(tree.as_fd(), c"", recursive, &slave).map(|()| tree));
+    opened.map_err(|errno| Lent { step: Step::Source, errno: errno.raw_os_error() as u32 })
 }
 
 fn open_there(wanted: &Wanted<'_>) -> Result<OwnedFd, (Step, Errno)> {

@@ -143,6 +143,7 @@ fn launch_in(
         agent: agent.map(|(p, _)| connect_to("failed to connect with seccomp agent", p)).transpose()?,
         pidfd: options.pidfd_socket.as_deref().map(|p| connect_to("connect to the pidfd socket", p)).transpose()?,
         timeline: timeline::is_wanted().then(timeline::in_memory).transpose().doing("make a file for the timeline")?,
+        base: None,
     };
     let pid_file = options.pid_file.as_deref().map(PidFile::prepare).transpose()?;
     let subreaper = !options.no_subreaper && state.namespaces & rt_protocol::flags::namespace::NEWPID == 0;

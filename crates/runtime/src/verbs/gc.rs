@@ -2,6 +2,7 @@
 
 use super::delete::destroy;
 use crate::error::Error;
+use crate::host::base_mounts;
 use crate::store::directory::Store;
 
 /// A container that no command can use: its creator died before it wrote a state, or the state
@@ -38,4 +39,10 @@ pub fn gc(store: &Store, dry_run: bool) -> Result<Vec<Orphan>, Error> {
         orphans.push(Orphan { id, why, removed });
     }
     Ok(orphans)
+}
+
+/// Removes the base of new mount namespaces, or with `dry_run` only looks; whether there is one. No
+/// container needs it once it has been created.
+pub fn remove_base_mounts(dry_run: bool) -> Result<bool, Error> {
+    if dry_run { Ok(base_mounts::exists()) } else { base_mounts::remove() }
 }

@@ -25,12 +25,13 @@ fn until_exit<T>(owned: T) {
     std::mem::forget(owned);
 }
 
+pub use crate::host::base_mounts::DIRECTORY as BASE_MOUNTS;
 pub use checkpoint::{check_checkpoint, checkpoint};
 pub use create::create;
 pub use delete::delete;
 pub use exec::{ExecOptions, exec};
 pub use foreground::Ending;
-pub use gc::{Orphan, gc};
+pub use gc::{Orphan, gc, remove_base_mounts};
 pub use kill::{kill, parse_signal};
 pub use migrate::{MigrateOptions, Migrated, migrate};
 pub use options::{CreateOptions, Driver, RestoreOptions, StoreOptions};

@@ -15,13 +15,14 @@ use crate::attributes::{change, change_exactly, propagate};
 use crate::fail::{At, Fail};
 use crate::temporary::Temporary;
 
+use super::source::open_host_tree;
 use super::{Mounts, attach, is_directory};
 
 /// A bind mount, as it lies in the plan.
 type Bind = op::Bind<&'static CStr>;
 
-/// Asks the parent for the source of the bind mount at hand, with its ids mapped if the plan says
-/// so.
+/// Asks the parent for the tree that the op at hand needs of the host, with its ids mapped if the
+/// plan says so.
 pub type Ask<'a> = &'a dyn Fn() -> Result<OwnedFd, Fail>;
 
 impl Mounts {
@@ -61,7 +62,7 @@ impl Mounts {
     /// A detached copy of the source, and whether its ids are mapped already; None if it is missing
     /// and may be.
     #[inline(never)] // For its frame, see `main.rs`.
-    fn source(&self, bind: &Bind, ask: Ask<'_>) -> Result<Option<(Temporary, bool)>, Fail> {
+    fn source(&mut self, bind: &Bind, ask: Ask<'_>) -> Result<Option<(Temporary, bool)>, Fail> {
         let by_parent = bind.flags & flag::BY_PARENT != 0;
         let asked = if by_parent && bind.idmap.number().is_some() {
             ask()
@@ -80,7 +81,10 @@ impl Mounts {
         }
     }
 
-    fn open_source(&self, bind: &Bind) -> Result<Temporary, Errno> {
+    fn open_source(&mut self, bind: &Bind) -> Result<Temporary, Errno> {
+        if bind.opened != 0 {
+            return self.opened(bind.opened);
+        }
         let recursive = bind.flags & flag::RECURSIVE != 0;
         let nofollow = bind.flags & flag::SOURCE_NOFOLLOW != 0;
         if bind.flags & flag::SOURCE_IN_ROOT != 0 {
@@ -88,10 +92,7 @@ impl Mounts {
             let kind = if nofollow { OFlags::PATH | OFlags::NOFOLLOW } else { OFlags::PATH };
             return clone_tree(root.open(bind.source.0, kind)?.as_fd(), recursive);
         }
-        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
-        flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, nofollow);
-        open_tree(CWD, bind.source.0, flags).map(Temporary::from)
+        open_host_tree(bind.source.0, bind.flags)
     }
 
     /// Recreates a symlink source in the rootfs; false if the source is no symlink.

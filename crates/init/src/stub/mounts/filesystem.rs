@@ -8,11 +8,11 @@ use rt_protocol::report::Step;
 use rt_protocol::wire::strings;
 use rt_sys::mount::{Attributes, set_attributes};
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{CWD, OFlags, ResolveFlags, fstat};
+use rustix::fs::{OFlags, ResolveFlags, fstat};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
+    fsmount, fsopen, mount,
 };
 use rustix::process::fchdir;
 
@@ -22,14 +22,15 @@ use crate::fail::{At, Fail};
 use crate::rootfs::open_resolved;
 use crate::temporary::Temporary;
 
-use super::{Mounts, attach, empty_directory};
+use super::source::open_host_tree;
+use super::{Ask, Mounts, attach, empty_directory};
 
 /// A mount of a filesystem, as it lies in the plan.
 type Mount = op::Mount<&'static CStr, &'static [u8]>;
 
 impl Mounts {
     /// `Op::Mount`.
-    pub fn filesystem(&mut self, fs: &Mount) -> Result<(), Fail> {
+    pub fn filesystem(&mut self, fs: &Mount, ask: Ask<'_>) -> Result<(), Fail> {
         self.root()?.mounted_at(fs.target.0);
         let mode = if fs.flags & flag::COVERED_MODE != 0 { self.covered_mode(fs.target.0)? } else { None };
         let target = self.target(fs.target.0, fs.flags, true)?;
@@ -47,7 +48,7 @@ impl Mounts {
             Err(e) if e.step == Step::Filesystem && is_refused(&e) && at_once(fs, target.as_fd()).is_ok() => {
                 return self.finish_old_mount(fs, target.as_fd());
             }
-            Err(e) if fs.flags & flag::CGROUP_FALLBACK != 0 => self.cgroup_fallback(fs, e)?,
+            Err(e) if fs.flags & flag::CGROUP_FALLBACK != 0 => self.cgroup_fallback(fs, e, ask)?,
             other => other?,
         };
         if fs.flags & flag::COPY_UP != 0 {
@@ -112,16 +113,22 @@ impl Mounts {
     /// A user namespace may not mount cgroup2 that it does not own: show the host's part of the
     /// tree instead, read-only, and where even that cannot be, an empty directory (CVE-2023-25809
     /// is about leaving it writable).
-    fn cgroup_fallback(&mut self, fs: &Mount, first: Fail) -> Result<Temporary, Fail> {
+    #[cold]
+    #[inline(never)] // For its frame, see `main.rs`.
+    fn cgroup_fallback(&mut self, fs: &Mount, first: Fail, ask: Ask<'_>) -> Result<Temporary, Fail> {
         if ![Errno::PERM, Errno::NOENT, Errno::BUSY].iter().any(|e| e.raw_os_error() as u32 == first.errno) {
             return Err(first);
         }
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-        match open_tree(CWD, fs.fallback.0, flags) {
+        let host = if self.apart {
+            ask().map(Temporary::from)
+        } else {
+            open_host_tree(fs.fallback.0, flag::RECURSIVE).at(Step::Source)
+        };
+        match host {
             Ok(tree) => {
                 let set = Attributes { set: fs.attributes | attr::RDONLY, ..Attributes::default() };
                 set_attributes(tree.as_fd(), c"", true, &set).at(Step::Attributes)?;
-                Ok(tree.into())
+                Ok(tree)
             }
             Err(_) => empty_directory().map(Temporary::from).map_err(|_| first),
         }

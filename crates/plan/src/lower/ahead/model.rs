@@ -268,6 +268,7 @@ fn an_op() -> impl Strategy<Value = Op> {
             propagation_recursive,
             flags,
             idmap,
+            opened: 0,
         })
     });
     prop_oneof![

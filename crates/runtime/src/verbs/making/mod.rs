@@ -24,6 +24,7 @@ use crate::caller::notify;
 use crate::caller::sockets::{connect_to, listen_for_start};
 use crate::error::{Context, Error};
 use crate::host;
+use crate::host::base_mounts;
 use crate::host::host_mount::HostMount;
 use crate::host::resctrl::Group;
 use crate::launch::network::refuse_own_parameters;
@@ -126,6 +127,7 @@ impl<'a> Draft<'a> {
             agent: agent.map(|p| connect_to("failed to connect with seccomp agent", p)).transpose()?,
             pidfd: options.pidfd_socket.as_deref().map(|p| connect_to("connect to the pidfd socket", p)).transpose()?,
             timeline: None,
+            base: None,
         };
         let notifies = notify.is_some();
         Ok(Draft { spec, options, host, location, plan, descriptors, preserve, notifies, barrier })
@@ -156,6 +158,9 @@ impl<'a> Claimed<'a> {
         }
         if timeline::is_wanted() {
             draft.descriptors.timeline = Some(container.timeline()?);
+        }
+        if draft.plan.namespaces.mounts_by_init {
+            draft.descriptors.base = base_mounts::get();
         }
         if let Some(program) = &draft.plan.seccomp {
             container.write(SECCOMP_FILE, program)?;

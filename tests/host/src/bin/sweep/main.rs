@@ -144,21 +144,25 @@ struct Sweep<'a> {
 impl<'a> Sweep<'a> {
     fn new(options: &'a Options, criu: Option<String>) -> Sweep<'a> {
         let dir = tempfile::Builder::new().prefix("rt-sweep-").tempdir().expect("a temporary directory");
-        let bundle = |args: &[&str]| {
+        let bundle = |args: &[&str], hook: &str| {
             let bundle = Bundle::new(args).with(|c| {
                 c["ociVersion"] = "1.0.2".into();
                 for (controller, _, limit) in limits() {
                     c["linux"]["resources"][controller]["limit"] = limit.into();
                 }
                 c["linux"]["seccomp"] = rt_tests::seccomp::refuse_mkdir("SCMP_ACT_ERRNO");
-                for hook in ["createRuntime", "poststart", "poststop"] {
-                    c["hooks"][hook] = serde_json::json!([{"path": "/bin/cat", "args": ["cat"]}]);
+                for when in ["createRuntime", "poststart", "poststop"] {
+                    c["hooks"][when] = serde_json::json!([{"path": "/bin/cat", "args": [hook]}]);
                 }
             });
             bundle.write();
             bundle
         };
-        let mut bundles = [bundle(&["true"]), bundle(&["sleep", "1000"]), bundle(&["sleep", "1000"])];
+        // The mount namespace begins as a copy of the host's if a hook may look into it. Docker's,
+        // which has this name, does not, so the second container's is copied from the base.
+        let sleep = ["sleep", "1000"];
+        let mut bundles =
+            [bundle(&["true"], "cat"), bundle(&sleep, "libnetwork-setkey"), bundle(&sleep, "libnetwork-setkey")];
         let on_host = &mut bundles[2].config;
         on_host["linux"]["namespaces"].as_array_mut().expect("a list").retain(|n| n["type"] != "mount");
         on_host["mounts"] = serde_json::json!([{"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}]);

@@ -41,6 +41,8 @@ const RESTORE: &str = "--criu CRIU restore --detach --bundle LONG --image-path S
 /// All of them.
 pub const VERBS: &[Verb] = &[
     Verb { name: "create", before: &[], command: CREATE, then: Some(START), lives: Done },
+    // The first one on a host makes the base of mount namespaces.
+    Verb { name: "create-first", before: &["gc --all"], command: CREATE, then: Some(START), lives: Done },
     Verb { name: "create-on-host", before: &[], command: "create --bundle HOST ID", then: Some(START), lives: Done },
     Verb { name: "start", before: &[CREATE], command: START, then: None, lives: Done },
     Verb { name: "run", before: &[], command: "run --bundle BUNDLE ID", then: None, lives: No },

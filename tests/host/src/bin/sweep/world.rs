@@ -26,7 +26,9 @@ impl World {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         // The mount id, its parent and the device may come again; place and type are what counts.
         let mount = |line: &str| format!("mount {}", line.split(' ').skip(3).collect::<Vec<_>>().join(" "));
-        let mut all: BTreeSet<String> = mounts.lines().map(mount).collect();
+        // The base of new mount namespaces stays for the next start.
+        let stays = |line: &&str| line.contains(" /run/rt-mounts");
+        let mut all: BTreeSet<String> = mounts.lines().filter(|line| !stays(line)).map(mount).collect();
         all.extend(rt_tests::cgroups_named(id));
         let mut todo = vec![dir.to_owned()];
         while let Some(dir) = todo.pop() {
