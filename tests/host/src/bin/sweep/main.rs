@@ -30,9 +30,10 @@ Without --init it strikes the runtime itself, else the processes that it makes; 
 const ERRORS: [Errno; 6] = [Errno::EIO, Errno::ENOMEM, Errno::EPERM, Errno::ENOSPC, Errno::EINTR, Errno::ENOSYS];
 
 /// What the C library and Rust's standard library make of calls that no kernel refuses, as the exit
-/// code: without a thread pointer, without seeds of hash tables, and, as the sweep ends it, without
-/// the end of the wait for a thread.
-const NEVER_REFUSED: [(&str, i32); 3] = [("arch_prctl", 139), ("getrandom", 134), ("futex", 137)];
+/// code: without a thread pointer, without seeds of hash tables, as the sweep ends it, without the end
+/// of the wait for a thread, and without a stack for it (pthread_create of musl takes ENOSYS for a
+/// machine without memory protection).
+const NEVER_REFUSED: [(&str, i32); 4] = [("arch_prctl", 139), ("getrandom", 134), ("futex", 137), ("mprotect", 139)];
 
 /// Without CRIU's last word rt cannot know how CRIU ended.
 const LAST_WORD: [&str; 2] = ["recvmsg", "ppoll"];
