@@ -41,6 +41,15 @@ test_run() {
   eq "$out" out output
   eq "$(echo hello | run -i bb cat)" hello "input"
 }
+# Docker's hook for the network does not keep a start from being independent of the host's mounts.
+test_start_without_the_hosts_mounts() {
+  only systemd
+  docker run -d --name flat bb sleep 1000 > /dev/null
+  local config; config=/run/containerd/io.containerd.runtime.v2.task/moby/$(docker inspect -f '{{.Id}}' flat)/config.json
+  has "$(cat "$config")" libnetwork-setkey "docker's hook"
+  has "$(rt plan -f "$config")" "make a mount namespace with nothing in it" "the plan"
+  eq "$(stat -L -f -c %T /run/rt-mounts/base)" nsfs "the base"
+}
 # No signal is blocked or ignored, whatever the daemons above do.
 test_signals() {
   only systemd

@@ -96,7 +96,7 @@ end_user_session() {
 snapshot() {
   find /sys/fs/cgroup -mindepth 1 -type d -printf 'cgroup /%P\n' |
     grep -vE '^cgroup /(init.scope|docker|rt-test|rt-ctr|libpod_parent|user.slice/|(system.slice/)?(docker|containerd|dbus|systemd-[a-z]+|polkit|user-runtime-dir@|vm-command)\.?[^/]*(service|socket|slice))|^cgroup /(user|machine).slice$|/conmon$'
-  awk '{ print "mount " $5 " " $4 }' /proc/self/mountinfo | grep -vE '^mount (/run/user|/run/docker|/run/netns|/run/credentials|/var/lib/docker|/var/lib/containers/storage/overlay)'
+  awk '{ print "mount " $5 " " $4 }' /proc/self/mountinfo | grep -vE '^mount (/run/rt-mounts|/run/user|/run/docker|/run/netns|/run/credentials|/var/lib/docker|/var/lib/containers/storage/overlay)'
   systemctl list-units --all --plain --no-legend --type=scope,slice | awk '$3 != "inactive" { print "unit " $1 }' |
     grep -vE '^unit (init.scope|session-|user|machine.slice|system-)'
   # /proc itself is faster than ps here; kernel threads have no executable.

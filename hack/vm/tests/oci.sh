@@ -327,13 +327,30 @@ test_privileged_process() {
   eq "$(echo $out)" "2000000 1500000 -500" "limits"
 }
 
+# The base of new mount namespaces is made once, on a host whose mounts are shared, too, and by a service that has its own.
+test_base_mounts() {
+  rt gc --all > /dev/null
+  bundle base . true
+  status 0 rt run --bundle "$T/base" base-1
+  local made; made=$(stat -L -f -c %T /run/rt-mounts/base)-$(stat -L -c %i /run/rt-mounts/base)
+  has "$made" nsfs- "the base's file"
+  status 0 rt run --bundle "$T/base" base-2
+  eq "$(stat -L -f -c %T /run/rt-mounts/base)-$(stat -L -c %i /run/rt-mounts/base)" "$made" "the base of a second start"
+  for property in PrivateMounts=yes ProtectSystem=strict; do
+    systemd-run --quiet --wait --pipe -p "$property" "$(command -v rt)" --root "$T/service" run --bundle "$T/base" base-3 ||
+      { echo "a service with $property runs no container"; return 1; }
+  done
+  eq "$(stat -L -f -c %T /run/rt-mounts/base)-$(stat -L -c %i /run/rt-mounts/base)" "$made" "the base after a service's start"
+  eq "$(grep -c ' /run/rt-mounts' /proc/self/mountinfo)" 2 "mounts of the base"
+}
+
 # On a host whose mounts are shared (systemd makes them so), nothing mounted inside gets out, and with rslave what is mounted outside gets in.
 test_mount_propagation() {
-  local before; before=$(wc -l < /proc/self/mountinfo)
+  local before; before=$(grep -vc ' /run/rt-mounts' /proc/self/mountinfo)
   mkdir -p /run/vm-tests/prop
   trap 'umount -q /run/vm-tests/prop/in; rm -r /run/vm-tests/prop' EXIT
   up mounts '.linux.rootfsPropagation = "rslave" | .mounts += [{destination: "/mnt", type: "none", source: "/run/vm-tests/prop", options: ["rbind", "rslave"]}]' sleep 1000
-  eq "$(wc -l < /proc/self/mountinfo)" "$before" "mounts of the host"
+  eq "$(grep -vc ' /run/rt-mounts' /proc/self/mountinfo)" "$before" "mounts of the host"
   mkdir -p /run/vm-tests/prop/in
   mount -t tmpfs late /run/vm-tests/prop/in
   has "$(rt exec mounts cat /proc/self/mountinfo)" " /mnt/in " "mounts inside"
