@@ -15,9 +15,9 @@ use rustix::net::{RecvFlags, SendFlags, send};
 use rustix::process::{Pid, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, prlimit, waitid};
 use tracing::trace_span;
 
-use super::child::BEFORE_STUB;
+use super::child::{BEFORE_STUB, FIRST_JOIN};
 use super::error::{self, LateOp, LaunchError};
-use super::process::{join_refused, time_offsets_refused};
+use super::process::{JOIN_INSIDE, join_refused, time_offsets_refused};
 use super::reports::Message;
 use super::trees::{self, Wanted};
 use super::{network, timeline};
@@ -173,6 +173,7 @@ impl Launched {
             }
             Some((op, at)) => error::from_report(op, *at, report, detail),
             None if let Some(refused) = join_refused(&self.joins, report) => refused,
+            None if (FIRST_JOIN..BEFORE_STUB).contains(&report.op) => LaunchError::Parent { what: JOIN_INSIDE, errno },
             None if report.op == BEFORE_STUB && report.step == Step::Source => {
                 LaunchError::Parent { what: "join the container's cgroup namespace", errno }
             }

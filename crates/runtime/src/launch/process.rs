@@ -15,6 +15,7 @@ use rustix::net::RecvFlags;
 use rustix::process::{
     DumpableBehavior, Signal, WaitId, WaitIdOptions, pidfd_send_signal, set_dumpable_behavior, waitid,
 };
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use super::child::{self, Child, FIRST_JOIN, Second};
 use super::error::{CLONE, CLONE_INSIDE, LaunchError};
@@ -23,6 +24,9 @@ use super::reports::Message;
 use super::{Destination, maps};
 
 const STACK: usize = 16 * 1024;
+
+/// What a process of `exec` does first.
+pub(super) const JOIN_INSIDE: &str = "join the container's namespaces";
 
 pub(super) struct Wiring<'a> {
     pub(super) socket: BorrowedFd<'a>,
@@ -42,7 +46,7 @@ pub(super) fn clone_process(
     let joined = open_namespaces(plan)?;
     let joins: ManuallyDrop<Vec<(BorrowedFd<'_>, u64)>> = ManuallyDrop::new(match place {
         Destination::Planned => joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag)).collect(),
-        Destination::Inside(pidfd, kinds) => vec![(*pidfd, kinds & !namespace::NEWTIME)],
+        Destination::Inside(pidfd, kinds) => vec![(*pidfd, enter_pid_namespace(*pidfd, kinds & !namespace::NEWTIME)?)],
     });
     let joined_kinds = joins.iter().fold(0, |all, (_, kinds)| all | kinds);
     let new = plan.namespaces.made_by_clone();
@@ -98,7 +102,8 @@ pub(super) fn clone_process(
     // SAFETY: `child`, the stacks and what they point to are never freed, and not written here
     // while the child may read them; the entry only makes system calls.
     let spawned = unsafe { spawn(first_flags, cgroup.filter(|_| cgroup_first), &mut stack, child::first, arg) };
-    let (mut pid, mut pidfd) = spawned.map_err(parent(CLONE))?;
+    let inside = matches!(place, Destination::Inside(..));
+    let (mut pid, mut pidfd) = spawned.map_err(parent(if inside { CLONE_INSIDE } else { CLONE }))?;
     if two {
         waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).map_err(parent("wait for the joining process"))?;
         match child.second.as_mut().and_then(|s| s.result.take()) {
@@ -116,6 +121,18 @@ pub(super) fn clone_process(
         }
     }
     Ok((pid, pidfd))
+}
+
+/// Enters the pid namespace of the process behind `pidfd`, for the next child alone, and returns the
+/// kinds that are left for the child to join. This process starts no thread (EINVAL, clone(2)) and no
+/// program of its own any more. Rights over the namespaces may have to come from a user namespace; then
+/// a first process joins them all.
+fn enter_pid_namespace(pidfd: BorrowedFd<'_>, kinds: u64) -> Result<u64, LaunchError> {
+    if kinds & namespace::NEWUSER != 0 || kinds & namespace::NEWPID == 0 {
+        return Ok(kinds);
+    }
+    move_into_thread_name_spaces(pidfd, ThreadNameSpaceType::PROCESS_ID).map_err(LaunchError::parent(JOIN_INSIDE))?;
+    Ok(kinds & !namespace::NEWPID)
 }
 
 fn open_namespaces(plan: &Plan) -> Result<Vec<(OwnedFd, u64)>, LaunchError> {
@@ -161,7 +178,7 @@ fn before_stub(socket: &OwnedFd, joins: &[rt_plan::Join]) -> LaunchError {
         return refused;
     }
     match report.map(|r| r.step) {
-        Some(Step::Source) => LaunchError::Parent { what: "join the container's namespaces", errno },
+        Some(Step::Source) => LaunchError::Parent { what: JOIN_INSIDE, errno },
         Some(Step::Idmap) => LaunchError::Parent { what: "become root of the user namespace", errno },
         Some(Step::Write) => time_offsets_refused(errno),
         Some(_) => LaunchError::Parent { what: "execute the init stub", errno },
