@@ -28,6 +28,8 @@ def bundle(work, name, helpers, rt, program):
         os.makedirs(f"{path}/rootfs/{directory}")
     for each in {program, "true"}:
         shutil.copy(f"{helpers}/{each}", f"{path}/rootfs/bin/{each}")
+    # As with engines, the rootfs is a mount of its own.
+    subprocess.run(["mount", "--bind", f"{path}/rootfs", f"{path}/rootfs"], check=True)
     subprocess.run([rt, "spec"], cwd=path, check=True)
     with open(f"{path}/config.json") as file:
         config = json.load(file)

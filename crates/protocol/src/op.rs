@@ -159,6 +159,8 @@ pub mod flag {
     /// Init may ask the parent to open the source and to map its ids, where root of the user
     /// namespace has no right to.
     pub const BY_PARENT: u32 = 65536;
+    /// The source may be a file, below which there are no mounts to take.
+    pub const MAY_BE_FILE: u32 = 262_144;
     /// The source must be the null device.
     pub const NULL_DEVICE: u32 = 131_072;
     /// A hook's working directory is the rootfs.

@@ -106,7 +106,7 @@ fn open_first(ops: &mut [(Op, Pointer)]) -> Vec<(Op, Pointer)> {
             op::Op::Bind(bind) if bind.flags & flag::SOURCE_IN_ROOT == 0 => {
                 let cut_off = matches!(bind.propagation, propagation::PRIVATE | propagation::SLAVE)
                     && bind.propagation_recursive != 0;
-                let flags = bind.flags & (flag::RECURSIVE | flag::SOURCE_NOFOLLOW);
+                let flags = bind.flags & (flag::RECURSIVE | flag::SOURCE_NOFOLLOW) | flag::MAY_BE_FILE;
                 op::Op::Source { path: bind.source.clone(), flags, as_it_is: u32::from(cut_off) }
             }
             _ => continue,

@@ -7,7 +7,7 @@ use rt_protocol::flags::propagation;
 use rt_protocol::op::{MOST_SOURCES, flag};
 use rt_protocol::report::Step;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, unshare_unsafe};
@@ -16,7 +16,7 @@ use crate::attributes::propagate;
 use crate::fail::{At, Fail};
 use crate::temporary::Temporary;
 
-use super::{Mounts, clone_tree, mounts_propagation, null_device};
+use super::{Mounts, clone_tree, is_directory, mounts_propagation, null_device};
 
 /// The trees, or why one cannot be opened, until the ops that need them.
 #[derive(Default)]
@@ -92,7 +92,18 @@ impl Mounts {
 }
 
 /// A detached copy of the mount at `path` of the host.
+///
+/// To find the mounts below a path, the kernel looks at all mounts on the same filesystem's mount, on
+/// many hosts the one at `/`: 140 ns for each. So a file, such as Docker's resolv.conf, is not asked
+/// for them.
 pub(super) fn open_host_tree(path: &CStr, flags: u32) -> Result<Temporary, Errno> {
+    if flags & flag::RECURSIVE != 0 && flags & flag::MAY_BE_FILE != 0 {
+        let nofollow = if flags & flag::SOURCE_NOFOLLOW != 0 { OFlags::NOFOLLOW } else { OFlags::empty() };
+        let place: Temporary = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC | nofollow, Mode::empty())?.into();
+        if !is_directory(place.as_fd())? {
+            return clone_tree(place.as_fd(), false);
+        }
+    }
     let mut how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     how.set(OpenTreeFlags::AT_RECURSIVE, flags & flag::RECURSIVE != 0);
     how.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, flags & flag::SOURCE_NOFOLLOW != 0);
