@@ -22,7 +22,7 @@ ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def bundle(work, name, helpers, rt, program):
+def bundle(work, name, helpers, rt, program, seccomp=None):
     path = f"{work}/{name}"
     for directory in ("bin", "proc", "sys", "dev", "etc"):
         os.makedirs(f"{path}/rootfs/{directory}")
@@ -35,6 +35,10 @@ def bundle(work, name, helpers, rt, program):
         config = json.load(file)
     config["process"].update(terminal=False, args=[f"/bin/{program}"])
     config["ociVersion"] = "1.0.2"
+    if seccomp:
+        with open(seccomp) as file:
+            profile = json.load(file)
+        config["linux"]["seccomp"] = profile.get("linux", {}).get("seccomp") or profile
     with open(f"{path}/config.json", "w") as file:
         json.dump(config, file)
     return path
@@ -93,7 +97,7 @@ class Runtime:
             late += time.monotonic() > begin + (number + 1) / rate
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return used * 1000 / (seconds * rate), late
+        return used * 1000 / (seconds * rate), f"{late} of {seconds * rate}"
 
 
 def medians(runtimes, rounds):
@@ -173,6 +177,19 @@ def execs(runtimes):
     return series, checks
 
 
+def calls(runtimes, rounds=5):
+    """Nanoseconds of a system call that the filter allows whatever its arguments, and of one whose argument it looks at."""
+    measured = {}
+    for _ in range(rounds):
+        random.shuffle(runtimes)
+        for one in runtimes:
+            for name in ("calls", "filtered"):
+                words = [one.path, "--root", one.state, "run", "--bundle", one.bundles[name], one.fresh()]
+                out = subprocess.run(words, env=ENV, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True).stdout
+                measured.setdefault((one.name, name), []).append([int(n) / 1000 for n in out.split()])
+    return {key: [statistics.median(values) for values in zip(*samples)] for key, samples in measured.items()}
+
+
 def machine():
     with open("/proc/cpuinfo") as file:
         models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
@@ -191,14 +208,15 @@ def table(title, unit, series):
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("helpers", "work", "rt"):
+    for name in ("helpers", "work", "rt", "seccomp"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--peer", action="append", default=[])
     parser.add_argument("--rounds", type=int, required=True)
     parser.add_argument("--plots")
     options = parser.parse_args()
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    bundles = {name: bundle(options.work, name, options.helpers, options.rt, name) for name in ("true", "pause")}
+    bundles = {name: bundle(options.work, name, options.helpers, options.rt, name) for name in ("true", "pause", "calls")}
+    bundles["filtered"] = bundle(options.work, "filtered", options.helpers, options.rt, "calls", options.seccomp)
     runtimes = [Runtime("rt", options.rt, options.work, bundles)]
     for peer in options.peer:
         name, path = peer.split("=", 1)
@@ -224,7 +242,12 @@ def main():
     series, checks = execs(list(runtimes))
     table("exec of /bin/true in one container, by how many at once", "1/s", series)
     for name, (cost, late) in sorted(checks.items()):
-        print(f"  100 health checks a second, {name}: {cost:.2f} ms of a processor each; {late} of 300 not over when the next was due")
+        print(f"  100 health checks a second, {name}: {cost:.2f} ms of a processor each; {late} not over when the next was due")
+    print("\n  nanoseconds of getppid, of personality with an argument that the profile names; under Docker's profile, and without a filter")
+    measured = calls(list(runtimes))
+    for name in sorted(one.name for one in runtimes):
+        (get, person), (free, free_person) = measured[name, "filtered"], measured[name, "calls"]
+        print(f"  {name}: {get:.0f}, {person:.0f}; {free:.0f}, {free_person:.0f}")
     plots.append(("exec", "execs a second by how many are at once", "1/s", series))
     if options.plots:
         os.makedirs(options.plots, exist_ok=True)
