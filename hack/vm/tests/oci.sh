@@ -337,7 +337,7 @@ test_base_mounts() {
   status 0 rt run --bundle "$T/base" base-2
   eq "$(stat -L -f -c %T /run/rt-mounts/base)-$(stat -L -c %i /run/rt-mounts/base)" "$made" "the base of a second start"
   for property in PrivateMounts=yes ProtectSystem=strict; do
-    systemd-run --quiet --wait --pipe -p "$property" "$(command -v rt)" --root "$T/service" run --bundle "$T/base" base-3 ||
+    systemd-run --quiet --wait --pipe -p "$property" -p ReadWritePaths="$T" "$(command -v rt)" --root "$T/service" run --bundle "$T/base" base-3 ||
       { echo "a service with $property runs no container"; return 1; }
   done
   eq "$(stat -L -f -c %T /run/rt-mounts/base)-$(stat -L -c %i /run/rt-mounts/base)" "$made" "the base after a service's start"
