@@ -11,31 +11,22 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rt_protocol::flags::propagation;
-use rt_sys::mount::{Attributes, mounts_of_namespace, set_attributes};
+use rt_sys::mount::{Attributes, set_attributes};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat, StatVfsMountFlags, StatxAttributes, StatxFlags,
-    Timespec, Timestamps, flock, fstat, fstatfs, fstatvfs, futimens, mkdirat, open, openat, statat, statfs, statx,
-    unlinkat,
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat, StatxAttributes, StatxFlags, Timespec, Timestamps,
+    flock, fstat, futimens, mkdirat, open, openat, statat, statx, unlinkat,
 };
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree, unmount,
-};
-use rustix::process::{fchdir, pivot_root};
-use rustix::thread::{CpuSet, ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, sched_setaffinity};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
 
-use super::mount_namespace::{in_thread, leave_mount_namespace};
+use super::empty_namespace;
 use crate::error::{Context, Error};
 
 /// Beside the state of containers and not in it: every name there may be the id of a container.
 pub const DIRECTORY: &str = "/run/rt-mounts";
 const FILE: &str = "base";
 const PATH: &str = "/run/rt-mounts/base";
-
-const TMPFS: i64 = 0x0102_1994;
-const NSFS: i64 = 0x6e73_6673;
 
 /// The base, made if there is none. Without one, for whatever reason, a container's mount namespace
 /// begins as a copy of this process's.
@@ -82,25 +73,7 @@ pub fn remove() -> Result<bool, Error> {
 fn find() -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = open(PATH, flags, Mode::empty()).ok()?;
-    is_base(file.as_fd()).then_some(file)
-}
-
-/// Whether nothing has been mounted in the namespace since it was made. In an empty directory that
-/// can have no entries, the only place for a mount is the directory itself.
-fn is_base(file: BorrowedFd<'_>) -> bool {
-    match mounts_of_namespace(file) {
-        Ok(mounts) => mounts == 1,
-        // No namespace at all, or Linux before 6.12: look from the inside.
-        Err(_) => fstatfs(file).is_ok_and(|fs| fs.f_type == NSFS) && looks_empty(file).unwrap_or(false),
-    }
-}
-
-fn looks_empty(file: BorrowedFd<'_>) -> Result<bool, Errno> {
-    in_thread(UnshareFlags::FS, || {
-        move_into_thread_name_spaces(file, ThreadNameSpaceType::MOUNT)?;
-        let root = statfs("/")?;
-        Ok(root.f_type == TMPFS && root.f_files == 1)
-    })
+    empty_namespace::is_one(file.as_fd()).then_some(file)
 }
 
 /// Makes the base. None if another process is about to.
@@ -121,13 +94,13 @@ fn make() -> Result<Option<OwnedFd>, Errno> {
     }
     let place = place(&directory)?;
     set_last_failure(&place, SystemTime::now())?;
-    let mut base = in_thread(UnshareFlags::FS, empty_namespace)?;
+    let mut base = empty_namespace::make()?;
     let mut next_cpu = 0;
     while let Err(errno) = clone_tree(base.as_fd()).and_then(|tree| attach(tree.as_fd(), place.as_fd())) {
         if !matches!(errno, Errno::LOOP | Errno::INVAL) {
             return Err(errno);
         }
-        let (cpu, made) = in_thread(UnshareFlags::FS, || another(&base, next_cpu))?.ok_or(errno)?;
+        let (cpu, made) = empty_namespace::make_another(&base, next_cpu)?.ok_or(errno)?;
         (base, next_cpu) = (made, cpu + 1);
     }
     set_last_failure(&place, UNIX_EPOCH)?;
@@ -168,28 +141,6 @@ fn set_last_failure(place: &OwnedFd, when: SystemTime) -> Result<(), Errno> {
     futimens(place, &Timestamps { last_access: time, last_modification: time })
 }
 
-/// Another namespace like `base`, made on the first CPU from `cpu` on that this process may use, and
-/// the number of that CPU; None if there is no such CPU.
-///
-/// A mount namespace's file can be mounted only in an older one, which the kernel tells by their
-/// numbers (ELOOP, mnt_ns_loop in fs/namespace.c). Since Linux 6.18 each CPU has a supply of numbers,
-/// so a namespace that was made later may have a lower one. The CPU on which this process's mount
-/// namespace was made has higher ones for certain.
-fn another(base: &OwnedFd, cpu: usize) -> Result<Option<(usize, OwnedFd)>, Errno> {
-    let moved_to = |cpu: &usize| {
-        let mut only = CpuSet::new();
-        only.set(*cpu);
-        // Not of the machine, or not of this cpuset: EINVAL.
-        sched_setaffinity(None, &only).is_ok()
-    };
-    let Some(cpu) = (cpu..CpuSet::MAX_CPU).find(moved_to) else { return Ok(None) };
-    let proc = open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    move_into_thread_name_spaces(base.as_fd(), ThreadNameSpaceType::MOUNT)?;
-    leave_mount_namespace()?;
-    let made = openat(&proc, "thread-self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    Ok(Some((cpu, made)))
-}
-
 /// The directory, which nobody else may write.
 fn open_directory() -> Result<OwnedFd, Errno> {
     match mkdirat(CWD, DIRECTORY, Mode::RWXU) {
@@ -217,37 +168,6 @@ fn private_mount(directory: &OwnedFd) -> Result<OwnedFd, Errno> {
     let private = Attributes { propagation: propagation::PRIVATE, ..Attributes::default() };
     set_attributes(mounted.as_fd(), c"", false, &private)?;
     Ok(mounted)
-}
-
-/// Gives this thread a mount namespace with an empty directory and nothing else, and opens its file.
-fn empty_namespace() -> Result<OwnedFd, Errno> {
-    leave_mount_namespace()?;
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    let namespace = open("/proc/thread-self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let empty = empty_directory()?;
-    move_mount(&empty, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-    let old = open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    fchdir(&empty)?;
-    pivot_root(c".", c".")?;
-    fchdir(&old)?;
-    unmount(c".", UnmountFlags::DETACH)?;
-    // Every start counts on it.
-    if !fstatvfs(&empty)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
-        return Err(Errno::ROFS);
-    }
-    Ok(namespace)
-}
-
-fn empty_directory() -> Result<OwnedFd, Errno> {
-    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&context, c"nr_inodes", c"1")?;
-    fsconfig_set_string(&context, c"mode", c"0555")?;
-    fsconfig_create(&context)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
-        | MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 fn clone_tree(place: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
