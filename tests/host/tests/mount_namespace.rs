@@ -252,3 +252,49 @@ fn with_mount_right(config: &mut serde_json::Value) {
         config["process"]["capabilities"][set].as_array_mut().unwrap().push("CAP_SYS_ADMIN".into());
     }
 }
+
+/// A runtime in a container of root's, as in Docker's own image, has a base of its own there, which
+/// ends with the container.
+#[test]
+fn a_container_in_a_container() {
+    need_host!();
+    let inner = Bundle::new(&["echo", "inner"]).with(|c| {
+        c["linux"]["cgroupsPath"] = "/rt-test-inner".into();
+        c["linux"]["resources"] = json!({});
+    });
+    inner.write();
+    let script = "mkdir -p /run && mount -t tmpfs none /run
+        /rt --root /run/state run --bundle /inner inner; /rt --root /run/state run --bundle /inner inner
+        grep -c ' - nsfs ' /proc/self/mountinfo";
+    const RIGHTS: [&str; 13] = [
+        "CAP_CHOWN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_DAC_READ_SEARCH",
+        "CAP_FOWNER",
+        "CAP_KILL",
+        "CAP_MKNOD",
+        "CAP_NET_ADMIN",
+        "CAP_SETGID",
+        "CAP_SETPCAP",
+        "CAP_SETUID",
+        "CAP_SYS_ADMIN",
+        "CAP_SYS_CHROOT",
+        "CAP_SYS_PTRACE",
+    ];
+    let outer = Bundle::shell(script)
+        .mount("/inner", "bind", inner.path(), &["rbind"])
+        .mount("/rt", "bind", rt(), &["bind", "ro"])
+        .mount("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", &["rbind", "rw"])
+        .with(|c| {
+            for set in ["bounding", "effective", "permitted"] {
+                c["process"]["capabilities"][set] = json!(RIGHTS);
+            }
+            c["linux"]["maskedPaths"] = json!([]);
+            c["linux"]["readonlyPaths"] = json!([]);
+            c["process"]["noNewPrivileges"] = false.into();
+            c["linux"]["resources"]["devices"] = json!([{"allow": true, "access": "rwm"}]);
+            c["mounts"].as_array_mut().unwrap().retain(|m| m["destination"] != "/sys/fs/cgroup" || m["type"] == "bind");
+        })
+        .without_namespace("cgroup");
+    assert_eq!(outer.run().ok(), "inner\ninner\n1\n");
+}
