@@ -419,6 +419,31 @@ test_checkpoint_rounds() {
   eq "$(rt exec rounds id -u)" 1000 user
 }
 
+# The restored container runs before its memory is there; the first one ends when all of it has been fetched.
+test_checkpoint_lazily() {
+  only cgroupfs
+  bundle lazy . sh -c 'i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; sleep 0.1; done'
+  bundle copy . sh
+  rt create --bundle "$T/lazy" lazy < /dev/null > /dev/null 2>&1
+  rt start lazy
+  soon eval 'rt exec lazy grep -qx [5-9] /dev/shm/n'
+  mkfifo "$T/status"
+  rt checkpoint --lazy-pages --page-server 127.0.0.1:27654 --status-fd 9 --image-path "$T/image" lazy 9> "$T/status" > "$T/server" 2>&1 &
+  local server=$!
+  eq "$(head -c 1 "$T/status" | wc -c)" 1 "bytes over the status descriptor: $(cat "$T/server")"
+  criu lazy-pages --page-server --address 127.0.0.1 --port 27654 -D "$T/image" -W "$T/image" > /dev/null 2>&1 &
+  local client=$!
+  soon test -S "$T/image/lazy-pages.socket"
+  rt restore --detach --lazy-pages --image-path "$T/image" --bundle "$T/copy" copy < /dev/null > /dev/null 2>&1 || fail "$(grep -h Error "$T"/image/*.log)"
+  wait $client || fail "not all memory was fetched: $(tail -3 "$T/image"/*lazy*.log)"
+  wait $server || fail "$(cat "$T/server")"
+  fails rt state lazy
+  state_is copy running
+  local seen; seen=$(rt exec copy cat /dev/shm/n)
+  ((seen >= 5)) || fail "it began anew"
+  soon eval "(( \$(rt exec copy cat /dev/shm/n) > $seen ))"
+}
+
 # In a user namespace of its own, with a read-only rootfs and a volume.
 test_checkpoint_userns() {
   mkdir -m 777 "$T/volume"
