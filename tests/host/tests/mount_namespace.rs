@@ -26,15 +26,11 @@ fn in_own_run(bundle: &Bundle, script: &str) -> Done {
     done(command)
 }
 
-/// What `strace` shows of the calls that make namespaces, in a run of the bundle.
+/// What `strace` shows of the calls that make namespaces, in a second run of the bundle.
 fn calls(bundle: &Bundle) -> String {
-    let container = Container::new();
-    bundle.write();
-    let mut command = Command::new("strace");
-    command.args(["-f", "-e", "trace=clone3,unshare,setns"]).arg(rt()).arg("--root").arg(container.root());
-    command.arg("run").arg("--bundle").arg(bundle.path()).arg(&container.id);
-    let traced = done(command);
-    assert_eq!(traced.code, 0, "{traced:?}");
+    let script = "$RT run --bundle $BUNDLE $ID; strace -f -e trace=clone3,unshare,setns $RT run --bundle $BUNDLE $ID";
+    let traced = in_own_run(bundle, script);
+    traced.ok();
     traced.err
 }
 

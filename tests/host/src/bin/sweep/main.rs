@@ -87,8 +87,10 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     // What containers without a mount namespace mount is seen here, and nowhere else.
+    // In a /run of its own it makes and removes the base of mount namespaces, and leaves others' alone.
     let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
-    if let Err(e) = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| mount(NO, "/", NO, private, NO)) {
+    let made = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| mount(NO, "/", NO, private, NO));
+    if let Err(e) = made.and_then(|()| mount(Some("sweep"), "/run", Some("tmpfs"), MsFlags::empty(), NO)) {
         eprintln!("sweep: cannot make a mount namespace: {e}");
         return ExitCode::FAILURE;
     }
