@@ -174,6 +174,19 @@ pub mod flag {
 /// How many [`Op::Source`] a plan has at most.
 pub const MOST_SOURCES: usize = 32;
 
+/// The path, with its NUL, in the base of new mount namespaces at which init keeps what the
+/// [`Op::Source`] of this number has opened; 0 is the null device. A directory has a place for
+/// directories at the path itself, and a place for anything else in it.
+pub fn place_of_source(number: usize, directory: bool) -> [u8; 9] {
+    let mut path = *b"/00/file\0";
+    path[1] += (number / 10) as u8;
+    path[2] += (number % 10) as u8;
+    if directory {
+        path[3] = 0;
+    }
+    path
+}
+
 record! {
     /// A mount of a filesystem. `options` are `key` or `key=value` strings, each with its NUL.
     Mount<S: CStr, B: [u8]>, from <&'a CStr, &'a [u8]> {
@@ -319,10 +332,10 @@ ops! {
     /// Writes into the file `fd` when each op begins: nanoseconds of CLOCK_MONOTONIC, 8 bytes for
     /// each op.
     54 Timeline { fd: Descriptor }
-    /// Opens what a later op mounts, while init is still in the runtime's mount namespace. The tree
-    /// becomes a slave of the host's mounts, unless the later op makes it private anyway
-    /// (`as_it_is`). A failure is reported by the op that needs the tree.
-    55 Source { path: Str<S>, flags: u32, as_it_is: u32 }
+    /// Opens what a later op mounts, as slaves of the host's mounts, while init is still in the
+    /// runtime's mount namespace. A failure is reported by the op that needs the tree. Nothing is
+    /// done without `base`: the later op finds the path in the copy of that namespace.
+    55 Source { path: Str<S>, flags: u32, base: Descriptor }
     /// Gives init a mount namespace of its own: a copy of `base`, which is nearly empty, or without
     /// it of the runtime's, with all mounts slaves of the host's.
     56 MountNamespace { base: Descriptor }

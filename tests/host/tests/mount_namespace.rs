@@ -78,7 +78,7 @@ fn it_is_made_once_and_kept() {
     assert_eq!(again, "nothing to remove");
 }
 
-/// Whoever enters it finds an empty directory where nothing can be made.
+/// Whoever enters it finds the empty places for sources, and nothing else can be made.
 #[test]
 fn it_is_empty_and_nothing_can_be_written() {
     need_host!();
@@ -86,7 +86,7 @@ fn it_is_empty_and_nothing_can_be_written() {
     let look = "import ctypes, os
 c = ctypes.CDLL(None, use_errno=True)
 assert c.setns(os.open(os.environ['BASE'], os.O_RDONLY), 0x20000) == 0
-print(os.listdir('/'), os.statvfs('/').f_files)
+print(sum(os.listdir(f'/{i:02}') == ['file'] for i in range(33)), len(os.listdir('/')), os.statvfs('/').f_files)
 for make in (os.mkdir, os.mkfifo):
     try: make('/made')
     except OSError as e: print(e.errno)
@@ -96,7 +96,7 @@ try: os.mkdir('/made')
 except OSError as e: print(e.errno)";
     let done = in_own_run(&Bundle::new(&["true"]), &format!("$RT run --bundle $BUNDLE $ID; python3 -c \"{look}\""));
     // Read-only; and to one who makes it writable, full.
-    assert_eq!(done.ok(), "[] 1\n30\n30\n28\n");
+    assert_eq!(done.ok(), "33 33 67\n30\n30\n28\n");
 }
 
 /// What somebody has mounted in it must not be below a container, nor in one.
@@ -110,7 +110,9 @@ assert c.setns(os.open(os.environ['BASE'], os.O_RDONLY), 0x20000) == 0";
     let script = format!(
         "$RT run --bundle $BUNDLE $ID
         python3 -c \"{enter}\nassert c.mount(b'tmpfs', b'/', b'tmpfs', 0, None) == 0\"
-        $RT run --bundle $BUNDLE $ID; python3 -c \"{enter}\nprint(os.statvfs('/').f_files)\"
+        $RT run --bundle $BUNDLE $ID
+        python3 -c \"{enter}\nassert c.mount(b'tmpfs', b'/32', b'tmpfs', 0, None) == 0\"
+        $RT run --bundle $BUNDLE $ID; python3 -c \"{enter}\nprint(os.statvfs('/').f_files, os.listdir('/32'))\"
         umount $BASE; touch -d yesterday $BASE; touch /run/file; mount --bind /run/file $BASE
         $RT run --bundle $BUNDLE $ID; stat -L -f -c %T $BASE
         grep -c /run/rt-mounts /proc/self/mountinfo"
@@ -118,9 +120,11 @@ assert c.setns(os.open(os.environ['BASE'], os.O_RDONLY), 0x20000) == 0";
     let bundle = Bundle::shell("wc -l < /proc/self/mountinfo");
     let done = in_own_run(&bundle, &script);
     let lines: Vec<&str> = done.ok().lines().collect();
-    let [before, damaged, files, no_namespace, kind, mounts] = lines[..] else { panic!("{lines:?}") };
-    assert_eq!((before, before), (damaged, no_namespace), "the container has what was mounted in the base");
-    assert_eq!((files, kind, mounts), ("1", "nsfs", "2"));
+    let [before, damaged, damaged_below, files, no_namespace, kind, mounts] = lines[..] else { panic!("{lines:?}") };
+    for after in [damaged, damaged_below, no_namespace] {
+        assert_eq!(before, after, "the container has what was mounted in the base");
+    }
+    assert_eq!((files, kind, mounts), ("67 ['file']", "nsfs", "2"));
 }
 
 /// Whatever stands in the way of the base, the container is made all the same.
@@ -191,6 +195,47 @@ fn nothing_propagates_to_the_host() {
         grep -c rootfs /proc/$peer/mountinfo || :; kill $peer";
     let done = in_own_run(&Bundle::new(&["true"]), script);
     assert_eq!(done.ok(), "1\n0\n0\n", "{done:?}");
+}
+
+/// Init keeps copies of the sources, which it leaves with the old root, as slaves: to unmount a peer
+/// would unmount what the host has mounted below.
+#[test]
+fn the_hosts_mounts_stay() {
+    need_host!();
+    let source = tempfile::tempdir().unwrap();
+    fs::create_dir(source.path().join("below")).unwrap();
+    for option in ["", "private", "rprivate", "rslave", "rshared"] {
+        let options: Vec<&str> = ["rbind", option].into_iter().filter(|o| !o.is_empty()).collect();
+        let bundle = Bundle::new(&["grep", "-c", " /m/below ", "/proc/self/mountinfo"]);
+        let script = format!(
+            "cd {0}; mount --bind {0} {0}; mount --make-shared {0}; mount -t tmpfs hosts {0}/below
+            $RT run --bundle $BUNDLE $ID; grep -c ' - tmpfs hosts ' /proc/self/mountinfo || :",
+            source.path().display()
+        );
+        let done = in_own_run(&bundle.mount("/m", "bind", source.path(), &options), &script);
+        assert_eq!(done.ok(), "1\n1\n", "{option}: {done:?}");
+    }
+}
+
+/// The kernel lists mounts in the order in which they were made, and programs take the last one at a
+/// path for the one that is seen.
+#[test]
+fn mounts_have_the_order_of_the_config() {
+    need_host!();
+    let source = tempfile::tempdir().unwrap();
+    fs::write(source.path().join("file"), "").unwrap();
+    let mut bundle = Bundle::shell("cut -d' ' -f5 /proc/self/mountinfo | grep '^/m'");
+    for place in ["/m/1", "/m/2", "/m/1"] {
+        bundle = bundle.mount(place, "tmpfs", "tmpfs", &[]).mount(place, "bind", source.path(), &["rbind"]).mount(
+            &format!("{place}/file"),
+            "bind",
+            source.path().join("file"),
+            &["bind", "ro"],
+        );
+    }
+    let done = bundle.run_every_way("true");
+    let one = |n| format!("/m/{n}\n/m/{n}\n/m/{n}/file\n");
+    assert_eq!(done.ok(), one(1) + &one(2) + &one(1));
 }
 
 /// Init has opened the sources before it has a mount namespace, and still reports each at its mount.

@@ -39,8 +39,6 @@ pub struct Mounts {
     empty: Option<OwnedFd>,
     /// The host's /dev/null, checked to be that device.
     null: Option<OwnedFd>,
-    /// A mount of it that is attached nowhere yet.
-    null_tree: Option<OwnedFd>,
     /// What was opened in the runtime's mount namespace, in the order of the plan.
     sources: Sources,
     /// Init is in a mount namespace in which the host's files are not.
@@ -57,7 +55,7 @@ impl Mounts {
 
     /// `Op::Root`: a mount of the rootfs over `/` if it was opened before, else onto itself.
     pub fn open_root(&mut self, path: &CStr, idmap: Descriptor, opened: u32) -> Result<(), Fail> {
-        if opened != 0 {
+        if self.apart && opened != 0 {
             return self.attach_root(opened);
         }
         let place: Temporary = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
@@ -132,15 +130,7 @@ impl Mounts {
                 };
                 return attach(empty.as_fd(), target.as_fd()).at(Step::Attach);
             }
-            (_, false) => match self.null_tree.take() {
-                Some(tree) => {
-                    attach(tree.as_fd(), target.as_fd()).at(Step::Attach)?;
-                    // From now on the mount that others are copied from.
-                    self.null = Some(tree);
-                    return Ok(());
-                }
-                None => clone_tree(null_device(&mut self.null)?, false).at(Step::Source)?,
-            },
+            (_, false) => clone_tree(null_device(&mut self.null)?, false).at(Step::Source)?,
         };
         attach(tree.as_fd(), target.as_fd()).at(Step::Attach)
     }

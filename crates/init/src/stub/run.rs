@@ -162,8 +162,10 @@ impl Init {
                 mounts::mounts_propagation(propagation, recursive != 0)?
             }
             Op::ParentPrivate { path } => mounts::parent_private(path.0)?,
-            Op::Source { path, flags, as_it_is } => {
-                self.mounts.open_in_advance(path.0, flags, as_it_is != 0)?;
+            Op::Source { path, flags, base } => {
+                if base.number().is_some() {
+                    self.mounts.open_in_advance(path.0, flags)?;
+                }
             }
             Op::MountNamespace { base } => self.mounts.enter_namespace(base)?,
             Op::Root { path, idmap, opened } => self.mounts.open_root(path.0, idmap, opened)?,

@@ -13,6 +13,8 @@ use rt_protocol::wire::Str;
 use super::{Lowering, Op, ahead, paths};
 use crate::spec::{Hook, Pointer};
 
+const BASE: Descriptor = Descriptor::Slot(Slot::Base);
+
 /// Filesystems of which nothing is looked up in the host's tree of files.
 const WITHOUT_FILES: [&[u8]; 7] = [b"proc", b"sysfs", b"tmpfs", b"devpts", b"mqueue", b"cgroup", b"cgroup2"];
 
@@ -34,8 +36,7 @@ impl Lowering<'_> {
             return;
         }
         self.namespaces.mounts_by_init = true;
-        let base = Descriptor::Slot(Slot::Base);
-        sources.push((op::Op::MountNamespace { base }, Pointer::new("/linux/namespaces")));
+        sources.push((op::Op::MountNamespace { base: BASE }, Pointer::new("/linux/namespaces")));
         self.ops.splice(begin..=begin, sources);
     }
 
@@ -102,12 +103,10 @@ fn open_first(ops: &mut [(Op, Pointer)]) -> Vec<(Op, Pointer)> {
     let mut sources = Vec::new();
     for (op, at) in &mut *ops {
         let source = match op {
-            op::Op::Root { path, .. } => op::Op::Source { path: path.clone(), flags: flag::RECURSIVE, as_it_is: 0 },
+            op::Op::Root { path, .. } => op::Op::Source { path: path.clone(), flags: flag::RECURSIVE, base: BASE },
             op::Op::Bind(bind) if bind.flags & flag::SOURCE_IN_ROOT == 0 => {
-                let cut_off = matches!(bind.propagation, propagation::PRIVATE | propagation::SLAVE)
-                    && bind.propagation_recursive != 0;
                 let flags = bind.flags & (flag::RECURSIVE | flag::SOURCE_NOFOLLOW) | flag::MAY_BE_FILE;
-                op::Op::Source { path: bind.source.clone(), flags, as_it_is: u32::from(cut_off) }
+                op::Op::Source { path: bind.source.clone(), flags, base: BASE }
             }
             _ => continue,
         };
@@ -120,7 +119,7 @@ fn open_first(ops: &mut [(Op, Pointer)]) -> Vec<(Op, Pointer)> {
     if let Some((_, at)) = ops.iter().find(|(op, _)| ahead::needs_null_device(op)) {
         let path = Str(c"/dev/null".to_owned());
         let flags = flag::SOURCE_NOFOLLOW | flag::NULL_DEVICE;
-        sources.push((op::Op::Source { path, flags, as_it_is: 0 }, *at));
+        sources.push((op::Op::Source { path, flags, base: BASE }, *at));
     }
     sources
 }

@@ -1,9 +1,14 @@
-//! A mount namespace that holds an empty read-only directory and nothing else.
+//! A mount namespace that holds a read-only filesystem with empty files and directories, and nothing
+//! else.
 
-use rt_sys::mount::mounts_of_namespace;
+use std::ffi::CStr;
+
+use rt_protocol::flags::attr;
+use rt_protocol::op::{MOST_SOURCES, place_of_source};
+use rt_sys::mount::{Attributes, mounts_of_namespace, set_attributes};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstatfs, fstatvfs, open, openat, statfs};
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstatfs, fstatvfs, mkdirat, open, openat, statfs};
+use rustix::io::{Errno, read};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
     fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, unmount,
@@ -13,11 +18,12 @@ use rustix::thread::{CpuSet, ThreadNameSpaceType, UnshareFlags, move_into_thread
 
 use super::mount_namespace::{in_thread, leave_mount_namespace};
 
+/// The root directory, and a directory and a file for each source and for the null device.
+const INODES: usize = 1 + 2 * (1 + MOST_SOURCES);
 const TMPFS: i64 = 0x0102_1994;
 const NSFS: i64 = 0x6e73_6673;
 
-/// Whether nothing has been mounted in the namespace since it was made. In an empty directory that
-/// can have no entries, the only place for a mount is the directory itself.
+/// Whether nothing has been mounted in the namespace since it was made.
 pub fn is_one(file: BorrowedFd<'_>) -> bool {
     match mounts_of_namespace(file) {
         Ok(mounts) => mounts == 1,
@@ -28,9 +34,14 @@ pub fn is_one(file: BorrowedFd<'_>) -> bool {
 
 fn looks_empty(file: BorrowedFd<'_>) -> Result<bool, Errno> {
     in_thread(UnshareFlags::FS, || {
+        let proc = open_proc()?;
         move_into_thread_name_spaces(file, ThreadNameSpaceType::MOUNT)?;
+        let mut mounts = [0; 512];
+        let mountinfo = openat(&proc, "thread-self/mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let length = read(&mountinfo, &mut mounts)?;
+        let one = mounts[..length].strip_suffix(b"\n").is_some_and(|line| !line.contains(&b'\n'));
         let root = statfs("/")?;
-        Ok(root.f_type == TMPFS && root.f_files == 1)
+        Ok(one && root.f_type == TMPFS && root.f_files == INODES as u64)
     })
 }
 
@@ -58,19 +69,23 @@ fn another(base: &OwnedFd, cpu: usize) -> Result<Option<(usize, OwnedFd)>, Errno
         sched_setaffinity(None, &only).is_ok()
     };
     let Some(cpu) = (cpu..CpuSet::MAX_CPU).find(moved_to) else { return Ok(None) };
-    let proc = open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let proc = open_proc()?;
     move_into_thread_name_spaces(base.as_fd(), ThreadNameSpaceType::MOUNT)?;
     leave_mount_namespace()?;
     let made = openat(&proc, "thread-self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(Some((cpu, made)))
 }
 
-/// Gives this thread a mount namespace with an empty directory and nothing else, and opens its file.
+fn open_proc() -> Result<OwnedFd, Errno> {
+    open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Gives this thread a mount namespace with that filesystem and nothing else, and opens its file.
 fn emptied() -> Result<OwnedFd, Errno> {
     leave_mount_namespace()?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     let namespace = open("/proc/thread-self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let empty = empty_directory()?;
+    let empty = places()?;
     move_mount(&empty, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     let old = open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     fchdir(&empty)?;
@@ -84,14 +99,24 @@ fn emptied() -> Result<OwnedFd, Errno> {
     Ok(namespace)
 }
 
-fn empty_directory() -> Result<OwnedFd, Errno> {
+/// The filesystem, with the places at which init keeps what it has opened on the host.
+fn places() -> Result<OwnedFd, Errno> {
     let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&context, c"nr_inodes", c"1")?;
+    fsconfig_set_string(&context, c"nr_inodes", INODES.to_string())?;
     fsconfig_set_string(&context, c"mode", c"0555")?;
     fsconfig_create(&context)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
-        | MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    let attributes =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    for number in 0..=MOST_SOURCES {
+        mkdirat(&mount, relative(&place_of_source(number, true))?, Mode::from_raw_mode(0o555))?;
+        let create = OFlags::CREATE | OFlags::CLOEXEC;
+        openat(&mount, relative(&place_of_source(number, false))?, create, Mode::RUSR)?;
+    }
+    set_attributes(mount.as_fd(), c"", false, &Attributes { set: attr::RDONLY, ..Attributes::default() })?;
+    Ok(mount)
+}
+
+fn relative(path: &[u8]) -> Result<&CStr, Errno> {
+    path.get(1..).and_then(|path| CStr::from_bytes_until_nul(path).ok()).ok_or(Errno::INVAL)
 }

@@ -82,10 +82,10 @@ impl Mounts {
     }
 
     fn open_source(&mut self, bind: &Bind) -> Result<Temporary, Errno> {
-        if bind.opened != 0 {
-            return self.opened(bind.opened);
-        }
         let recursive = bind.flags & flag::RECURSIVE != 0;
+        if self.apart && bind.opened != 0 {
+            return self.opened(bind.opened, recursive);
+        }
         let nofollow = bind.flags & flag::SOURCE_NOFOLLOW != 0;
         if bind.flags & flag::SOURCE_IN_ROOT != 0 {
             let root = self.root.as_ref().ok_or(Errno::INVAL)?;

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use rt_protocol::descriptor::Descriptor;
 use rt_protocol::flags::propagation;
-use rt_protocol::op::{MOST_SOURCES, flag};
+use rt_protocol::op::{MOST_SOURCES, flag, place_of_source};
 use rt_protocol::report::Step;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -19,6 +19,10 @@ use crate::temporary::Temporary;
 use super::{Mounts, clone_tree, is_directory, mounts_propagation, null_device};
 
 /// The trees, or why one cannot be opened, until the ops that need them.
+///
+/// The kernel numbers mounts in the order in which they are made, and lists them in that order (Linux
+/// 6.8, proc_pid_mountinfo(5)). So that the container's mounts have the order of its config, each tree
+/// is only kept in a place of init's mount namespace, and copied when it is its turn.
 #[derive(Default)]
 pub struct Sources {
     opened: [Option<Result<OwnedFd, Errno>>; MOST_SOURCES],
@@ -27,14 +31,13 @@ pub struct Sources {
 
 impl Mounts {
     /// `Op::Source`.
-    pub fn open_in_advance(&mut self, path: &CStr, flags: u32, as_it_is: bool) -> Result<(), Fail> {
+    pub fn open_in_advance(&mut self, path: &CStr, flags: u32) -> Result<(), Fail> {
         if flags & flag::NULL_DEVICE != 0 {
             return self.open_null_device();
         }
         let opened = open_host_tree(path, flags).and_then(|tree| {
-            if !as_it_is {
-                propagate(tree.as_fd(), propagation::SLAVE, true)?;
-            }
+            // A peer of the host's mounts would be unmounted there, too, when the places are left.
+            propagate(tree.as_fd(), propagation::SLAVE, true)?;
             Ok(tree.keep())
         });
         let place = self.sources.opened.get_mut(self.sources.count).ok_or(Fail::new(Step::LoadPlan, Errno::INVAL))?;
@@ -50,14 +53,19 @@ impl Mounts {
             device => clone_tree(device?, false).at(Step::Source)?,
         };
         propagate(tree.as_fd(), propagation::SLAVE, false).at(Step::Propagation)?;
-        self.null_tree = Some(tree.keep());
+        self.null = Some(tree.keep());
         Ok(())
     }
 
-    /// What source `number`, counted from 1, has opened. Each is for one op.
-    pub(super) fn opened(&mut self, number: u32) -> Result<Temporary, Errno> {
+    /// A copy of what source `number`, counted from 1, has opened. Each is for one op.
+    pub(super) fn opened(&mut self, number: u32, recursive: bool) -> Result<Temporary, Errno> {
+        let kept = Temporary::from(self.take_opened(number)?);
+        clone_tree(kept.as_fd(), recursive)
+    }
+
+    fn take_opened(&mut self, number: u32) -> Result<OwnedFd, Errno> {
         let place = (number as usize).checked_sub(1).and_then(|at| self.sources.opened.get_mut(at));
-        place.and_then(Option::take).ok_or(Errno::BADF)?.map(Temporary::from)
+        place.and_then(Option::take).ok_or(Errno::BADF)?
     }
 
     /// `Op::MountNamespace`. Without `base`, or where init may not enter it, everything is the same
@@ -71,15 +79,31 @@ impl Mounts {
         });
         // SAFETY: only the mount namespace is left, not memory, files or the file system context.
         unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
-        if !self.apart {
-            mounts_propagation(propagation::SLAVE, true).at(Step::Propagation)?;
+        if self.apart {
+            self.keep_sources().at(Step::Attach)
+        } else {
+            self.null = None;
+            mounts_propagation(propagation::SLAVE, true).at(Step::Propagation)
+        }
+    }
+
+    /// Attaches everything in its place, where it stays until the old root is left. Only the rootfs,
+    /// which is the first source and the first mount, needs none.
+    fn keep_sources(&self) -> Result<(), Errno> {
+        if let Some(null) = &self.null {
+            keep(null, 0)?;
+        }
+        for (at, tree) in self.sources.opened.iter().take(self.sources.count).enumerate().skip(1) {
+            if let Some(Ok(tree)) = tree {
+                keep(tree, at + 1)?;
+            }
         }
         Ok(())
     }
 
     /// `Op::Root` with a tree that was opened in advance.
     pub(super) fn attach_root(&mut self, opened: u32) -> Result<(), Fail> {
-        let tree = self.opened(opened).at(Step::Source)?;
+        let tree = Temporary::from(self.take_opened(opened).at(Step::Source)?);
         let attached = move_mount(&tree, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH);
         attached.map_err(|errno| match errno {
             // A file cannot be mounted on a directory.
@@ -88,6 +112,18 @@ impl Mounts {
         })?;
         self.root = Some(crate::rootfs::Root::new(tree.keep()));
         Ok(())
+    }
+}
+
+fn keep(tree: &OwnedFd, number: usize) -> Result<(), Errno> {
+    let attach_at = |directory| {
+        let place = place_of_source(number, directory);
+        let place = CStr::from_bytes_until_nul(&place).map_err(|_| Errno::INVAL)?;
+        move_mount(tree, c"", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    };
+    match attach_at(true) {
+        Err(Errno::INVAL | Errno::NOTDIR) => attach_at(false),
+        other => other,
     }
 }
 
