@@ -23,8 +23,9 @@ need() {
     rm -f "$log"
 }
 
-# need_rust: a toolchain with the static target.
+# need_rust [TARGET]: a toolchain with the static target, by default of x86-64, and what links programs for it.
 need_rust() {
+    local target=${1:-x86_64-unknown-linux-musl}
     need gcc libc6-dev git ca-certificates
     if ! command -v cargo >/dev/null; then
         need rustup
@@ -41,18 +42,23 @@ need_rust() {
         fi
     fi
     # rust-toolchain.toml names the target, but a toolchain that was there before may lack it.
-    if command -v rustup >/dev/null && ! rustup target list --installed | grep -qx x86_64-unknown-linux-musl; then
-        rustup target add x86_64-unknown-linux-musl >/dev/null 2>&1 || {
-            echo "$(basename "$0"): rustup could not fetch the target x86_64-unknown-linux-musl" >&2
+    if command -v rustup >/dev/null && ! rustup target list --installed | grep -qx "$target"; then
+        rustup target add "$target" >/dev/null 2>&1 || {
+            echo "$(basename "$0"): rustup could not fetch the target $target" >&2
             exit 1
         }
     fi
+    # As .cargo/config.toml names them.
+    case $target in
+        aarch64-*) need gcc-aarch64-linux-gnu libc6-dev-arm64-cross ;;
+    esac
 }
 
-# rt_binary: builds the release binary and prints its path.
+# rt_binary [TARGET]: builds the release binary, by default for x86-64, and prints its path.
 rt_binary() {
-    cargo build --release --quiet -p rt-cli >&2
-    echo "${CARGO_TARGET_DIR:-$PWD/target}/x86_64-unknown-linux-musl/release/rt"
+    local target=${1:-x86_64-unknown-linux-musl}
+    cargo build --release --quiet --target "$target" -p rt-cli >&2
+    echo "${CARGO_TARGET_DIR:-$PWD/target}/$target/release/rt"
 }
 
 # apt_of SUITE DIR deb|deb-src: prepares in DIR an apt of its own for a suite of Debian, so that the machine's sources stay

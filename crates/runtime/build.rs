@@ -33,6 +33,10 @@ fn main() {
     if target.ends_with("-musl") {
         flags.push("-Clink-self-contained=no");
     }
+    // Out-of-line atomics ask the C library which instructions the processor has.
+    if target.starts_with("aarch64-") {
+        flags.push("-Ctarget-feature=-outline-atomics");
+    }
     let target_dir = out.join("stub");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo

@@ -242,9 +242,9 @@ impl Cgroup {
 }
 
 /// A limit, unless the number stands for "no limit": on v1 that is the largest number of whole
-/// pages, on v2 the word `max`.
+/// pages (page_counter.h in the kernel), which have at most 64 KiB; on v2 the word `max`.
 pub fn finite(limit: u64) -> Option<u64> {
-    (limit < i64::MAX as u64 / 4096 * 4096).then_some(limit)
+    (limit < i64::MAX as u64 / 65_536 * 65_536).then_some(limit)
 }
 
 fn is_zero(value: &u64) -> bool {

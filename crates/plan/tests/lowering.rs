@@ -19,6 +19,7 @@ fn lowered(config: &Value) -> Result<Plan, SpecError> {
         root: true,
         first_user_namespace: true,
         kcore: true,
+        arch: rt_seccomp::Arch::X86_64,
     };
     let cgroup = rt_cgroups::locate(&host.layout, Driver::Cgroupfs, Some("/x"), "id", false).unwrap();
     let plain = Request::plain("id", Path::new("/bundle"), &cgroup);

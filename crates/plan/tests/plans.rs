@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rt_plan::spec::{Document, Spec, SpecError};
 use rt_plan::{Console, Host, Plan, Request, lower};
 use rt_resources::{Driver, Layout};
+use rt_seccomp::Arch;
 
 fn fixtures() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -27,8 +28,13 @@ fn lowered(path: &Path) -> Result<Plan, SpecError> {
     // What `rt spec --rootless` makes is for a caller without root; the engines' user namespaces
     // have one of their own.
     let root = !path.ends_with("spec-rootless.json");
-    let host =
-        Host { layout: Layout::V2 { root: "/sys/fs/cgroup".into() }, root, first_user_namespace: true, kcore: true };
+    let host = Host {
+        layout: Layout::V2 { root: "/sys/fs/cgroup".into() },
+        root,
+        first_user_namespace: true,
+        kcore: true,
+        arch: Arch::X86_64,
+    };
     let asked = spec.linux.as_ref().and_then(|l| l.cgroups_path.as_deref());
     let driver = if asked.is_some_and(|p| p.contains(':')) { Driver::Systemd } else { Driver::Cgroupfs };
     let cgroup = rt_cgroups::locate(&host.layout, driver, Some(asked.unwrap_or("/id")), "id", false).unwrap();

@@ -18,8 +18,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rt_seccomp::{
-    Action, Arch, Arg, Call, Error, HostSeccomp, Named, Op, Options, Profile, Syscall, Vocabulary, compile_with,
-    describe_return, run,
+    Action, Arch, Arg, Call, Error, Named, Op, Options, Profile, Syscall, Vocabulary, compile_with, describe_return,
+    run,
 };
 use seccompiler::sock_filter;
 
@@ -157,7 +157,7 @@ fn forget_what_libseccomp_lacks(oracle: &mut Oracle, profile: &mut Profile) {
 }
 
 fn compare(oracle: &mut Oracle, profile: &Profile, random: &mut Random, tally: &mut Tally) {
-    let ours = compile_with(profile, &HostSeccomp::default(), Options { enosys: false });
+    let ours = compile_with(profile, &oracle::host(), Options { enosys: false });
     let optimize = if profile.syscalls.len() > 32 { 2 } else { 1 };
     let theirs = oracle.build(profile, optimize);
     let show = || serde_json::to_string(profile).unwrap();

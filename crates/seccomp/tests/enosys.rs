@@ -1,6 +1,6 @@
 //! System calls newer than the profile, and the form in which a program is stored.
 
-use rt_seccomp::{Action, Arch, Call, HostSeccomp, Named, Options, Program, Syscall, compile_with, run};
+use rt_seccomp::{Action, Arch, Call, Named, Options, Program, Syscall, compile_with, run};
 
 #[allow(dead_code, reason = "shared with other tests")]
 mod oracle;
@@ -17,7 +17,7 @@ fn newer_calls_are_what_runc_makes_of_them() {
     let random = (0..400).map(|seed| Random(seed).profile(&names, Style::OneRuleEach));
     let mut hidden = 0;
     for profile in real.into_iter().chain(random) {
-        let compile = |enosys| compile_with(&profile, &HostSeccomp::default(), Options { enosys }).expect("compiles");
+        let compile = |enosys| compile_with(&profile, &oracle::host(), Options { enosys }).expect("compiles");
         let (with, without) = (compile(true), compile(false));
         let has = |arch| arch == Arch::X86_64 || profile.architectures.contains(&Named::Known(arch));
         let largest = |arch: Arch| {
@@ -64,7 +64,7 @@ fn the_stored_program_is_the_compiled_one() {
     let names: Vec<Syscall> = Syscall::all().collect();
     for seed in 0..50 {
         let profile = Random(seed).profile(&names, Style::Anything);
-        if let Ok(program) = compile_with(&profile, &HostSeccomp::default(), Options::default()) {
+        if let Ok(program) = compile_with(&profile, &oracle::host(), Options::default()) {
             assert_eq!(Program::from_bytes(&program.to_bytes()).as_ref(), Ok(&program));
         }
     }

@@ -32,9 +32,9 @@ pub fn run(data: &[u8]) -> bool {
     };
     let mut lowered = false;
     for host in [
-        Host { layout: v2(), root: true, first_user_namespace: true, kcore: true },
-        Host { layout: v2(), root: false, first_user_namespace: true, kcore: true },
-        Host { layout: v1(), root: true, first_user_namespace: true, kcore: true },
+        Host { layout: v2(), root: true, first_user_namespace: true, kcore: true, arch: rt_seccomp::Arch::X86_64 },
+        Host { layout: v2(), root: false, first_user_namespace: true, kcore: true, arch: rt_seccomp::Arch::X86_64 },
+        Host { layout: v1(), root: true, first_user_namespace: true, kcore: true, arch: rt_seccomp::Arch::X86_64 },
     ] {
         let cgroup = place(&spec, &host);
         let request = request(&cgroup);
@@ -51,7 +51,8 @@ pub fn run(data: &[u8]) -> bool {
 pub fn encoded(data: &[u8]) -> Option<Vec<u8>> {
     let document = Document::new("config.json", data.to_vec());
     let spec: Spec<'_> = document.parse().ok()?;
-    let host = Host { layout: v2(), root: true, first_user_namespace: true, kcore: true };
+    let host =
+        Host { layout: v2(), root: true, first_user_namespace: true, kcore: true, arch: rt_seccomp::Arch::X86_64 };
     let plan = lower(&spec, &host, &request(&place(&spec, &host))).ok()?;
     let mut bytes = Bytes(Vec::new());
     encode(plan.ops.iter().map(|(op, _)| op), &mut bytes);

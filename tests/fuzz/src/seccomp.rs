@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) -> bool {
             Err(error) => assert!(!error.to_string().is_empty() && !error.pointer().starts_with("//")),
         }
     }
-    let host = HostSeccomp::default();
+    let host = oracle::host();
     let _ = check(&profile, &host);
     let Ok(program) = compile_with(&profile, &host, Options { enosys: false }) else { return false };
     if comparable(&profile) {

@@ -59,7 +59,7 @@ pub fn rt() -> PathBuf {
         return path.into();
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    root.join("target/x86_64-unknown-linux-musl/release/rt")
+    root.join(format!("target/{}-unknown-linux-musl/release/rt", std::env::consts::ARCH))
 }
 
 /// A bundle in a temporary directory: busybox and `rt spec`'s config without a terminal.

@@ -51,13 +51,15 @@ pub struct Host {
     pub first_user_namespace: bool,
     /// The kernel has /proc/kcore.
     pub kcore: bool,
+    /// The kernel's own architecture, which every seccomp filter covers.
+    pub arch: rt_seccomp::Arch,
 }
 
 impl Host {
     /// The host as far as it matters to a process that joins an existing container: the container's
     /// cgroups and namespaces are there, so only the caller's rights count.
     pub fn of_executed(root: bool) -> Host {
-        Host { layout: Layout::None, root, first_user_namespace: false, kcore: false }
+        Host { layout: Layout::None, root, first_user_namespace: false, kcore: false, arch: rt_seccomp::Arch::native() }
     }
 }
 

@@ -217,7 +217,7 @@ impl Lowering<'_> {
     /// `linux.seccomp`, compiled.
     fn filter(&mut self) -> (Filter, Option<Vec<u8>>) {
         let Some(profile) = self.linux().and_then(|l| l.seccomp.as_ref()) else { return (Filter::None, None) };
-        let host = rt_seccomp::HostSeccomp::default();
+        let host = rt_seccomp::HostSeccomp { native: self.host.arch, ..Default::default() };
         match rt_seccomp::compile(profile, &host) {
             Ok(program) if program.filter.is_empty() => (Filter::None, None),
             Ok(program) => {

@@ -28,6 +28,7 @@ pub fn probe() -> Result<Host, rt_cgroups::Error> {
         root: geteuid().is_root(),
         first_user_namespace: in_first_user_namespace(),
         kcore: access(c"/proc/kcore", Access::EXISTS).is_ok(),
+        arch: rt_seccomp::Arch::native(),
     })
 }
 

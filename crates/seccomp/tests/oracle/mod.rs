@@ -7,11 +7,17 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rt_seccomp::{Arch, Profile, Vocabulary};
+use rt_seccomp::{Arch, HostSeccomp, Profile, Vocabulary};
 use seccompiler::sock_filter;
 
 pub mod random;
 pub mod reference;
+
+/// The host whose filters the oracle, the reference and the profiles in `fixtures` are about, on
+/// whichever architecture the tests run.
+pub fn host() -> HostSeccomp {
+    HostSeccomp { native: Arch::X86_64, ..HostSeccomp::default() }
+}
 
 /// A running oracle.
 pub struct Oracle {

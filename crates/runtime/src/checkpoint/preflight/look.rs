@@ -80,7 +80,7 @@ fn descriptor(pid: i32, info: &FDInfo, sockets: &mut Sockets) -> Option<Descript
         target,
         kind: FileType::from_raw_mode(found.st_mode),
         device: (rustix::fs::major(found.st_rdev), rustix::fs::minor(found.st_rdev)),
-        links: found.st_nlink,
+        has_name: found.st_nlink > 0,
         size: found.st_blocks.unsigned_abs().saturating_mul(512),
         mount,
         inode: found.st_ino,

@@ -70,8 +70,8 @@ pub struct Descriptor {
     pub kind: FileType,
     /// Of a device: major and minor number.
     pub device: (u32, u32),
-    /// Names that the file has.
-    pub links: u64,
+    /// The file has a name left: another link to it.
+    pub has_name: bool,
     /// Bytes on the disk.
     pub size: u64,
     /// The number of its mount.
@@ -181,7 +181,7 @@ fn descriptor_obstacle(
     facts: &Facts,
     options: &CriuOptions,
 ) -> Option<(String, &'static str)> {
-    let Descriptor { target, kind, device, links, size, mount, socket, number, inode: _ } = descriptor;
+    let Descriptor { target, kind, device, has_name, size, mount, socket, number, inode: _ } = descriptor;
     if let Some(name) = target.strip_prefix("anon_inode:") {
         let saved = SAVED.contains(&name);
         return (!saved).then(|| (format!("criu cannot save {name}"), "close it, or make the program do without"));
@@ -225,10 +225,10 @@ fn descriptor_obstacle(
         FileType::RegularFile | FileType::Directory if !inside && *number > 2 && !target.starts_with("/memfd:") => {
             Some((format!("{target}: the container cannot see this file"), "do not pass it to the container"))
         }
-        FileType::RegularFile if *links > 0 && target.ends_with(" (deleted)") && !options.link_remap => {
+        FileType::RegularFile if *has_name && target.ends_with(" (deleted)") && !options.link_remap => {
             Some((format!("{target}: a file that was removed but has other names"), "give --link-remap"))
         }
-        FileType::RegularFile if *links == 0 && *size > GHOST_LIMIT && inside => Some((
+        FileType::RegularFile if !has_name && *size > GHOST_LIMIT && inside => Some((
             format!("{target}: a removed file of {size} bytes, more than criu saves by itself"),
             "put `ghost-limit 1G` into the file that org.criu.config names",
         )),
@@ -247,7 +247,7 @@ mod tests {
             target: target.into(),
             kind,
             device: (0, 0),
-            links: 1,
+            has_name: true,
             size: 0,
             mount: 1,
             inode: 8,
@@ -276,7 +276,7 @@ mod tests {
         let plain = CriuOptions::default();
         let character = |target, device| Descriptor { device, ..file(target, FileType::CharacterDevice) };
         let socket = |socket| Descriptor { socket: Some(socket), ..file("socket:[1]", FileType::Socket) };
-        let removed = |links, size| Descriptor { links, size, ..file("/x (deleted)", FileType::RegularFile) };
+        let removed = |has_name, size| Descriptor { has_name, size, ..file("/x (deleted)", FileType::RegularFile) };
         for (descriptor, part) in [
             (file("anon_inode:[io_uring]", FileType::Unknown), "criu cannot save [io_uring]"),
             (character("/dev/kvm", (10, 232)), "/dev/kvm: a device"),
@@ -288,8 +288,8 @@ mod tests {
             (socket(Socket::Unix { peer: 9, near: true, datagram: false }), "a connection over a unix socket"),
             (socket(Socket::Unix { peer: 9, near: false, datagram: true }), "of another network namespace"),
             (Descriptor { mount: 9, ..file("/srv/x", FileType::RegularFile) }, "cannot see this file"),
-            (removed(1, 0), "--link-remap"),
-            (removed(0, 2 << 20), "ghost-limit"),
+            (removed(true, 0), "--link-remap"),
+            (removed(false, 2 << 20), "ghost-limit"),
         ] {
             let said = of(descriptor, &plain);
             assert!(
@@ -303,7 +303,7 @@ mod tests {
             character("/dev/pts/0", (136, 0)),
             socket(Socket::Plain),
             socket(Socket::Unix { peer: 8, near: true, datagram: false }),
-            removed(0, 5),
+            removed(false, 5),
             file("/etc/x", FileType::RegularFile),
             Descriptor { number: 1, mount: 9, ..file("/var/log/x", FileType::RegularFile) },
         ] {
@@ -311,7 +311,7 @@ mod tests {
         }
         let all = CriuOptions { tcp_established: true, link_remap: true, shell_job: true, file_locks: true, ..plain };
         assert_eq!(of(socket(Socket::Tcp), &all), [""; 0]);
-        assert_eq!(of(removed(1, 0), &all), [""; 0]);
+        assert_eq!(of(removed(true, 0), &all), [""; 0]);
         let outside = socket(Socket::Unix { peer: 9, near: true, datagram: true });
         assert_eq!(of(outside, &CriuOptions { ext_unix_sk: true, ..all }), [""; 0]);
     }

@@ -5,6 +5,7 @@
 //! a container with the same id has to run. A failed call has to be one clear error, or to make no
 //! difference. `hack/sweep` calls this program.
 
+mod registers;
 mod tracer;
 mod verbs;
 mod world;

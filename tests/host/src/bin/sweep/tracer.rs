@@ -14,10 +14,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::registers;
 use crate::world::{PATIENCE, text};
-
-/// What the result register has on entry to a system call.
-const NO_RESULT_YET: u64 = -(libc::ENOSYS as i64) as u64;
 
 /// Whose calls are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +58,6 @@ struct Tracee {
     whose: Whose,
     /// Programs it has executed since it was made.
     programs: u32,
-    /// In the middle of a system call.
-    inside: bool,
     /// The result that its current call gets.
     result: Option<Errno>,
 }
@@ -79,7 +75,7 @@ pub fn trace(mut command: Command, whose: Whose, at: u32, strike: Strike, then: 
         at,
         strike,
         main,
-        tracees: HashMap::from([(main, Tracee { whose: Whose::Runtime, programs: 0, inside: false, result: None })]),
+        tracees: HashMap::from([(main, Tracee { whose: Whose::Runtime, programs: 0, result: None })]),
         then: None,
         traced: Traced::default(),
     };
@@ -146,13 +142,12 @@ impl Tracer {
     fn adopt(&mut self, pid: Pid) {
         let thread = std::fs::exists(format!("/proc/{}/task/{pid}", self.main)).unwrap_or(false);
         let whose = if thread { Whose::Runtime } else { Whose::Init };
-        self.tracees.entry(pid).or_insert(Tracee { whose, programs: 0, inside: false, result: None });
+        self.tracees.entry(pid).or_insert(Tracee { whose, programs: 0, result: None });
     }
 
     fn executed(&mut self, pid: Pid) {
         let Some(tracee) = self.tracees.get_mut(&pid) else { return };
         tracee.programs += 1;
-        tracee.inside = true;
         // The stub is the first program, the container's is the second.
         if tracee.whose == Whose::Init && tracee.programs == 2 {
             self.release(pid);
@@ -197,30 +192,21 @@ impl Tracer {
     }
 
     fn call(&mut self, pid: Pid) {
-        if let (Some(tracee), Ok(mut registers)) = (self.tracees.get_mut(&pid), ptrace::getregs(pid)) {
-            // On entry the result is ENOSYS until there is one. A stop with another outside of a
-            // call is the end of a call that began before the tracing.
-            if !tracee.inside && registers.rax == NO_RESULT_YET {
-                tracee.inside = true;
-                self.entered(pid, registers);
-            } else {
-                tracee.inside = false;
-                if let Some(errno) = tracee.result.take() {
-                    registers.rax = (-(errno as i64)) as u64;
-                    let _ = ptrace::setregs(pid, registers);
-                }
-            }
+        if let Ok(Some(number)) = registers::entered_call(pid) {
+            self.entered(pid, number);
+        } else if let Some(errno) = self.tracees.get_mut(&pid).and_then(|tracee| tracee.result.take()) {
+            let _ = registers::set_result(pid, -(errno as i64));
         }
         let _ = ptrace::syscall(pid, None);
     }
 
-    fn entered(&mut self, pid: Pid, mut registers: libc::user_regs_struct) {
+    fn entered(&mut self, pid: Pid, number: u64) {
         let Some(tracee) = self.tracees.get_mut(&pid).filter(|t| t.whose == self.whose) else { return };
         self.traced.calls += 1;
         if self.traced.calls != self.at {
             return;
         }
-        self.traced.struck = Some(registers.orig_rax);
+        self.traced.struck = Some(number);
         match self.strike {
             // A group-directed signal ends all threads.
             Strike::Kill => {
@@ -229,11 +215,10 @@ impl Tracer {
             Strike::Fail(errno) => {
                 // A failed close has closed all the same, and nothing that rt writes to reports a
                 // write that late.
-                if registers.orig_rax == libc::SYS_close as u64 {
+                if number == libc::SYS_close as u64 {
                     return;
                 }
-                registers.orig_rax = u64::MAX;
-                let _ = ptrace::setregs(pid, registers);
+                let _ = registers::leave_out_call(pid);
                 tracee.result = Some(errno);
             }
         }
