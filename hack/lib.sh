@@ -23,9 +23,12 @@ need() {
     rm -f "$log"
 }
 
-# need_rust [TARGET]: a toolchain with the static target, by default of x86-64, and what links programs for it.
-need_rust() {
-    local target=${1:-x86_64-unknown-linux-musl}
+# need_rust: a toolchain with the static target of x86-64.
+need_rust() { need_rust_for x86_64-unknown-linux-musl; }
+
+# need_rust_for TARGET: a toolchain with that target, and what links programs for it.
+need_rust_for() {
+    local target=$1
     need gcc libc6-dev git ca-certificates
     if ! command -v cargo >/dev/null; then
         need rustup
@@ -54,11 +57,13 @@ need_rust() {
     esac
 }
 
-# rt_binary [TARGET]: builds the release binary, by default for x86-64, and prints its path.
-rt_binary() {
-    local target=${1:-x86_64-unknown-linux-musl}
-    cargo build --release --quiet --target "$target" -p rt-cli >&2
-    echo "${CARGO_TARGET_DIR:-$PWD/target}/$target/release/rt"
+# rt_binary: builds the release binary for x86-64 and prints its path.
+rt_binary() { rt_binary_for x86_64-unknown-linux-musl; }
+
+# rt_binary_for TARGET: the same for that target.
+rt_binary_for() {
+    cargo build --release --quiet --target "$1" -p rt-cli >&2
+    echo "${CARGO_TARGET_DIR:-$PWD/target}/$1/release/rt"
 }
 
 # apt_of SUITE DIR deb|deb-src: prepares in DIR an apt of its own for a suite of Debian, so that the machine's sources stay

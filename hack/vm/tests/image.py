@@ -6,6 +6,7 @@ The smallest image there can be, in the format of "docker save": one layer, and 
 import hashlib
 import io
 import json
+import platform
 import sys
 import tarfile
 
@@ -14,7 +15,7 @@ layer = io.BytesIO()
 with tarfile.open(fileobj=layer, mode="w") as tar:
     tar.add(rootfs, arcname=".")
 config = json.dumps({
-    "architecture": "amd64", "os": "linux",
+    "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()], "os": "linux",
     "config": {"Entrypoint": words, "Env": ["PATH=/bin"]} if words else {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
     "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer.getvalue()).hexdigest()]},
 }).encode()

@@ -247,9 +247,10 @@ GlobalArgs=--runtime /usr/local/bin/rt
 PodmanArgs=--memory 64m --init
 Volume=/usr:/usr:ro
 Volume=/lib:/lib:ro
-Volume=/lib64:/lib64:ro
+@LIB64@
 Exec=sh -c 'sleep 1; touch /before; /usr/bin/systemd-notify --ready; exec sleep 1000'
 EOF
+  if [[ -e /lib64 ]]; then sed -i 's|^@LIB64@$|Volume=/lib64:/lib64:ro|' "$units/rt-quadlet.container"; else sed -i /^@LIB64@$/d "$units/rt-quadlet.container"; fi
   manager daemon-reload
   manager start rt-quadlet.service
   pod exec quadlet test -e /before
@@ -473,7 +474,7 @@ print(said); sys.exit(child.wait())
 EOF
   local program='import os, socket, time; time.sleep(1); socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"]); time.sleep(5)'
   python3 "$T/manager.py" "$T" podman --runtime /usr/local/bin/rt --cgroup-manager systemd run -d --name ntf --network none --sdnotify container \
-    -v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro bb /usr/bin/python3 -Sc "$program" > "$T/said"
+    -v /usr:/usr:ro -v /lib:/lib:ro $([[ ! -e /lib64 ]] || echo -v /lib64:/lib64:ro) bb /usr/bin/python3 -Sc "$program" > "$T/said"
   has "$(cat "$T/said")" "READY=1" "what the manager was told"
   has "$(cat "$T/said")" "MAINPID=[0-9]+" "what the manager was told"
 }

@@ -53,6 +53,9 @@ macro_rules! need_criu {
     }};
 }
 
+/// The machine that uname(2) names under the personality LINUX32.
+pub const MACHINE_OF_32_BITS: &str = if cfg!(target_arch = "x86_64") { "i686" } else { "armv8l" };
+
 /// The binary under test.
 pub fn rt() -> PathBuf {
     if let Some(path) = std::env::var_os("RT_BIN") {

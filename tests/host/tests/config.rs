@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use rt_tests::{Bundle, cgroup_dir, need, need_host};
+use rt_tests::{Bundle, MACHINE_OF_32_BITS, cgroup_dir, need, need_host};
 use serde_json::{Value, json};
 
 /// Runs `script` with a changed config and compares what it printed.
@@ -446,7 +446,7 @@ fn sysctls() {
 #[test]
 fn personality() {
     need_host!();
-    shows("uname -m", |c| c["linux"]["personality"] = json!({"domain": "LINUX32"}), "i686\n");
+    shows("uname -m", |c| c["linux"]["personality"] = json!({"domain": "LINUX32"}), &format!("{MACHINE_OF_32_BITS}\n"));
 }
 
 #[test]

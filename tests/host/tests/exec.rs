@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rt_tests::{Bundle, need_host};
+use rt_tests::{Bundle, MACHINE_OF_32_BITS, need_host};
 use serde_json::json;
 
 /// Exit codes are the program's; rt's own failures are 255, so that conmon and CRI-O can tell them
@@ -166,7 +166,7 @@ fn an_executed_process_lives_in_the_same_surroundings() {
     let own = c.rt(&["exec", "--process", file.to_str().unwrap(), &c.id]);
     let of_the_config = c.exec(&["sh", "-c", script]);
     let lines: Vec<&str> = own.ok().lines().collect();
-    assert_eq!((lines[0], &lines[3..]), ("i686", &["4 3", "idle", "0027", "300", "0"][..]), "{own:?}");
+    assert_eq!((lines[0], &lines[3..]), (MACHINE_OF_32_BITS, &["4 3", "idle", "0027", "300", "0"][..]), "{own:?}");
     assert!(lines[2].starts_with("bind"), "{own:?}");
     assert_eq!(own.out.lines().skip(2).collect::<Vec<_>>(), of_the_config.ok().lines().skip(2).collect::<Vec<_>>());
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use rt_tests::{Bundle, Container, Done, done, eventually, need, need_host, rt};
+use rt_tests::{Bundle, Container, Done, MACHINE_OF_32_BITS, done, eventually, need, need_host, rt};
 use serde_json::json;
 
 const CALLER: &str = include_str!("../src/caller.py");
@@ -177,7 +177,7 @@ fn these_are_the_callers_unless_the_config_says_otherwise() {
         c["process"]["noNewPrivileges"] = json!(false);
         c["process"]["rlimits"] = json!([]);
     });
-    let inherited = "200\n3\nidle\n70000\ni686\n500\nNoNewPrivs:1\n";
+    let inherited = format!("200\n3\nidle\n70000\n{MACHINE_OF_32_BITS}\n500\nNoNewPrivs:1\n");
     assert_eq!(run(&bare, &habits).ok(), inherited);
     let said = bare.with(|c| {
         c["process"]["oomScoreAdj"] = json!(300);

@@ -115,7 +115,7 @@ fn explain_agrees_with_the_kernel() {
     fs::write(&file, refuse_mkdir("SCMP_ACT_ERRNO").to_string()).unwrap();
     let file = file.to_str().unwrap();
     let c = Container::new();
-    let mkdir = c.rt(&["seccomp", "explain", file, "mkdir"]);
+    let mkdir = c.rt(&["seccomp", "explain", file, "mkdirat"]);
     assert!(mkdir.ok().contains("SCMP_ACT_ERRNO(1)") && mkdir.out.contains("/syscalls/0"), "{mkdir:?}");
     assert!(c.rt(&["seccomp", "explain", file, "read", "1", "0x10"]).ok().contains("SCMP_ACT_ALLOW"));
     assert!(c.rt(&["seccomp", "explain", file]).ok().contains("instructions"));
