@@ -333,10 +333,18 @@ test_checkpoint_export() {
   up exported -- sh -c "echo changed > /changed; $counter"
   soon eval '(($(count exported) > 5))'
   before=$(count exported)
-  pod container checkpoint --pre-checkpoint --export "$T/pre.tar.gz" exported > /dev/null
-  pod container checkpoint --with-previous --export "$T/image.tar.gz" exported > /dev/null
+  local with=() previous=()
+  # The kernel tracks no changes of memory on arm64, which the error says.
+  if [[ $(uname -m) == aarch64 ]]; then
+    fails pod container checkpoint --pre-checkpoint --export "$T/pre.tar.gz" exported
+    has "$out" "lacks memory tracking"
+  else
+    pod container checkpoint --pre-checkpoint --export "$T/pre.tar.gz" exported > /dev/null
+    with=(--with-previous) previous=(--import-previous "$T/pre.tar.gz")
+  fi
+  pod container checkpoint "${with[@]}" --export "$T/image.tar.gz" exported > /dev/null
   pod rm -f exported > /dev/null
-  pod container restore --import-previous "$T/pre.tar.gz" --import "$T/image.tar.gz" --name first > /dev/null
+  pod container restore "${previous[@]}" --import "$T/image.tar.gz" --name first > /dev/null
   (($(count first) >= before)) || fail "it began anew"
   pod rm -f -t 0 first > /dev/null
   up again -- sh -c "echo changed > /changed; $counter"

@@ -351,6 +351,6 @@ fn limits() -> impl Iterator<Item = (&'static str, [&'static str; 2], u64)> {
 fn name(number: Option<u64>) -> String {
     let Some(number) = number else { return "unreached".into() };
     let known =
-        rt_seccomp::Syscall::all().find(|call| call.number(rt_seccomp::Arch::X86_64).map(u64::from) == Some(number));
+        rt_seccomp::Syscall::all().find(|call| call.number(rt_seccomp::Arch::native()).map(u64::from) == Some(number));
     known.map_or_else(|| number.to_string(), |call| call.name().to_owned())
 }
