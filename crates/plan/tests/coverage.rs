@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rt_plan::spec::{Document, unknown_keys};
+
 /// The sources that define what is read of config.json.
 const MODELS: [&str; 3] =
     ["crates/plan/src/spec/model.rs", "crates/seccomp/src/model.rs", "crates/resources/src/model.rs"];
@@ -180,5 +182,18 @@ fn every_row_names_tests_that_exist() {
                 assert!(tests.contains(test), "{:?}: there is no test `{test}`", row.subjects);
             }
         }
+    }
+}
+
+/// `rt check` calls no key unknown that rt reads.
+#[test]
+fn every_field_is_a_known_key() {
+    for field in fields() {
+        let document =
+            field.rsplit('/').filter(|segment| !segment.is_empty()).fold("0".to_owned(), |inner, segment| {
+                if segment == "*" { format!("[{inner}]") } else { format!("{{\"{segment}\": {inner}}}") }
+            });
+        let found = unknown_keys(&Document::new("config.json", document.clone().into_bytes())).unwrap();
+        assert_eq!(found, [], "{document}");
     }
 }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rt_plan::spec::{Document, Spec, SpecError};
+use rt_plan::spec::{Document, Spec, SpecError, unknown_keys};
 use rt_plan::{Console, Host, Plan, Request, lower};
 use rt_resources::{Driver, Layout};
 use rt_seccomp::Arch;
@@ -104,5 +104,14 @@ fn engines_configs_have_no_warnings() {
     for fixture in fixtures() {
         let plan = lowered(&fixture).unwrap();
         assert_eq!(plan.warnings, [], "{}", fixture.display());
+    }
+}
+
+/// What engines write is in the specification, so that a warning means a mistake of a person.
+#[test]
+fn engines_write_no_unknown_keys() {
+    for path in fixtures() {
+        let found = unknown_keys(&Document::new(&path, fs::read(&path).unwrap())).unwrap();
+        assert_eq!(found, [], "{}", path.display());
     }
 }

@@ -9,10 +9,13 @@ use crate::parse::Arguments;
 use crate::parse::grammar::{Grammar, Opt, Word, flag, path, word};
 
 /// The options that plan and check share.
-pub const OPTIONS: &[Opt] =
-    &[path("config", "FILE", "Read FILE instead of the bundle's config.json").short('f'), flag("json", "Print JSON")];
+pub const OPTIONS: &[Opt] = &[
+    path("bundle", "DIR", "The bundle, as create takes it [default: .]").short('b'),
+    path("config", "FILE", "Read FILE instead of the bundle's config.json").short('f'),
+    flag("json", "Print JSON"),
+];
 /// The bundle, as a word.
-pub const BUNDLE: Word = word("bundle", "BUNDLE", "The bundle [default: .]").optional();
+pub const BUNDLE: Word = word("directory", "BUNDLE", "The bundle [default: .]").optional();
 
 /// Arguments of `plan`.
 pub const GRAMMAR: Grammar = Grammar {
@@ -25,7 +28,8 @@ pub const GRAMMAR: Grammar = Grammar {
 
 /// The bundle as create would take it.
 pub fn options(arguments: &Arguments) -> CreateOptions {
-    let bundle = arguments.path("bundle").unwrap_or_else(|| absolute(".".as_ref()));
+    let bundle =
+        arguments.path("bundle").or_else(|| arguments.path("directory")).unwrap_or_else(|| absolute(".".as_ref()));
     CreateOptions {
         bundle: bundle.components().collect(),
         config: arguments.path("config"),

@@ -34,6 +34,7 @@ pub use namespaces::{Join, Kind as NamespaceKind, Namespaces};
 pub use network::NetDevice;
 pub use options::known as mount_option_names;
 pub use process::{ExecRequest, limit_name, lower_exec};
+pub use protect::path_of_sysctl;
 pub use resctrl::Resctrl;
 
 /// An op as `rt` holds it.

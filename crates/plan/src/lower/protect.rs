@@ -35,7 +35,7 @@ impl Lowering<'_> {
                 continue;
             }
             // The file decides what is written, so it is what must not lead elsewhere.
-            let file = file_of(key);
+            let file = path_of_sysctl(key);
             if file.split('/').any(|part| matches!(part, "" | "." | "..")) || value.contains('\0') {
                 self.wrong(at, Fault::Value { value: key.to_string(), why: "is no name of a kernel parameter" });
                 continue;
@@ -111,7 +111,8 @@ fn dotted(key: &str) -> String {
     if uses_slashes(key) { key.chars().map(swap).collect() } else { key.to_owned() }
 }
 
-fn file_of(key: &str) -> String {
+/// Where the kernel parameter `key` of `linux.sysctl` is, below /proc/sys.
+pub fn path_of_sysctl(key: &str) -> String {
     if uses_slashes(key) { key.to_owned() } else { key.chars().map(swap).collect() }
 }
 
@@ -134,9 +135,9 @@ mod tests {
     /// An interface name with a dot must end up in the right directory.
     #[test]
     fn both_spellings_of_a_parameter() {
-        assert_eq!(file_of("net.ipv4.ip_forward"), "net/ipv4/ip_forward");
-        assert_eq!(file_of("net.ipv4.conf.eth0/1.forwarding"), "net/ipv4/conf/eth0.1/forwarding");
-        assert_eq!(file_of("net/ipv4/conf/eth0.1/forwarding"), "net/ipv4/conf/eth0.1/forwarding");
+        assert_eq!(path_of_sysctl("net.ipv4.ip_forward"), "net/ipv4/ip_forward");
+        assert_eq!(path_of_sysctl("net.ipv4.conf.eth0/1.forwarding"), "net/ipv4/conf/eth0.1/forwarding");
+        assert_eq!(path_of_sysctl("net/ipv4/conf/eth0.1/forwarding"), "net/ipv4/conf/eth0.1/forwarding");
         assert_eq!(dotted("net/ipv4/ip_forward"), "net.ipv4.ip_forward");
     }
 }

@@ -80,6 +80,11 @@ pub enum Fault {
     Nul,
     #[error("appears twice")]
     Duplicate,
+    #[error(
+        "no specification knows this key, so it has no effect{}",
+        .meant.map(|key| format!("; did you mean {key:?}?")).unwrap_or_default()
+    )]
+    Key { meant: Option<&'static str> },
     #[error("{0}")]
     Seccomp(String),
     #[error("{0}")]

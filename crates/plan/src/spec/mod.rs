@@ -3,12 +3,14 @@
 
 mod document;
 mod error;
+mod keys;
 mod model;
 mod null;
 mod order;
 
 pub use document::Document;
 pub use error::{Fault, Pointer, Problem, SpecError};
+pub use keys::unknown_keys;
 pub use model::*;
 pub use order::sort as sort_problems;
 pub use rt_json::Text;

@@ -1,10 +1,13 @@
 //! What this host cannot do for a config: looked up all at once, for `rt check`. Only reads.
 
+mod files;
+mod limits;
+
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rt_cgroups::Layout;
-use rt_plan::spec::{Hook, Pointer, Process, Spec};
+use rt_plan::spec::{Pointer, Process, Spec};
 use rt_plan::{Host, NamespaceKind};
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
@@ -35,6 +38,9 @@ pub fn check(spec: &Spec<'_>, host: &Host, bundle: &Path) -> Vec<Finding> {
     check.net_devices();
     check.security_modules();
     check.controllers(&host.layout);
+    check.limits();
+    check.sysctls();
+    check.rights(host.root);
     check.resctrl();
     check.ids(host.root);
     check.hooks();
@@ -111,7 +117,18 @@ impl Check<'_> {
                     Pointer::index("/linux/namespaces/{}/path", i),
                     format!("{path}: {}", rt_sys::errno::text(e)),
                 );
+            } else if let Some(path) = ns.path.as_deref().filter(|p| !p.is_empty()) {
+                self.kind_of_namespace(i, path, kind.file);
             }
+        }
+    }
+
+    /// Without root, everything else takes the rights that a user namespace gives.
+    fn rights(&mut self, root: bool) {
+        let list = self.spec.linux.as_ref().and_then(|l| l.namespaces.as_deref()).unwrap_or_default();
+        if !root && !list.iter().any(|ns| ns.kind.as_deref() == Some("user")) {
+            let message = "this user is not root, and there is no user namespace: run as root, or begin with the config of \"rt spec --rootless\"";
+            self.lacks(Pointer::new("/linux/namespaces"), message.to_owned());
         }
     }
 
@@ -190,27 +207,6 @@ impl Check<'_> {
         }
     }
 
-    fn hooks(&mut self) {
-        let spec = self.spec;
-        let Some(hooks) = &spec.hooks else { return };
-        // Those of the container's own root are looked up there, when they run.
-        let lists: [(&Option<Vec<Hook<'_>>>, &'static str); 5] = [
-            (&hooks.prestart, "/hooks/prestart/{}/path"),
-            (&hooks.create_runtime, "/hooks/createRuntime/{}/path"),
-            (&hooks.create_container, "/hooks/createContainer/{}/path"),
-            (&hooks.poststart, "/hooks/poststart/{}/path"),
-            (&hooks.poststop, "/hooks/poststop/{}/path"),
-        ];
-        for (list, at) in lists {
-            for (i, hook) in list.as_deref().unwrap_or_default().iter().enumerate() {
-                let path = hook.path.as_deref().unwrap_or_default();
-                if !path.is_empty() && !Path::new(path).is_file() {
-                    self.lacks(Pointer::index(at, i), format!("{path}: no such file on the host"));
-                }
-            }
-        }
-    }
-
     /// The rootfs and, as far as it can be seen without the mounts, the program in it.
     fn rootfs(&mut self) {
         let Some(path) = self.spec.root.as_ref().and_then(|r| r.path.as_deref()) else { return };
@@ -222,6 +218,7 @@ impl Check<'_> {
                     .lacks(Pointer::new("/root/path"), format!("{}: {}", path.display(), rt_sys::errno::text(e)));
             }
         };
+        self.places(&root);
         let Some(process) = &self.spec.process else { return };
         let Some(program) = process.args.as_deref().and_then(<[_]>::first) else { return };
         let covered = |candidate: &str| {

@@ -2,8 +2,9 @@
 //! without root.
 
 use rt_cgroups::Location;
-use rt_plan::spec::{Problem, Spec, SpecError};
+use rt_plan::spec::{Fault, Problem, Spec, SpecError, unknown_keys};
 use rt_plan::{Console, Plan, PlannedOp, Request, lower, steps};
+use rt_seccomp::{HostSeccomp, Warning};
 
 use super::create::{locate, read_config};
 use super::options::{CreateOptions, StoreOptions};
@@ -39,8 +40,24 @@ pub fn check(store: &StoreOptions, options: &CreateOptions) -> Result<Report, Er
         Err(Error::Spec(SpecError::Invalid(problems))) => report.problems = problems,
         Err(e) => return Err(e),
     }
+    report.warnings.extend(unknown_keys(&document)?);
+    report.warnings.extend(unknown_syscalls(&spec));
     report.findings = host::check(&spec, &host::probe()?, &options.bundle);
     Ok(report)
+}
+
+/// Names that the kernel has on no architecture. They are skipped without a word, as runc skips them.
+fn unknown_syscalls(spec: &Spec<'_>) -> Vec<Problem> {
+    let profile = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    // An error is among the problems already.
+    let warnings = profile.and_then(|profile| rt_seccomp::check(profile, &HostSeccomp::default()).ok());
+    let unknown = warnings.into_iter().flatten().filter(|warning| matches!(warning, Warning::UnknownSyscall { .. }));
+    unknown
+        .map(|warning| Problem {
+            pointer: format!("/linux/seccomp{}", warning.pointer()),
+            fault: Fault::Seccomp(warning.to_string()),
+        })
+        .collect()
 }
 
 fn lower_for_show(spec: &Spec<'_>, store: &StoreOptions, options: &CreateOptions) -> Result<(Plan, Location), Error> {
