@@ -1,0 +1,52 @@
+# The Debian package's life: installed beside runc and crun, used by Docker, upgraded over a running container, removed.
+# hack/vm/test makes two versions of it with hack/release.
+
+setup() {
+  mkdir -p /etc/docker
+  echo '{"runtimes": {"packaged": {"path": "/usr/sbin/rt"}}}' > /etc/docker/daemon.json
+  rm -rf /run/systemd/system/docker.service.d
+  systemctl start docker.service
+  docker image inspect bb > /dev/null 2>&1 || tar -C $bb -c . | docker import - bb
+}
+teardown() { systemctl stop docker.service docker.socket containerd.service; }
+cleanup() {
+  local all; all=$(docker ps -aq)
+  [[ -z $all ]] || docker rm -f $all > /dev/null
+  dpkg --purge rt-oci-runtime > /dev/null 2>&1 || :
+}
+
+# What dpkg may change: its own files, and nothing of an engine's.
+outside() { find /etc /usr /var/lib/docker /var/lib/containerd -newer "$1" -type f ! -path '/var/lib/dpkg/*' 2> /dev/null | sort; }
+
+test_life() {
+  local debs=("$host"/package/rt-oci-runtime_*_*.deb) old new began main pid
+  eq ${#debs[@]} 2 "the packages"
+  old=${debs[0]} new=${debs[1]}
+  : > "$T/before"; sleep 0.1
+  dpkg -i "$old" > /dev/null
+  eq "$(/usr/sbin/rt --version | head -1)" "$(/usr/local/bin/rt --version | head -1)" "the packaged program"
+  test -x /usr/sbin/runc && test -x /usr/bin/crun
+  docker run -d --name lives --network none --runtime packaged bb sleep 1000 > /dev/null
+  pid=$(docker inspect -f '{{.State.Pid}}' lives)
+  eq "$(docker exec lives echo hello)" hello "exec"
+  dpkg -i "$new" > /dev/null
+  eq "$(docker inspect -f '{{.State.Pid}}' lives)" "$pid" "the container after the upgrade"
+  eq "$(docker exec lives echo again)" again "exec after the upgrade"
+  docker pause lives > /dev/null; docker unpause lives > /dev/null
+  dpkg --remove rt-oci-runtime > /dev/null
+  [[ ! -e /usr/sbin/rt ]] || fail "the program is still there"
+  kill -0 "$pid" || fail "the container ended with the package"
+  dpkg -i "$old" > /dev/null
+  docker rm -f lives > /dev/null
+  if kill -0 "$pid" 2> /dev/null; then fail "the container is still there"; fi
+  dpkg --purge rt-oci-runtime > /dev/null
+  eq "$(outside "$T/before" | grep -v '^/var/lib/\(docker\|containerd\)/')" "" "files that the package has left, or changed"
+}
+
+test_manual_and_completions() {
+  local debs=("$host"/package/*.deb)
+  dpkg -i "${debs[0]}" > /dev/null
+  # The machine's dpkg leaves manual pages out; the package has them.
+  has "$(dpkg-deb -c "${debs[0]}")" '/usr/share/man/man8/rt-run\.8\.gz'
+  has "$(bash -c '. /usr/share/bash-completion/completions/rt; complete -p rt')" _rt_with_ids
+}
