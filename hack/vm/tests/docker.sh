@@ -3,15 +3,11 @@
 # --network none spares the emulated processor a bridge and its firewall rules; one test has both.
 
 setup() {
-  mkdir -p /etc/docker
-  cat > /etc/docker/daemon.json <<EOF
+  start_docker <<EOF
 {"runtimes": {"rt": {"path": "/usr/local/bin/rt"}}, "default-runtime": "rt", "experimental": true, "exec-opts": ["native.cgroupdriver=$variant"]}
 EOF
-  rm -rf /run/systemd/system/docker.service.d
-  systemctl start docker.service
-  docker image inspect bb > /dev/null 2>&1 || tar -C $bb -c . | docker import - bb
 }
-teardown() { systemctl stop docker.service docker.socket containerd.service; }
+teardown() { stop_docker; }
 cleanup() {
   local all; all=$(docker ps -aq)
   [[ -z $all ]] || docker rm -f $all > /dev/null

@@ -1,14 +1,8 @@
 # The Debian package's life: installed beside runc and crun, used by Docker, upgraded over a running container, removed.
 # hack/vm/test makes two versions of it with hack/release.
 
-setup() {
-  mkdir -p /etc/docker
-  echo '{"runtimes": {"packaged": {"path": "/usr/sbin/rt"}}}' > /etc/docker/daemon.json
-  rm -rf /run/systemd/system/docker.service.d
-  systemctl start docker.service
-  docker image inspect bb > /dev/null 2>&1 || tar -C $bb -c . | docker import - bb
-}
-teardown() { systemctl stop docker.service docker.socket containerd.service; }
+setup() { start_docker <<< '{"runtimes": {"packaged": {"path": "/usr/sbin/rt"}}}'; }
+teardown() { stop_docker; }
 cleanup() {
   local all; all=$(docker ps -aq)
   [[ -z $all ]] || docker rm -f $all > /dev/null
