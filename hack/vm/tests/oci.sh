@@ -395,7 +395,7 @@ test_checkpoint() {
   bundle chk . sh -c 'i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; sleep 0.2; done'
   rt create --bundle "$T/chk" chk < /dev/null > /dev/null 2>&1
   rt start chk
-  soon eval 'rt exec chk grep -qx [5-9] /dev/shm/n'
+  soon eval 'rt exec chk grep -qxE "[5-9]|..+" /dev/shm/n'
   rt checkpoint --image-path "$T/image" chk || fail "$(grep -h Error "$T"/image/*.log)"
   fails rt state chk
   rt restore --detach --image-path "$T/image" --bundle "$T/chk" --pid-file "$T/chk.pid" chk < /dev/null > /dev/null 2>&1
@@ -409,7 +409,7 @@ test_checkpoint_rounds() {
   bundle rounds '.process.user = {uid: 1000, gid: 1000}' sh -c 'i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; sleep 0.2; done'
   rt create --bundle "$T/rounds" rounds < /dev/null > /dev/null 2>&1
   rt start rounds
-  soon eval 'rt exec rounds grep -qx [5-9] /dev/shm/n'
+  soon eval 'rt exec rounds grep -qxE "[5-9]|..+" /dev/shm/n'
   rt checkpoint --pre-dump --image-path "$T/1" rounds
   rt checkpoint --pre-dump --parent-path ../1 --image-path "$T/2" rounds
   rt checkpoint --parent-path ../2 --image-path "$T/3" rounds
@@ -426,7 +426,7 @@ test_checkpoint_lazily() {
   bundle copy . sh
   rt create --bundle "$T/lazy" lazy < /dev/null > /dev/null 2>&1
   rt start lazy
-  soon eval 'rt exec lazy grep -qx [5-9] /dev/shm/n'
+  soon eval 'rt exec lazy grep -qxE "[5-9]|..+" /dev/shm/n'
   mkfifo "$T/status"
   rt checkpoint --lazy-pages --page-server 127.0.0.1:27654 --status-fd 9 --image-path "$T/image" lazy 9> "$T/status" > "$T/server" 2>&1 &
   local server=$!
@@ -453,7 +453,7 @@ test_checkpoint_userns() {
   chmod 755 /run/vm-tests "$T"
   rt create --bundle "$T/userns" userns < /dev/null > /dev/null 2>&1
   rt start userns
-  soon eval 'rt exec userns grep -qx [5-9] /dev/shm/n'
+  soon eval 'rt exec userns grep -qxE "[5-9]|..+" /dev/shm/n'
   rt checkpoint --image-path "$T/image" userns || fail "$(grep -h Error "$T"/image/*.log)"
   rt restore --detach --image-path "$T/image" --bundle "$T/userns" --pid-file "$T/userns.pid" userns < /dev/null > /dev/null 2>&1 || fail "$(grep -h Error "$T"/image/*.log)"
   pid=$(cat "$T/userns.pid")
@@ -470,7 +470,7 @@ moves() {
   bundle "$1" . sh -c 'i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; sleep 0.1; done'
   rt create --bundle "$T/$1" "$1" < /dev/null > /dev/null 2>&1
   rt start "$1"
-  soon eval "rt exec $1 grep -qx [5-9] /dev/shm/n"
+  soon eval "rt exec $1 grep -qxE '[5-9]|..+' /dev/shm/n"
   mkdir "$T/target"
   cp -a "$(jq -r .root.path "$T/$1/config.json")" "$T/target/rootfs"
   jq '.root.path = "rootfs" | .linux.cgroupsPath = "/rt-test/moved"' "$T/$1/config.json" > "$T/target/config.json"
