@@ -8,7 +8,7 @@ use std::path::Path;
 use rt_protocol::flags::attr;
 use rt_sys::mount::{Attributes, set_attributes};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, fchmod, fstat, openat};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
@@ -22,6 +22,7 @@ pub const DESCRIPTORS: &str = "descriptors.json";
 
 /// The file that every image has.
 const INVENTORY: &str = "inventory.img";
+const CLOCKS: &str = "timens-0.img";
 
 /// The directories of one call of CRIU.
 pub struct Directories {
@@ -72,6 +73,9 @@ pub fn for_restore(options: &CriuOptions, maps: Option<&OwnedFd>) -> Result<Dire
     let image = open(&options.image).map_err(wrong)?;
     let work = work(options)?;
     let Some(maps) = maps else { return Ok(Directories { image, work }) };
+    if let Err(errno) = open_clocks(&image) {
+        tracing::debug!("{}: {CLOCKS}: {}", options.image.display(), rt_sys::errno::text(errno));
+    }
     match mapped(&image, maps) {
         // CRIU mounts in its working directory, which a mount in no namespace cannot be.
         Ok(mapped) => Ok(Directories { image: mapped, work: work.or(Some(image)) }),
@@ -80,6 +84,19 @@ pub fn for_restore(options: &CriuOptions, maps: Option<&OwnedFd>) -> Result<Dire
             Ok(Directories { image, work })
         }
     }
+}
+
+/// CRIU's first process reads the offsets of its clocks, perhaps before the ids of its user namespace
+/// are mapped (restore_task_with_children in CRIU's cr-restore.c): then it owns nothing. So these few
+/// numbers become readable for everybody who knows the name, and no other file does.
+fn open_clocks(image: &OwnedFd) -> Result<(), Errno> {
+    let readable = |file: &OwnedFd, bits: u32| {
+        let mode = fstat(file)?.st_mode;
+        if mode & bits == bits { Ok(()) } else { fchmod(file, Mode::from_raw_mode(mode | bits)) }
+    };
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    readable(&openat(image, CLOCKS, flags, Mode::empty())?, 0o044)?;
+    readable(image, 0o011)
 }
 
 fn mapped(image: &OwnedFd, maps: &OwnedFd) -> Result<OwnedFd, Errno> {
