@@ -33,6 +33,7 @@ mod update;
 mod watch;
 
 pub use cgroup::{Cgroup, Entry};
+pub use controller::hugetlb::page_sizes as huge_page_sizes;
 pub use devices::Filter;
 pub use error::Error;
 pub use freezer::FreezerState;
@@ -41,6 +42,7 @@ pub use location::locate;
 pub use own::in_user_namespace;
 pub use psi::{Psi, PsiData};
 pub use reached::{Hit, Reached};
+pub use rt_resources::convert::ranges;
 pub use rt_resources::{Driver, Layout, Location, Resources};
 pub use stats::Stats;
 pub use watch::{Notice, Threshold, Watch};

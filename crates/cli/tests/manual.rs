@@ -43,6 +43,16 @@ fn every_option_is_in_all_of_them() {
     assert!(options > 100, "{options}");
 }
 
+/// An example that is refused teaches nothing.
+#[test]
+fn examples_are_command_lines() {
+    for (_, line) in pages::EXAMPLES.iter().flat_map(|(_, examples)| *examples) {
+        let words = line.split(" | ").next().unwrap_or_default().split(' ');
+        let parsed = rt_cli::definition().try_get_matches_from(words);
+        assert!(parsed.is_ok(), "{line}: {parsed:?}");
+    }
+}
+
 /// What man(1) complains about is shown wrongly.
 #[test]
 fn pages_are_shown_without_complaint() {

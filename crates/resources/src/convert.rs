@@ -34,6 +34,19 @@ pub fn pids_max(limit: i64) -> String {
     number_or_max(if limit == 0 { 1 } else { limit })
 }
 
+/// The ranges of a list of CPUs or memory nodes like `0-3,7` (cpuset(7), "List format"); None if it is
+/// no such list.
+pub fn ranges(list: &str) -> Option<Vec<(usize, usize)>> {
+    let parts = list.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+            (first <= last).then_some((first, last))
+        })
+        .collect()
+}
+
 /// `cpu.quota` and `cpu.period` as `cpu.max`; the period's default is the kernel's.
 pub fn cpu_max(quota: Option<i64>, period: Option<u64>) -> String {
     let quota = match quota {

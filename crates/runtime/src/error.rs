@@ -98,7 +98,7 @@ fn field_of(e: &rt_cgroups::Error) -> Option<String> {
         }
         E::Call { action: "mkdir", .. } => Some("/linux/cgroupsPath".to_owned()),
         E::Call { errno: Errno::NOTDIR | Errno::NAMETOOLONG, .. } => Some("/linux/cgroupsPath".to_owned()),
-        E::Annotation { key, .. } => Some(format!("/annotations/{}", key.replace('~', "~0").replace('/', "~1"))),
+        E::Annotation { key, .. } => Some(format!("/annotations/{}", rt_plan::spec::escape(key))),
         other => other.pointer().map(|pointer| format!("/linux/resources{pointer}")),
     }
 }

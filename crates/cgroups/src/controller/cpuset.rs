@@ -1,5 +1,6 @@
 //! `cpuset`: processors and memory nodes.
 
+use rt_resources::convert::ranges;
 use rt_resources::model::Cpu;
 
 use crate::dir::Dir;
@@ -89,9 +90,8 @@ fn list(dir: &Dir, file: &str) -> Result<Vec<u16>, Error> {
 /// Spells out a list like `0-2,7`.
 fn numbers(list: &str) -> Option<Vec<u16>> {
     let mut numbers = Vec::new();
-    for part in list.split(',').filter(|part| !part.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        numbers.extend(first.parse::<u16>().ok()?..=last.parse().ok()?);
+    for (first, last) in ranges(list)? {
+        numbers.extend(u16::try_from(first).ok()?..=u16::try_from(last).ok()?);
     }
     Some(numbers)
 }

@@ -72,7 +72,7 @@ fn read(dir: &Dir, files: impl Fn(&str) -> Result<Option<Hugetlb>, Error>) -> Re
 }
 
 /// The sizes this kernel has, as the controller names them.
-fn page_sizes() -> &'static [String] {
+pub fn page_sizes() -> &'static [String] {
     static SIZES: OnceLock<Vec<String>> = OnceLock::new();
     SIZES.get_or_init(|| {
         let entries = std::fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten();

@@ -1,7 +1,7 @@
 //! Limits as properties of a systemd unit (systemd.resource-control(5)), so that systemd knows what
 //! we write to the files and does not undo it at its next `daemon-reload`.
 
-use rt_resources::convert::{io_weight_of_blkio, pids_max, swap_max, weight_of_shares};
+use rt_resources::convert::{io_weight_of_blkio, pids_max, ranges, swap_max, weight_of_shares};
 use rt_resources::model::{DeviceKind, DeviceRule, Resources};
 
 use crate::systemd::message::{Properties, Value};
@@ -71,10 +71,8 @@ fn quota(quota: Option<i64>, period: Option<u64>) -> Properties {
 /// what is wrong.
 fn mask(list: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    for part in list.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        if last < first || last > 8191 {
+    for (first, last) in ranges(list)? {
+        if last > 8191 {
             return None;
         }
         bytes.resize(bytes.len().max(last / 8 + 1), 0);

@@ -6,7 +6,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 /// Examples of a command: what it does, and the command line.
-const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
+pub const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("create", &[("Prepare the bundle in the current directory", "rt create web")]),
     ("start", &[("Let its program run", "rt start web")]),
     (

@@ -76,10 +76,8 @@ impl Lowering<'_> {
     }
 
     fn dev_is_bound(&self) -> bool {
-        self.spec.mounts.as_deref().unwrap_or_default().iter().any(|mount| {
-            let binds = mount.options.as_deref().unwrap_or_default().iter().any(|o| matches!(&**o, "bind" | "rbind"));
-            binds && self.destination(mount) == "/dev"
-        })
+        let mut mounts = self.spec.mounts.iter().flatten();
+        mounts.any(|mount| mount.is_bind() && self.destination(mount) == "/dev")
     }
 
     fn device(&mut self, i: usize, device: &Device<'_>, path: &str, make: bool) {

@@ -36,7 +36,7 @@ impl Lowering<'_> {
         }
         let mut devices: Vec<NetDevice> = Vec::new();
         for (name, device) in wanted {
-            let pointer = format!("/linux/netDevices/{}", name.replace('~', "~0").replace('/', "~1"));
+            let pointer = format!("/linux/netDevices/{}", crate::spec::escape(name));
             let new_name = device.name.as_deref().filter(|n| !n.is_empty()).unwrap_or(name);
             let why = "is no name for a network device";
             let fault = if !is_name(name) {

@@ -3,6 +3,7 @@
 
 use rt_protocol::op;
 use rt_protocol::wire::Blob;
+use rt_resources::convert::ranges;
 
 use super::Lowering;
 use crate::spec::{Fault, Pointer, Process};
@@ -193,10 +194,8 @@ impl Lowering<'_> {
 /// `0-3,7` as a bit mask of 64-bit words; None if it is no list of numbers below `limit`.
 fn number_list(text: &str, limit: usize) -> Option<Vec<u64>> {
     let mut words = Vec::new();
-    for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        if last < first || last >= limit {
+    for (first, last) in ranges(text)? {
+        if last >= limit {
             return None;
         }
         words.resize(words.len().max(last / 64 + 1), 0);

@@ -42,7 +42,7 @@ impl Document {
                         Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
                         Segment::Map { key } => {
                             pointer.push('/');
-                            pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                            pointer.push_str(&super::escape(key));
                         }
                         Segment::Enum { .. } | Segment::Unknown => {}
                     }

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{Document, Fault, Problem, SpecError};
+use super::{Document, Fault, Problem, SpecError, escape};
 
 const IDS: &[&str] = &["containerID", "hostID", "size"];
 const HOOK: &[&str] = &["path", "args", "env", "timeout"];
@@ -170,7 +170,7 @@ fn look(value: &Value, kind: &str, pointer: &str, found: &mut Vec<Problem>) {
         Value::Object(map) => {
             let keys = OBJECTS.iter().find(|(object, _)| *object == kind).map(|(_, keys)| *keys);
             for (key, value) in map {
-                let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+                let pointer = format!("{pointer}/{}", escape(key));
                 if keys.is_some_and(|keys| !keys.contains(&key.as_str())) {
                     let meant = keys.and_then(|keys| nearest(key, keys));
                     found.push(Problem { pointer, fault: Fault::Key { meant } });

@@ -14,3 +14,4 @@ pub use keys::unknown_keys;
 pub use model::*;
 pub use order::sort as sort_problems;
 pub use rt_json::Text;
+pub use rt_resources::check::escape;

@@ -50,6 +50,12 @@ pub struct Mount<'a> {
     pub gid_mappings: List<IdMapping>,
 }
 
+impl Mount<'_> {
+    pub fn is_bind(&self) -> bool {
+        self.options.iter().flatten().any(|option| matches!(&**option, "bind" | "rbind"))
+    }
+}
+
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Process<'a> {

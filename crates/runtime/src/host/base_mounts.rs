@@ -1,6 +1,6 @@
 //! The base of new mount namespaces: a mount namespace that holds a read-only filesystem with empty
-//! files and directories, and nothing else. A container's mount namespace is copied from it in a moment, however many mounts
-//! the host has.
+//! files and directories, and nothing else. A container's mount namespace is copied from it in a
+//! moment, however many mounts the host has.
 //!
 //! The first start that finds none makes it, and a bind mount of its file (nsfs, namespaces(7)) keeps
 //! it until the host restarts or `rt gc --all` removes it. That bind mount cannot be made where it

@@ -7,10 +7,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rt_cgroups::Layout;
-use rt_plan::spec::{Pointer, Process, Spec};
+use rt_plan::spec::{Pointer, Process, Spec, escape};
 use rt_plan::{Host, NamespaceKind};
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::io::Errno;
 
 use crate::host::program::Format;
 
@@ -81,7 +82,7 @@ impl Check<'_> {
         let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
         let spec = self.spec;
         for (i, mount) in spec.mounts.as_deref().unwrap_or_default().iter().enumerate() {
-            let bind = mount.options.as_deref().unwrap_or_default().iter().any(|o| matches!(&**o, "bind" | "rbind"));
+            let bind = mount.is_bind();
             let source = mount.source.as_deref().unwrap_or_default();
             if bind && !source.is_empty() {
                 let path = self.bundle.join(source);
@@ -110,15 +111,13 @@ impl Check<'_> {
                     format!("this kernel has no {} namespaces", kind.name),
                 );
             }
-            if let Some(path) = ns.path.as_deref().filter(|p| !p.is_empty())
-                && let Err(e) = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            {
-                self.lacks(
-                    Pointer::index("/linux/namespaces/{}/path", i),
-                    format!("{path}: {}", rt_sys::errno::text(e)),
-                );
-            } else if let Some(path) = ns.path.as_deref().filter(|p| !p.is_empty()) {
-                self.kind_of_namespace(i, path, kind.file);
+            let Some(path) = ns.path.as_deref().filter(|p| !p.is_empty()) else { continue };
+            let complaint = match openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+                Ok(file) => files::kind_complaint(&file, kind.file),
+                Err(e) => Some(rt_sys::errno::text(e).to_string()),
+            };
+            if let Some(complaint) = complaint {
+                self.lacks(Pointer::index("/linux/namespaces/{}/path", i), format!("{path}: {complaint}"));
             }
         }
     }
@@ -136,7 +135,7 @@ impl Check<'_> {
         let spec = self.spec;
         for name in spec.linux.iter().flat_map(|l| l.net_devices.iter().flatten()).map(|(name, _)| name) {
             if !name.contains('/') && !Path::new("/sys/class/net").join(&**name).exists() {
-                let pointer = format!("/linux/netDevices/{}", name.replace('~', "~0"));
+                let pointer = format!("/linux/netDevices/{}", escape(name));
                 self.found.push(Finding { pointer, message: format!("this host has no network device {name:?}") });
             }
         }
@@ -255,19 +254,22 @@ fn candidates(program: &str, process: &Process<'_>) -> Vec<String> {
     search.split(':').filter(|d| !d.is_empty()).map(|d| format!("{d}/{program}")).collect()
 }
 
-fn is_program(root: &OwnedFd, path: &str) -> bool {
+/// Opens what the container would find at `path` in its rootfs.
+fn open_in(root: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let Ok(file) = openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) else { return false };
+    openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+fn is_program(root: &OwnedFd, path: &str) -> bool {
+    let Ok(file) = open_in(root, path, OFlags::PATH) else { return false };
     fstat(&file).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile && s.st_mode & 0o111 != 0)
 }
 
 /// What the kernel would say of the program at `path` in the rootfs: an interpreter or loader that
 /// is missing, another processor.
 fn complaint_about(root: &OwnedFd, path: &str, covered: &dyn Fn(&str) -> bool) -> Option<String> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     // If this user may not read the file, the error comes when it is executed.
-    let file = std::fs::File::from(openat2(root, path, flags, Mode::empty(), resolve).ok()?);
+    let file = std::fs::File::from(open_in(root, path, OFlags::RDONLY | OFlags::NONBLOCK).ok()?);
     let mut head = [0; 1024];
     let len = file.read_at(&mut head, 0).ok()?;
     let format = Format::of(head.get(..len)?);

@@ -1,29 +1,16 @@
 //! What the config says of files: namespaces, hooks, and places in the rootfs.
 
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rt_plan::spec::{Hook, Pointer};
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlink};
+use rustix::fs::{FileType, OFlags, fstat, readlink};
 
-use super::Check;
+use super::{Check, open_in};
 
 impl Check<'_> {
-    /// A namespace's file says what kind it is of.
-    pub(super) fn kind_of_namespace(&mut self, i: usize, path: &str, kind: &str) {
-        // Only an open descriptor has the name; the path itself may be a bind mount.
-        let Ok(file) = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else { return };
-        let named = name_of(&file);
-        let found = named.as_deref().and_then(|name| name.split_once(":[")).map(|(kind, _)| kind);
-        let message = match found {
-            Some(found) if found == kind => return,
-            Some(found) => format!("{path} is a namespace of the kind {found}"),
-            None => format!("{path} is no namespace"),
-        };
-        self.lacks(Pointer::index("/linux/namespaces/{}/path", i), message);
-    }
-
     /// Hooks of the host. Those of the container's own root are looked up there, when they run.
     pub(super) fn hooks(&mut self) {
         let spec = self.spec;
@@ -38,12 +25,13 @@ impl Check<'_> {
         for (list, at) in lists {
             for (i, hook) in list.as_deref().unwrap_or_default().iter().enumerate() {
                 let path = hook.path.as_deref().unwrap_or_default();
+                if path.is_empty() {
+                    continue;
+                }
                 let complaint = match std::fs::metadata(path) {
-                    _ if path.is_empty() => continue,
-                    Ok(found) if !found.is_file() => "no such file on the host",
-                    Ok(found) if found.permissions().mode() & 0o111 == 0 => "may not be executed by anyone: chmod +x",
-                    Ok(_) => continue,
-                    Err(_) => "no such file on the host",
+                    Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => continue,
+                    Ok(found) if found.is_file() => "may not be executed by anyone: chmod +x",
+                    _ => "no such file on the host",
                 };
                 self.lacks(Pointer::index(at, i), format!("{path}: {complaint}"));
             }
@@ -62,7 +50,7 @@ impl Check<'_> {
                 continue;
             }
             let Some(there) = kind_in(root, destination(i)) else { continue };
-            let bind = mount.options.as_deref().unwrap_or_default().iter().any(|o| matches!(&**o, "bind" | "rbind"));
+            let bind = mount.is_bind();
             let source = mount.source.as_deref().unwrap_or_default();
             let directory =
                 if bind { std::fs::metadata(self.bundle.join(source)).map(|found| found.is_dir()) } else { Ok(true) };
@@ -83,15 +71,20 @@ impl Check<'_> {
     }
 }
 
-fn name_of(file: &OwnedFd) -> Option<String> {
-    use std::os::fd::AsRawFd;
-    let name = readlink(format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new()).ok()?;
-    name.into_string().ok()
+/// Why the file is no namespace of this kind.
+pub(super) fn kind_complaint(file: &OwnedFd, kind: &str) -> Option<String> {
+    // Only an open descriptor has the name; the path itself may be a bind mount.
+    let name = readlink(format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new()).ok();
+    let name = name.and_then(|name| name.into_string().ok());
+    match name.as_deref().and_then(|name| name.split_once(":[")) {
+        Some((found, _)) if found == kind => None,
+        Some((found, _)) => Some(format!("is a namespace of the kind {found}")),
+        None => Some("is no namespace".to_owned()),
+    }
 }
 
 /// The kind of what is at `path` in the rootfs, if anything is.
 fn kind_in(root: &OwnedFd, path: &str) -> Option<FileType> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let file = openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).ok()?;
+    let file = open_in(root, path, OFlags::PATH).ok()?;
     Some(FileType::from_raw_mode(fstat(&file).ok()?.st_mode))
 }
