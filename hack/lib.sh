@@ -57,6 +57,18 @@ need_rust_for() {
     esac
 }
 
+# target_of ARCH: Rust's name for one of Debian's architectures.
+target_of() {
+    case $1 in
+        amd64) echo x86_64-unknown-linux-musl ;;
+        arm64) echo aarch64-unknown-linux-musl ;;
+        *) echo "$(basename "$0"): there is no machine \"$1\": take amd64 or arm64" >&2; return 2 ;;
+    esac
+}
+
+# rt_version: the version of rt in this checkout.
+rt_version() { sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | sed q; }
+
 # rt_binary: builds the release binary for x86-64 and prints its path.
 rt_binary() { rt_binary_for x86_64-unknown-linux-musl; }
 
