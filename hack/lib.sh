@@ -72,9 +72,11 @@ rt_version() { sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | sed q; }
 # rt_binary: builds the release binary for x86-64 and prints its path.
 rt_binary() { rt_binary_for x86_64-unknown-linux-musl; }
 
-# rt_binary_for TARGET: the same for that target.
+# rt_binary_for TARGET: the same for that target. containerd's shim is built beside it; by a command of its own, so that what
+# it needs of the crates that both use does not change rt.
 rt_binary_for() {
     cargo build --release --quiet --target "$1" -p rt-cli >&2
+    cargo build --release --quiet --target "$1" -p rt-shim >&2
     echo "${CARGO_TARGET_DIR:-$PWD/target}/$1/release/rt"
 }
 

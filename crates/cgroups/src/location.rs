@@ -38,6 +38,21 @@ pub fn locate(
     Ok(location)
 }
 
+/// Finds the cgroup that a process is in.
+pub fn locate_process(layout: &Layout, pid: rustix::process::Pid) -> Result<Location, Error> {
+    let own = Membership::of(pid)?;
+    let mut location =
+        Location { driver: Driver::Cgroupfs, paths: Vec::new(), unit: None, rootless: false, explicit: false };
+    for hierarchy in layout.hierarchies() {
+        let path = directory(&hierarchy.mount_point, own.path(&hierarchy.name).unwrap_or("/"))?;
+        location.paths.extend(hierarchy.keys().iter().map(|key| (key.clone(), path.clone())));
+    }
+    if let Some(root) = layout.unified() {
+        location.paths.push((String::new(), directory(root, own.path("").unwrap_or("/"))?));
+    }
+    Ok(location)
+}
+
 /// The directory of `inner` in every hierarchy.
 fn directories(layout: &Layout, inner: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     let own = if inner.is_absolute() { None } else { Some(Membership::own()?) };

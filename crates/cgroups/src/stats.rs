@@ -241,6 +241,14 @@ impl Cgroup {
     }
 }
 
+impl Cgroup {
+    /// How often each limit on memory was met (cgroup-v2.rst, "memory.events"); empty on cgroup v1.
+    pub fn memory_event_counts(&self) -> Result<BTreeMap<String, u64>, Error> {
+        let Some(dir) = self.unified_controller("memory") else { return Ok(BTreeMap::new()) };
+        Ok(dir.read_table("memory.events")?.into_iter().collect())
+    }
+}
+
 /// A limit, unless the number stands for "no limit": on v1 that is the largest number of whole
 /// pages (page_counter.h in the kernel), which have at most 64 KiB; on v2 the word `max`.
 pub fn finite(limit: u64) -> Option<u64> {

@@ -42,13 +42,41 @@ pub enum Notice {
 pub struct Watch<'c> {
     cgroup: &'c Cgroup,
     kills: u64,
-    /// What wakes for memory, and how.
-    memory: Option<(OwnedFd, PollFlags)>,
-    /// Keeps the file of cgroup v1 open that the event belongs to.
-    _control: Option<OwnedFd>,
+    memory: Option<MemoryEvents>,
     pressure: Vec<OwnedFd>,
     /// The kernel has begun to look for a victim: until then the count may still grow.
     killing: Option<Instant>,
+}
+
+/// What the kernel wakes a process with when a cgroup's memory runs out.
+#[derive(Debug)]
+pub struct MemoryEvents {
+    fd: OwnedFd,
+    flags: PollFlags,
+    /// Keeps the file of cgroup v1 open that the event belongs to.
+    _control: Option<OwnedFd>,
+}
+
+impl MemoryEvents {
+    /// The descriptor to wait for.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// True when POLLPRI (EPOLLPRI) is to be waited for; otherwise it is POLLIN.
+    pub fn is_priority(&self) -> bool {
+        self.flags.contains(PollFlags::PRI)
+    }
+
+    /// Notes the state that has woken this process, so that only a new change wakes it again. ENODEV:
+    /// the cgroup is gone.
+    pub fn acknowledge(&self) -> Result<(), Errno> {
+        if self.is_priority() {
+            rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Start(0))?;
+            return read_record(self.fd.as_fd()).map(drop);
+        }
+        rustix::io::read(&self.fd, &mut [0_u8; 8][..]).map(drop)
+    }
 }
 
 /// How long the OOM killer may take from its announcement on cgroup v1 to its count, and how often
@@ -60,30 +88,23 @@ impl Cgroup {
     /// Begins to watch. Kinds of events that this kernel does not report are left out; the count of
     /// OOM kills is read at each time-out as well.
     pub fn watch(&self, thresholds: &[Threshold]) -> Result<Watch<'_>, Error> {
-        let (memory, control) = self.memory_source()?;
+        let memory = self.memory_events()?;
         let pressure = thresholds.iter().map(|threshold| self.pressure_source(threshold)).collect::<Result<_, _>>()?;
-        Ok(Watch {
-            cgroup: self,
-            kills: self.oom_kills().unwrap_or(0),
-            memory,
-            _control: control,
-            pressure,
-            killing: None,
-        })
+        Ok(Watch { cgroup: self, kills: self.oom_kills().unwrap_or(0), memory, pressure, killing: None })
     }
 
-    #[allow(clippy::type_complexity)]
-    fn memory_source(&self) -> Result<(Option<(OwnedFd, PollFlags)>, Option<OwnedFd>), Error> {
+    /// Asks the kernel to wake this process when the cgroup runs out of memory; `None` where it cannot.
+    pub fn memory_events(&self) -> Result<Option<MemoryEvents>, Error> {
         if let Some(dir) = self.v1("memory") {
             let control = dir.open("memory.oom_control", OFlags::RDONLY)?;
-            let event = eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| dir.call("make an eventfd for", errno))?;
-            dir.write("cgroup.event_control", &format!("{} {}", event.as_raw_fd(), control.as_raw_fd()))?;
-            return Ok((Some((event, PollFlags::IN)), Some(control)));
+            let fd = eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| dir.call("make an eventfd for", errno))?;
+            dir.write("cgroup.event_control", &format!("{} {}", fd.as_raw_fd(), control.as_raw_fd()))?;
+            return Ok(Some(MemoryEvents { fd, flags: PollFlags::IN, _control: Some(control) }));
         }
         match self.unified_controller("memory").map(|dir| dir.open("memory.events", OFlags::RDONLY)) {
             Some(Err(error)) if !error.is_missing() => Err(error),
-            Some(Ok(events)) => Ok((Some((events, PollFlags::PRI)), None)),
-            _ => Ok((None, None)),
+            Some(Ok(fd)) => Ok(Some(MemoryEvents { fd, flags: PollFlags::PRI, _control: None })),
+            _ => Ok(None),
         }
     }
 
@@ -112,7 +133,7 @@ impl Watch<'_> {
         let timeout = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
         let mut fds = vec![PollFd::from_borrowed_fd(process, PollFlags::IN)];
         fds.extend(self.pressure.iter().map(|fd| PollFd::new(fd, PollFlags::PRI)));
-        fds.extend(self.memory.iter().map(|(fd, flags)| PollFd::new(fd, *flags)));
+        fds.extend(self.memory.iter().map(|memory| PollFd::new(&memory.fd, memory.flags)));
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(self.failed(errno)),
@@ -124,7 +145,7 @@ impl Watch<'_> {
         let crossed = pressure.iter().enumerate().filter(|(_, flags)| flags.contains(PollFlags::PRI));
         notices.extend(crossed.filter(|(_, flags)| !flags.contains(PollFlags::ERR)).map(|(i, _)| Notice::Pressure(i)));
         if self.memory.is_some() && woken.last().is_some_and(|flags| !flags.is_empty()) {
-            self.drain()?;
+            self.acknowledge()?;
             self.killing = Some(Instant::now() + KILLING);
         }
         let kills = self.cgroup.oom_kills().unwrap_or(self.kills);
@@ -141,17 +162,11 @@ impl Watch<'_> {
         Ok(notices)
     }
 
-    /// Notes the state that has woken this process, so that only a new change wakes it again.
-    fn drain(&self) -> Result<(), Error> {
-        let Some((fd, flags)) = &self.memory else { return Ok(()) };
-        if flags.contains(PollFlags::PRI) {
-            let read = rustix::fs::seek(fd, rustix::fs::SeekFrom::Start(0)).and_then(|_| read_record(fd.as_fd()));
-            return match read {
-                Err(errno) if errno != Errno::NODEV => Err(self.failed(errno)),
-                _ => Ok(()),
-            };
+    fn acknowledge(&self) -> Result<(), Error> {
+        match self.memory.as_ref().map_or(Ok(()), MemoryEvents::acknowledge) {
+            Err(errno) if errno != Errno::NODEV => Err(self.failed(errno)),
+            _ => Ok(()),
         }
-        rustix::io::read(fd, &mut [0_u8; 8][..]).map(drop).map_err(|errno| self.failed(errno))
     }
 
     fn failed(&self, errno: Errno) -> Error {

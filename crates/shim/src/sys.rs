@@ -1,0 +1,65 @@
+//! The system calls that the shim makes by itself, because no safe function does.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::process::{Pid, Signal, set_parent_process_death_signal};
+
+use crate::error::{Context, Error};
+
+/// Makes a child that goes on here with a copy of everything; `None` in the child.
+pub fn fork() -> Result<Option<Pid>, Error> {
+    // SAFETY: the shim has no second thread when it calls this, so that the child has all that its
+    // copy of the memory speaks of.
+    let forked = unsafe { nix::unistd::fork() }.doing("fork the server")?;
+    Ok(match forked {
+        nix::unistd::ForkResult::Parent { child } => Pid::from_raw(child.as_raw()),
+        nix::unistd::ForkResult::Child => None,
+    })
+}
+
+/// Has the kernel kill the command when the shim is killed: a `create` must not go on while the
+/// shim's `delete` cleans up.
+pub fn end_with_the_shim(command: &mut Command) {
+    let before_exec = || set_parent_process_death_signal(Some(Signal::KILL)).map_err(std::io::Error::from);
+    // SAFETY: the closure makes one system call between fork and exec, and touches no memory.
+    unsafe { command.pre_exec(before_exec) };
+}
+
+/// Gives the command these descriptors as 3, 4 and 5.
+pub fn pass_from_3(command: &mut Command, fds: [OwnedFd; 3]) {
+    let before_exec = move || {
+        // None of them may lie where another one goes.
+        let mut above = [None, None, None];
+        for (fd, above) in fds.iter().zip(&mut above) {
+            *above = Some(rustix::io::fcntl_dupfd_cloexec(fd, 6)?);
+        }
+        for (number, fd) in (3..).zip(above.iter().flatten()) {
+            // SAFETY: the child executes a program next, so nothing else of it uses these numbers.
+            let mut place = std::mem::ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
+            rustix::io::dup2(fd, &mut place)?;
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls between fork and exec, and allocates nothing.
+    unsafe { command.pre_exec(before_exec) };
+}
+
+/// The signal with this number, real-time signals included.
+pub fn signal(number: u32) -> Option<Signal> {
+    let raw = i32::try_from(number).ok().filter(|raw| (1..=64).contains(raw))?;
+    // SAFETY: the number is one of the kernel's, and is only sent to another process.
+    Some(unsafe { Signal::from_raw_unchecked(raw) })
+}
+
+/// Gives the process and its later children a core-scheduling cookie of their own (prctl(2),
+/// PR_SCHED_CORE_CREATE for the process group).
+pub fn own_core_scheduling_group() -> Result<(), Error> {
+    const PR_SCHED_CORE: i32 = 62;
+    const CREATE: usize = 1;
+    const PROCESS_GROUP: usize = 2;
+    // SAFETY: numbers only; the address that the fifth argument would be is none.
+    let done = unsafe { nix::libc::prctl(PR_SCHED_CORE, CREATE, 0_usize, PROCESS_GROUP, 0_usize) };
+    nix::errno::Errno::result(done).map(drop).doing("make a core-scheduling group")
+}
