@@ -26,6 +26,8 @@ const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.san
 /// Prints the address of the server for the container in the working directory. If there is none, the
 /// server is a copy of this process, which stays when the process ends.
 pub fn start(arguments: &Arguments) -> Result<(), Error> {
+    // What containerd has inherited from its own caller would stay open for as long as the pod runs.
+    rt_sys::process::close_range(3, u32::MAX, false).doing("close what was inherited")?;
     let bootstrap = Bootstrap::read(arguments)?;
     let annotations = Config::read(Path::new(""))?.annotations.unwrap_or_default();
     let group = GROUPS.iter().find_map(|name| annotations.get(*name)).unwrap_or(&arguments.id);

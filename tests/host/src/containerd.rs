@@ -6,7 +6,26 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::{Bundle, Done, cgroups_named, done, eventually};
+use crate::{Bundle, Done, cgroups_named, done, eventually, rt};
+
+/// containerd's name for rt's own shim.
+pub const SHIM: &str = "io.containerd.rt.v1";
+
+/// The PATH of a daemon that finds rt's own shim, which lies beside rt.
+pub fn path_with_shim() -> std::ffi::OsString {
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    let directories = rt().parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&own));
+    std::env::join_paths(directories).unwrap()
+}
+
+/// Skips a test without rt's own shim.
+#[macro_export]
+macro_rules! need_shim {
+    () => {
+        let shim = $crate::rt().with_file_name("containerd-shim-rt-v1");
+        $crate::need!(shim.exists(), "needs containerd-shim-rt-v1 beside rt");
+    };
+}
 
 /// Skips a test without containerd.
 #[macro_export]
@@ -55,6 +74,7 @@ impl Containerd {
     fn spawn(dir: &Path) -> Child {
         let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).unwrap();
         let mut command = Command::new("containerd");
+        command.env("PATH", path_with_shim());
         command.arg("--config").arg(dir.join("config.toml")).stdin(Stdio::null());
         command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
     }
@@ -76,6 +96,14 @@ impl Containerd {
         let _ = self.child.wait();
     }
 
+    /// Kills containerd, and starts it again.
+    pub fn crash(&mut self) {
+        self.child.kill().unwrap();
+        let _ = self.child.wait();
+        self.child = Self::spawn(self.dir.path());
+        self.await_answer();
+    }
+
     /// Where it keeps its files.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -94,10 +122,22 @@ impl Containerd {
     }
 
     /// The arguments of `ctr run` for a task in the background, in a cgroup below a directory of
-    /// the daemon's own.
+    /// the daemon's own. `runtime` is a program for containerd's shim, or [`SHIM`].
     pub fn task<'a>(&self, runtime: &'a str, cgroup: &'a str, id: &'a str, program: &[&'a str]) -> Vec<&'a str> {
-        let options = ["run", "--detach", "--runc-binary", runtime, "--cgroup", cgroup, IMAGE, id];
+        let options = ["run", "--detach", with(runtime), runtime, "--cgroup", cgroup, IMAGE, id];
         [&options, program].concat()
+    }
+
+    /// Runs `ctr run OPTIONS IMAGE ID PROGRAM` in a cgroup of the daemon's own.
+    pub fn run(&self, runtime: &str, id: &str, options: &[&str], program: &[&str]) -> Done {
+        let cgroup = format!("/{}/{id}", self.name());
+        let start = ["run", with(runtime), runtime, "--cgroup", &cgroup];
+        self.ctr(&[&start, options, &[IMAGE, id], program].concat())
+    }
+
+    /// A name that no other daemon has.
+    pub fn name(&self) -> String {
+        self.dir().file_name().unwrap().to_str().unwrap().to_owned()
     }
 
     /// The tasks, each with its pid and its status.
@@ -110,6 +150,11 @@ impl Containerd {
         });
         rows.collect()
     }
+}
+
+/// The option of `ctr run` that chooses the runtime.
+fn with(runtime: &str) -> &'static str {
+    if runtime == SHIM { "--runtime" } else { "--runc-binary" }
 }
 
 impl Drop for Containerd {

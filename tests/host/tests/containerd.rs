@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Child;
 
-use rt_tests::containerd::Containerd;
-use rt_tests::{cgroups_named, eventually, need_containerd, need_host, rt};
+use rt_tests::containerd::{Containerd, SHIM};
+use rt_tests::{cgroups_named, eventually, need_containerd, need_host, need_shim, rt};
 
 /// All that has `word` in its command line; zombies have none.
 fn processes_with(word: &str) -> Vec<i32> {
@@ -18,16 +18,27 @@ fn processes_with(word: &str) -> Vec<i32> {
     numbers.filter(named).collect()
 }
 
-/// A hundred tasks, started ten at a time: each is there, does as it is told, and is gone without a
-/// trace.
 #[test]
 fn a_hundred_tasks() {
     need_host!();
     need_containerd!();
+    many_tasks(rt().to_str().unwrap());
+}
+
+#[test]
+fn a_hundred_tasks_under_our_shim() {
+    need_host!();
+    need_containerd!();
+    need_shim!();
+    many_tasks(SHIM);
+}
+
+/// A hundred tasks, started ten at a time: each is there, does as it is told, and is gone without a
+/// trace.
+fn many_tasks(runtime: &str) {
     let d = Containerd::start();
     let name = d.dir().file_name().unwrap().to_str().unwrap().to_owned();
     let ids: Vec<String> = (0..100).map(|n| format!("{name}-{n}")).collect();
-    let runtime = rt().to_str().unwrap().to_owned();
     let in_tens = |arguments: &dyn Fn(&str) -> Vec<String>| {
         for ten in ids.chunks(10) {
             let calls = ten.iter().map(|id| {
@@ -40,7 +51,7 @@ fn a_hundred_tasks() {
     };
     let owned = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect::<Vec<_>>();
 
-    in_tens(&|id| owned(d.task(&runtime, &format!("/{name}/{id}"), id, &["sleep", "1000"])));
+    in_tens(&|id| owned(d.task(runtime, &format!("/{name}/{id}"), id, &["sleep", "1000"])));
     let tasks = d.tasks();
     assert_eq!(tasks.len(), 100);
     for (id, pid, status) in &tasks {
@@ -102,6 +113,9 @@ fn a_restart_and_a_killed_shim() {
     let ours = story(&mut d, rt().to_str().unwrap(), &format!("{name}-rt"));
     assert_eq!(&ours[..3], ["after a restart: 0 \"inside\\n\"", "paused: PAUSED", "metrics: 0 true"]);
     assert_eq!(&ours[4..], ["state left: 0", "cgroups left: 0"]);
+    if rt().with_file_name("containerd-shim-rt-v1").exists() {
+        assert_eq!(story(&mut d, SHIM, &format!("{name}-shim")), ours);
+    }
     if std::process::Command::new("runc").arg("--version").output().is_ok() {
         let id = format!("{name}-runc");
         let runcs = story(&mut d, "runc", &id);
