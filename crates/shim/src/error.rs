@@ -57,14 +57,28 @@ pub enum Error {
     Scheme { uri: String },
     #[error("logging binary {path:?} ended without saying that it is ready")]
     LoggerNotReady { path: PathBuf },
-    #[error("{service}/{method} is not implemented")]
+    #[error("{service}/{method}")]
     Method { service: String, method: String },
 }
 
 impl Error {
-    /// The answer to a request that failed.
+    /// The answer to a request that failed. Clients of containerd 2.x expect the name of the code at the
+    /// end of the text; older ones take it away.
     pub fn status(&self) -> Status {
-        let code = match self {
+        let code = self.code();
+        let name = match code {
+            Code::NOT_FOUND => ": not found",
+            Code::ALREADY_EXISTS => ": already exists",
+            Code::FAILED_PRECONDITION => ": failed precondition",
+            Code::INVALID_ARGUMENT => ": invalid argument",
+            Code::UNIMPLEMENTED => ": not implemented",
+            _ => "",
+        };
+        get_status(code, format_args!("{self}{name}"))
+    }
+
+    fn code(&self) -> Code {
+        match self {
             Error::NoContainer
             | Error::NoProcess { .. }
             | Error::Finished
@@ -79,8 +93,7 @@ impl Error {
             | Error::Scheme { .. } => Code::INVALID_ARGUMENT,
             Error::Method { .. } => Code::UNIMPLEMENTED,
             _ => Code::UNKNOWN,
-        };
-        get_status(code, self)
+        }
     }
 }
 

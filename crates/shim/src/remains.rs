@@ -1,6 +1,7 @@
 //! `delete`: removes what a container has left whose server was killed.
 
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -11,6 +12,7 @@ use crate::arguments::Arguments;
 use crate::error::{Context, Error};
 use crate::options::{Config, Options};
 use crate::runtime::{Runtime, not_started, take_error};
+use crate::start::socket_path;
 use crate::{log, rootfs};
 
 /// The exit status that is reported for a container whose own is lost: killed.
@@ -39,6 +41,7 @@ pub fn delete(arguments: &Arguments) -> Result<(), Error> {
     if let Err(error) = rootfs::unmount_all(&bundle.join("rootfs")) {
         eprintln!("{error}");
     }
+    remove_socket(&bundle, arguments);
     let pid = fs::read_to_string(bundle.join("init.pid")).ok().and_then(|pid| pid.trim().parse().ok());
     let response = DeleteResponse {
         pid: pid.unwrap_or(0),
@@ -48,6 +51,20 @@ pub fn delete(arguments: &Arguments) -> Result<(), Error> {
     };
     let message = response.write_to_bytes().map_err(|why| Error::Message { what: "the answer".into(), why })?;
     std::io::stdout().write_all(&message).doing("write to standard output")
+}
+
+/// Removes the socket of a server that was killed; one that serves other containers of the pod answers.
+/// When containerd has removed the bundle already, the socket is the one of a container without a pod.
+fn remove_socket(bundle: &Path, arguments: &Arguments) {
+    let kept = fs::read_to_string(bundle.join("address"));
+    let kept = kept.map(|address| PathBuf::from(address.trim_start_matches("unix://")));
+    let path = kept.unwrap_or_else(|_| socket_path(None, arguments, &arguments.id));
+    if let Err(error) = UnixStream::connect(&path)
+        && error.kind() == std::io::ErrorKind::ConnectionRefused
+        && let Err(error) = fs::remove_file(&path)
+    {
+        eprintln!("remove the socket {path:?}: {error}");
+    }
 }
 
 /// The bundle: beside the working directory, which is a bundle, under the name of the container.

@@ -14,6 +14,10 @@ use crate::sys;
 /// so that `rt --root` finds the containers of both.
 const ROOT: &str = "/run/containerd/runc";
 
+/// What systemd tells containerd itself. A runtime with a NOTIFY_SOCKET waits for its container to say
+/// that it is ready.
+const OF_THE_DAEMON: [&str; 4] = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+
 /// How the runtime is called for one container.
 #[derive(Clone, Debug)]
 pub struct Runtime {
@@ -44,6 +48,9 @@ impl Runtime {
         }
         command.arg(verb).current_dir(&self.bundle);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        for name in OF_THE_DAEMON {
+            command.env_remove(name);
+        }
         sys::end_with_the_shim(&mut command);
         command
     }
@@ -93,6 +100,8 @@ mod tests {
         let words: Vec<_> = command.get_args().map(|word| word.to_str().unwrap()).collect();
         let wanted = "--root /run/containerd/runc/moby --log /b/log --log-format json --systemd-cgroup create";
         assert_eq!(words.join(" "), wanted);
+        // Inherited by a containerd that systemd has started with Type=notify.
+        assert!(command.get_envs().any(|variable| variable == (OsStr::new("NOTIFY_SOCKET"), None)));
         assert_eq!((command.get_program(), command.get_current_dir()), (OsStr::new("/x/rt"), Some(Path::new("/b"))));
     }
 

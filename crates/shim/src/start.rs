@@ -31,7 +31,7 @@ pub fn start(arguments: &Arguments) -> Result<(), Error> {
     let bootstrap = Bootstrap::read(arguments)?;
     let annotations = Config::read(Path::new(""))?.annotations.unwrap_or_default();
     let group = GROUPS.iter().find_map(|name| annotations.get(*name)).unwrap_or(&arguments.id);
-    let path = socket_path(&bootstrap, arguments, group);
+    let path = socket_path(bootstrap.socket_dir.as_deref(), arguments, group);
     let address = format!("unix://{}", path.display());
     let listener = listen_at(&path)?;
     fs::write("address", &address).on("write", "address")?;
@@ -53,14 +53,14 @@ enum Side {
 }
 
 /// The server's socket: the place depends on the daemon, the namespace and the pod.
-fn socket_path(bootstrap: &Bootstrap, arguments: &Arguments, group: &str) -> PathBuf {
+pub fn socket_path(directory: Option<&Path>, arguments: &Arguments, group: &str) -> PathBuf {
     if !arguments.socket.is_empty() {
         return arguments.socket.trim_start_matches("unix://").into();
     }
     let name = Path::new(&arguments.address).join(&arguments.namespace).join(group);
     let digest = Sha256::digest(name.as_os_str().as_encoded_bytes());
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    bootstrap.socket_dir.as_deref().unwrap_or(Path::new(SOCKETS)).join(digest)
+    directory.unwrap_or(Path::new(SOCKETS)).join(digest)
 }
 
 /// Listens at `path`; `None` if a server answers there. A socket that nobody serves is replaced.

@@ -4,6 +4,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use rt_sys::process::set_signal_mask;
 use rustix::process::{Pid, Signal, set_parent_process_death_signal};
 
 use crate::error::{Context, Error};
@@ -20,16 +21,21 @@ pub fn fork() -> Result<Option<Pid>, Error> {
 }
 
 /// Has the kernel kill the command when the shim is killed: a `create` must not go on while the
-/// shim's `delete` cleans up.
+/// shim's `delete` cleans up. The signals that the shim takes from a descriptor are not blocked in
+/// the command.
 pub fn end_with_the_shim(command: &mut Command) {
-    let before_exec = || set_parent_process_death_signal(Some(Signal::KILL)).map_err(std::io::Error::from);
-    // SAFETY: the closure makes one system call between fork and exec, and touches no memory.
+    let before_exec = || {
+        set_signal_mask(0)?;
+        set_parent_process_death_signal(Some(Signal::KILL)).map_err(std::io::Error::from)
+    };
+    // SAFETY: the closure makes system calls between fork and exec, and touches no memory.
     unsafe { command.pre_exec(before_exec) };
 }
 
 /// Gives the command these descriptors as 3, 4 and 5.
 pub fn pass_from_3(command: &mut Command, fds: [OwnedFd; 3]) {
     let before_exec = move || {
+        set_signal_mask(0)?;
         // None of them may lie where another one goes.
         let mut above = [None, None, None];
         for (fd, above) in fds.iter().zip(&mut above) {

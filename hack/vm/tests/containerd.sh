@@ -1,4 +1,5 @@
-# containerd's ctr with rt as the binary of its runc shim, with and without --runc-systemd-cgroup.
+# containerd's ctr with rt as the binary of its runc shim, with and without --runc-systemd-cgroup; and with rt's own shim, which
+# finds out by itself that the cgroup is a unit of systemd.
 
 setup() {
   systemctl start containerd.service
@@ -15,8 +16,13 @@ cleanup() {
 run() {
   local options=() cgroup; while [[ $1 != -- ]]; do options+=("$1"); shift; done; shift
   cgroup=/rt-ctr/$1
-  if [[ $variant == systemd ]]; then options+=(--runc-systemd-cgroup) cgroup=system.slice:rt-ctr:$1; fi
-  ctr run --runc-binary /usr/local/bin/rt --cgroup "$cgroup" "${options[@]}" test.invalid/bb:1 "$@"
+  if [[ $variant != cgroupfs ]]; then cgroup=system.slice:rt-ctr:$1; fi
+  case $variant in
+    shim) options+=(--runtime io.containerd.rt.v1) ;;
+    systemd) options+=(--runc-binary /usr/local/bin/rt --runc-systemd-cgroup) ;;
+    cgroupfs) options+=(--runc-binary /usr/local/bin/rt) ;;
+  esac
+  ctr run --cgroup "$cgroup" "${options[@]}" test.invalid/bb:1 "$@"
 }
 up() {
   local options=() name; while [[ $1 != -- ]]; do options+=("$1"); shift; done
@@ -45,7 +51,7 @@ test_limits() {
   limit "$cg" memory.max 67108864
   limit "$cg" cpu.max "50000 100000"
   case $variant in
-    systemd) property rt-ctr-lim.scope MemoryMax 67108864; property rt-ctr-lim.scope CPUQuotaPerSecUSec 500ms ;;
+    systemd | shim) property rt-ctr-lim.scope MemoryMax 67108864; property rt-ctr-lim.scope CPUQuotaPerSecUSec 500ms ;;
     cgroupfs) eq "$cg" /sys/fs/cgroup/rt-ctr/lim cgroup ;;
   esac
 }
@@ -71,9 +77,25 @@ test_oom() {
   status 137 run --rm --memory-limit 33554432 -- oom dd if=/dev/zero of=/dev/null bs=100M count=1
 }
 
+# containerd's client has --image-path for its own runtimes only. With others a checkpoint becomes an image, and the image a
+# container that goes on.
+checkpoint_to_an_image() {
+  ctr container checkpoint --task --rw --image chk test.invalid/chk:1
+  eq "$(ctr task ls | awk '$1 == "chk" { print $3 }')" RUNNING "after a checkpoint"
+  local before; before=$(ctr task exec --exec-id b chk cat /dev/shm/n)
+  ctr task rm -f chk > /dev/null 2>&1 || :
+  ctr container rm chk
+  ctr container restore --live --rw chk2 test.invalid/chk:1
+  soon eval "((\$(ctr task exec --exec-id c\$RANDOM chk2 cat /dev/shm/n) > $before))"
+  ctr task rm -f chk2 > /dev/null 2>&1 || :
+  ctr container rm chk2
+  ctr image rm test.invalid/chk:1 > /dev/null
+}
+
 test_checkpoint() {
   up -- chk sh -c 'i=0; while :; do i=$((i + 1)); echo $i > /dev/shm/n; sleep 0.2; done'
   soon eval '(($(ctr task exec --exec-id a$RANDOM chk cat /dev/shm/n) > 3))'
+  if [[ $variant == shim ]]; then checkpoint_to_an_image; return; fi
   ctr task checkpoint --image-path "$T/running" chk || fail "$(cat "$T"/running/*.log)"
   eq "$(ctr task ls | awk '$1 == "chk" { print $3 }')" RUNNING "after a checkpoint without --exit"
   ctr task checkpoint --exit --image-path "$T/image" chk || fail "$(cat "$T"/image/*.log)"
@@ -94,7 +116,7 @@ test_attach() {
 
 # The error that reaches ctr's user names the cause, where runc's does.
 test_broken_containers() {
-  only cgroupfs
+  only cgroupfs shim
   local n=0
   broken() { # TEXT OPTION... -- CMD...
     local text=$1 options=(); shift

@@ -1,4 +1,9 @@
-# containerd's CRI plugin with rt as a runtime handler, called over its socket as a kubelet calls it.
+# containerd's CRI plugin with rt as a runtime handler, called over its socket as a kubelet calls it; under containerd's shim, and
+# under rt's own.
+
+# The shim of a handler: its type, and its program.
+type_of() { if [[ $variant == shim && $1 == rt ]]; then echo io.containerd.rt.v1; else echo io.containerd.runc.v2; fi; }
+shim=containerd-shim-$([[ $variant == shim ]] && echo rt-v1 || echo runc-v2)
 
 setup() {
   cp /etc/containerd/config.toml "$work/config.toml"
@@ -11,8 +16,10 @@ version = 2
     conf_dir = "$work/cni"
 $(for handler in rt runc; do cat <<HANDLER
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.$handler]
-    runtime_type = "io.containerd.runc.v2"
+    runtime_type = "$(type_of $handler)"
     privileged_without_host_devices = false
+HANDLER
+[[ $(type_of $handler) == io.containerd.rt.v1 ]] || cat <<HANDLER
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.$handler.options]
       BinaryName = "$(command -v $handler)"
       SystemdCgroup = true
@@ -231,7 +238,7 @@ test_restart_and_a_killed_shim() {
   # Its socket is there a moment before it answers.
   soon eval '[[ "$(exec_sync $ctr echo again)" == again ]]'
   eq "$(status_of $ctr state)" CONTAINER_RUNNING "after a restart of containerd"
-  kill -KILL "$(pgrep -f "^[^ ]*containerd-shim-runc-v2 .*-id $pod ")"
+  kill -KILL "$(pgrep -f "^[^ ]*$shim .*-id $pod ")"
   soon ended $ctr
   eq "$(status_of $ctr exit_code)" 255 "exit code when the shim was killed"
   soon test ! -e "$cg"

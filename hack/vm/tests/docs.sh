@@ -3,7 +3,7 @@
 setup() {
   # The directory in which a reader is: a checkout with a release build.
   mkdir -p "$work/checkout/target/x86_64-unknown-linux-musl/release"
-  cp -L /usr/local/bin/rt "$work/checkout/target/x86_64-unknown-linux-musl/release/rt"
+  cp -L /usr/local/bin/{rt,containerd-shim-rt-v1} "$work/checkout/target/x86_64-unknown-linux-musl/release/"
   install -D "$host/rt-debug" "$work/checkout/hack/rt-debug"
 }
 
@@ -48,6 +48,19 @@ test_containerd() {
   ctr image rm docker.io/library/busybox:latest > /dev/null
 }
 
+test_shim() {
+  systemctl start docker.service
+  tar -C $bb -c . | docker import - busybox > /dev/null
+  systemctl stop docker.service docker.socket
+  systemctl start containerd.service
+  python3 "$host/tests/image.py" docker.io/library/busybox:latest $bb | ctr image import - > /dev/null
+  cp /etc/containerd/config.toml "$work/config.toml"
+  doc shim.md
+  diff <(grep . "$work/config.toml") <(grep . /etc/containerd/config.toml) || fail "the roll back leaves something"
+  ctr image rm docker.io/library/busybox:latest > /dev/null
+  docker image rm busybox > /dev/null
+}
+
 # There is no cluster: the manifests are read, and name the handler that the page on containerd makes.
 test_kubernetes() {
   python3 - "$host/docs/engines" <<'END'
@@ -81,7 +94,7 @@ test_podman_user() {
 }
 
 cleanup() {
-  install "$work/checkout/target/x86_64-unknown-linux-musl/release/rt" /usr/local/bin/rt
+  install "$work"/checkout/target/x86_64-unknown-linux-musl/release/{rt,containerd-shim-rt-v1} /usr/local/bin/
   [[ ! -e $T/rt.conf ]] || mv "$T/rt.conf" /etc/containers/containers.conf.d/
   if [[ -e /home/user/checkout ]]; then
     end_user_session

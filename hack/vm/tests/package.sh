@@ -19,7 +19,7 @@ test_life() {
   : > "$T/before"; sleep 0.1
   dpkg -i "$old" > /dev/null
   eq "$(/usr/sbin/rt --version | head -1)" "$(/usr/local/bin/rt --version | head -1)" "the packaged program"
-  test -x /usr/sbin/runc && test -x /usr/bin/crun
+  test -x /usr/sbin/runc && test -x /usr/bin/crun && test -x /usr/sbin/containerd-shim-rt-v1
   docker run -d --name lives --network none --runtime packaged bb sleep 1000 > /dev/null
   pid=$(docker inspect -f '{{.State.Pid}}' lives)
   eq "$(docker exec lives echo hello)" hello "exec"

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use rt_tests::containerd::{Containerd, SHIM};
 use rt_tests::{cgroups_named, eventually, need_containerd, need_host, need_shim, rt};
 
-/// The pid of the shim that serves a container.
-fn shim_of(id: &str) -> i32 {
+/// The pids of shims that serve a container.
+fn shims_of(id: &str) -> Vec<i32> {
     let numbers = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
     let named = |pid: &i32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -22,7 +22,12 @@ fn shim_of(id: &str) -> i32 {
             && line.contains(&format!("-id {id} "))
             && line.trim_end().ends_with("start")
     };
-    let found: Vec<i32> = numbers.filter(named).collect();
+    numbers.filter(named).collect()
+}
+
+/// The pid of the shim that serves a container.
+fn shim_of(id: &str) -> i32 {
+    let found = shims_of(id);
     let [pid] = found[..] else { panic!("the shims of {id}: {found:?}") };
     pid
 }
@@ -368,6 +373,48 @@ fn containerd_is_killed() {
     delete(&d, &lives);
     let state = d.dir().join("state/io.containerd.runtime.v2.task/default");
     eventually("the bundles to go", || fs::read_dir(&state).map_or(0, Iterator::count) == 0);
+}
+
+/// A shim may be killed at any moment: containerd's call of `delete` then leaves nothing of the
+/// container.
+#[test]
+fn a_shim_killed_at_any_moment() {
+    need_host!();
+    need_containerd!();
+    need_shim!();
+    let d = Containerd::start();
+    for round in 0..30_u64 {
+        let id = format!("{}-k{round}", d.name());
+        let cgroup = format!("/{}/{id}", d.name());
+        let null = || Stdio::null();
+        let script = ["sh", "-c", "for n in 1 2 3; do echo $n; sleep 0.01; done"];
+        let mut run = d.command(&d.task(SHIM, &cgroup, &id, &script)).stdout(null()).stderr(null()).spawn().unwrap();
+        let end = Instant::now() + Duration::from_secs(10);
+        let shim = loop {
+            match shims_of(&id)[..] {
+                [] if Instant::now() < end => {}
+                [] => panic!("no shim"),
+                [shim, ..] => break shim,
+            }
+        };
+        // From before the first request to after the end of the container.
+        std::thread::sleep(Duration::from_millis(round * 3));
+        let bundle = d.dir().join(format!("state/io.containerd.runtime.v2.task/default/{id}"));
+        // Gone already when the container has ended.
+        let address = fs::read_to_string(bundle.join("address")).unwrap_or_default();
+        let _ =
+            rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL);
+        let _ = run.wait();
+        d.ctr(&["task", "delete", "--force", &id]);
+        d.ctr(&["container", "delete", &id]);
+        eventually("the cgroup to go", || cgroups_named(&id).is_empty());
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(&id), "{mounts}");
+        eventually("the bundle to go", || !bundle.exists());
+        let socket = Path::new(address.trim_start_matches("unix://"));
+        eventually("the socket to go", || address.is_empty() || !socket.exists());
+        assert!(!Path::new("/run/containerd/runc/default").join(&id).exists(), "state of rt");
+    }
 }
 
 /// Nothing grows with the number of processes that a container has had.

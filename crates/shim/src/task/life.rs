@@ -266,9 +266,9 @@ mod tests {
     #[test]
     fn the_runtimes_words_become_codes() {
         for (message, code, text) in [
-            ("container not running", Code::NOT_FOUND, "process already finished"),
-            ("os: process already finished", Code::NOT_FOUND, "process already finished"),
-            ("container does not exist", Code::NOT_FOUND, "no such container"),
+            ("container not running", Code::NOT_FOUND, "process already finished: not found"),
+            ("os: process already finished", Code::NOT_FOUND, "process already finished: not found"),
+            ("container does not exist", Code::NOT_FOUND, "no such container: not found"),
             ("permission denied", Code::UNKNOWN, "unknown error after kill: permission denied"),
         ] {
             let status = kill_error(message).status();
