@@ -12,6 +12,7 @@
 mod arguments;
 mod bootstrap;
 mod error;
+mod idmap;
 mod info;
 mod log;
 mod options;

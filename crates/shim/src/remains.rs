@@ -26,18 +26,10 @@ pub fn delete(arguments: &Arguments) -> Result<(), Error> {
     let systemd =
         options.systemd_cgroup.unwrap_or_else(|| Config::read(&bundle).is_ok_and(|config| config.names_a_unit()));
     let runtime = Runtime::new(&options, &arguments.namespace, &bundle, systemd);
-    let log_file = bundle.join("delete-log.json");
-    let mut command = runtime.command(&log_file, "delete");
-    command.args(["--force", &arguments.id]);
-    let failed = match command.status() {
-        Ok(status) if status.success() => None,
-        Ok(status) => Some(take_error(&log_file).unwrap_or_else(|| status.to_string())),
-        Err(error) => Some(not_started(command.get_program(), &error)),
-    };
-    if let Some(message) = failed {
-        eprintln!("delete the container: {message}");
+    // In most cases `Delete` has removed the container before, and containerd waits for this program.
+    if !options.binary_name.is_empty() || runtime.has_state(&arguments.id) {
+        delete_container(&runtime, &bundle, &arguments.id);
     }
-    let _ = fs::remove_file(&log_file);
     if let Err(error) = rootfs::unmount_all(&bundle.join("rootfs")) {
         eprintln!("{error}");
     }
@@ -51,6 +43,21 @@ pub fn delete(arguments: &Arguments) -> Result<(), Error> {
     };
     let message = response.write_to_bytes().map_err(|why| Error::Message { what: "the answer".into(), why })?;
     std::io::stdout().write_all(&message).doing("write to standard output")
+}
+
+fn delete_container(runtime: &Runtime, bundle: &Path, id: &str) {
+    let log_file = bundle.join("delete-log.json");
+    let mut command = runtime.command(&log_file, "delete");
+    command.args(["--force", id]);
+    let failed = match command.status() {
+        Ok(status) if status.success() => None,
+        Ok(status) => Some(take_error(&log_file).unwrap_or_else(|| status.to_string())),
+        Err(error) => Some(not_started(command.get_program(), &error)),
+    };
+    if let Some(message) = failed {
+        eprintln!("delete the container: {message}");
+    }
+    let _ = fs::remove_file(&log_file);
 }
 
 /// Removes the socket of a server that was killed; one that serves other containers of the pod answers.

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, mount_remount, unmount};
 
 use crate::error::{Context, Error, errno};
+use crate::idmap::{Maps, lower_directories};
 
 /// A page is all that mount(2) takes of options.
 const PAGE: usize = 4096;
@@ -56,15 +57,28 @@ fn mount_one(entry: &Mount, rootfs: &Path) -> Result<(), Error> {
     }
     let target = place(&entry.target, rootfs)?;
     let target = target.path.as_path();
-    let lower = (options.data.len() >= PAGE - 1).then(|| shortened(&options.data)).flatten();
+    let is_bind = options.flags.contains(MountFlags::BIND);
+    let mapped = match options.maps.is_empty() {
+        false if !is_bind => {
+            let layers = options.maps.layers(&options.data, &rootfs.with_file_name("layers"));
+            Some(layers.map_err(|errno| failed(target, format!("map the ids of the layers: {errno}")))?)
+        }
+        _ => None,
+    };
+    let data = mapped.as_ref().map_or(&options.data, |layers| &layers.data);
+    let lower = (data.len() >= PAGE - 1).then(|| shortened(data)).flatten();
     let (directory, data) = match &lower {
         Some((directory, data)) => (Some(directory.as_path()), data),
-        None => (None, &options.data),
+        None => (None, data),
     };
     let data = std::ffi::CString::new(data.as_str()).map_err(|_| failed(target, "a NUL in the options".to_owned()))?;
-    in_directory(directory, || mount(&entry.source, target, &entry.type_, options.flags, &*data))
-        .map_err(|errno| failed(target, errno.to_string()))?;
-    if options.flags.contains(MountFlags::BIND) && !(options.flags - MountFlags::BIND - MountFlags::REC).is_empty() {
+    let mounted = if is_bind && !options.maps.is_empty() {
+        options.maps.bind(Path::new(&entry.source), target, options.flags.contains(MountFlags::REC))
+    } else {
+        in_directory(directory, || mount(&entry.source, target, &entry.type_, options.flags, &*data))
+    };
+    mounted.map_err(|errno| failed(target, errno.to_string()))?;
+    if is_bind && !(options.flags - MountFlags::BIND - MountFlags::REC).is_empty() {
         // The first call ignores all flags of a bind mount.
         mount_remount(target, (options.flags - MountFlags::REC) | MountFlags::BIND, c"")
             .map_err(|errno| failed(target, format!("set the options of a bind mount: {errno}")))?;
@@ -110,6 +124,7 @@ struct Parsed<'a> {
     flags: MountFlags,
     propagation: MountPropagationFlags,
     data: String,
+    maps: Maps,
     unsupported: Option<&'a str>,
 }
 
@@ -119,6 +134,7 @@ impl Parsed<'_> {
             flags: MountFlags::empty(),
             propagation: MountPropagationFlags::empty(),
             data: String::new(),
+            maps: Maps::default(),
             unsupported: None,
         };
         for option in options {
@@ -126,8 +142,9 @@ impl Parsed<'_> {
                 parsed.flags.set(flag, set);
             } else if let Some(propagation) = propagation(option) {
                 parsed.propagation |= propagation;
-            } else if option == "loop" || option.starts_with("uidmap=") || option.starts_with("gidmap=") {
+            } else if option == "loop" {
                 parsed.unsupported = Some(option);
+            } else if parsed.maps.take(option) {
             } else if option != "defaults" && !option.starts_with("X-containerd.") {
                 if !parsed.data.is_empty() {
                     parsed.data.push(',');
@@ -184,16 +201,15 @@ fn propagation(option: &str) -> Option<MountPropagationFlags> {
 /// The options of an overlay with the names of its layers relative to the directory that they share,
 /// and that directory.
 fn shortened(data: &str) -> Option<(PathBuf, String)> {
-    let start = data.find("lowerdir=")? + "lowerdir=".len();
-    let end = data[start..].find(',').map_or(data.len(), |length| start + length);
-    let layers: Vec<&Path> = data[start..end].split(':').map(Path::new).collect();
+    let (before, lower, after) = lower_directories(data)?;
+    let layers: Vec<&Path> = lower.split(':').map(Path::new).collect();
     let mut common = layers.first()?.parent()?;
     while !layers.iter().all(|layer| layer.starts_with(common)) {
         common = common.parent()?;
     }
     let names: Option<Vec<&str>> = layers.iter().map(|layer| layer.strip_prefix(common).ok()?.to_str()).collect();
     let names = names.filter(|names| names.iter().all(|name| !name.is_empty()))?;
-    Some((common.into(), format!("{}{}{}", &data[..start], names.join(":"), &data[end..])))
+    Some((common.into(), format!("{before}{}{after}", names.join(":"))))
 }
 
 #[cfg(test)]
@@ -215,6 +231,37 @@ mod tests {
         assert_eq!((&*parsed.data, parsed.unsupported), ("", None));
         assert_eq!(Parsed::of(&words("ro rw")).flags, MountFlags::empty());
         assert_eq!(Parsed::of(&words("loop")).unsupported, Some("loop"));
+    }
+
+    /// What root owns in a layer belongs to the container's root, and nothing of the detour stays. Needs
+    /// root, and a filesystem whose mounts can map ids.
+    #[test]
+    fn ids_of_layers_are_mapped() {
+        use std::os::unix::fs::MetadataExt;
+        let bundle = tempfile::tempdir().unwrap();
+        let path = |name: &str| bundle.path().join(name);
+        for name in ["a", "b", "upper", "work"] {
+            std::fs::create_dir(path(name)).unwrap();
+        }
+        std::fs::write(path("a/file"), "text").unwrap();
+        let lower = format!("lowerdir={}:{}", path("a").display(), path("b").display());
+        let upper = format!("upperdir={},workdir={}", path("upper").display(), path("work").display());
+        let overlay = Mount {
+            type_: "overlay".to_owned(),
+            source: "overlay".to_owned(),
+            options: [&*lower, &upper, "uidmap=0:100000:65536", "gidmap=0:200000:65536"].map(str::to_owned).into(),
+            ..Mount::default()
+        };
+        let rootfs = path("rootfs");
+        if let Err(error) = mount_all(&[overlay], &rootfs) {
+            println!("skipped: needs root and mounts that can map ids: {error}");
+            return;
+        }
+        let file = std::fs::metadata(rootfs.join("file")).unwrap();
+        unmount_all(&rootfs).unwrap();
+        assert_eq!((file.uid(), file.gid()), (100_000, 200_000));
+        assert!(!path("layers").exists());
+        assert_eq!(std::fs::metadata(path("a/file")).unwrap().uid(), 0);
     }
 
     /// An image of 60 layers has more than a page of lower directories.

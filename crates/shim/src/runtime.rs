@@ -39,6 +39,11 @@ impl Runtime {
         }
     }
 
+    /// Whether rt knows a container of this id. Other runtimes may keep their states otherwise.
+    pub fn has_state(&self, id: &str) -> bool {
+        self.root.join(id).exists()
+    }
+
     /// `rt VERB`, to be completed. It logs to `log`, runs in the bundle, and does not outlive the shim.
     pub fn command(&self, log: &Path, verb: &str) -> Command {
         let mut command = Command::new(&self.binary);

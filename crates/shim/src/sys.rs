@@ -20,6 +20,16 @@ pub fn fork() -> Result<Option<Pid>, Error> {
     })
 }
 
+/// The life of a child whose only use is its user namespace: it says on `ready` when it has one, and
+/// ends when the other side of `wait` does.
+pub fn idle_in_a_user_namespace(ready: &OwnedFd, wait: &OwnedFd) -> ! {
+    if nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).is_ok() {
+        let _ = rustix::io::write(ready, &[1]);
+        let _ = rustix::io::read(wait, &mut [0_u8; 1]);
+    }
+    rt_sys::exec::exit(0)
+}
+
 /// Has the kernel kill the command when the shim is killed: a `create` must not go on while the
 /// shim's `delete` cleans up. The signals that the shim takes from a descriptor are not blocked in
 /// the command.
