@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{env, fs};
 
 use rustix::fs::{Mode, OFlags};
@@ -19,6 +20,11 @@ use crate::{log, sys};
 
 /// Where sockets are unless containerd says otherwise.
 const SOCKETS: &str = "/run/containerd/s";
+
+/// How often, and after which time, a socket is tried again before it is taken for one that nobody
+/// serves.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Annotations that name the pod of a container, the first one that is there counts.
 const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
@@ -74,8 +80,12 @@ fn listen_at(path: &Path) -> Result<Option<OwnedFd>, Error> {
     let listener = new(SocketFlags::NONBLOCK).doing("make a socket")?;
     let mut bound = bind(&listener, &address);
     if bound == Err(Errno::ADDRINUSE) {
-        if connect(new(SocketFlags::empty()).doing("make a socket")?, &address).is_ok() {
-            return Ok(None);
+        // The server may just be starting, and not listen yet.
+        for _ in 0..TRIES {
+            if connect(new(SocketFlags::empty()).doing("make a socket")?, &address).is_ok() {
+                return Ok(None);
+            }
+            std::thread::sleep(PAUSE);
         }
         fs::remove_file(path).on("remove the socket of a server that is gone", path)?;
         bound = bind(&listener, &address);

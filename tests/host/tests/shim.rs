@@ -417,6 +417,36 @@ fn a_shim_killed_at_any_moment() {
     }
 }
 
+/// What containerd and a person ask of the program without a container.
+#[test]
+fn information_and_wrong_command_lines() {
+    need_host!();
+    need_shim!();
+    let shim = |args: &[&str]| {
+        let mut command = std::process::Command::new(rt().with_file_name("containerd-shim-rt-v1"));
+        command.args(args).stdin(Stdio::null());
+        rt_tests::done(command)
+    };
+    let info = shim(&["-info"]);
+    for part in ["io.containerd.rt.v1", "runtime-spec/1/features/Features", "\"mountOptions\"", "\"ociVersionMax\""] {
+        assert!(info.ok().contains(part), "{part}: {info:?}");
+    }
+    assert!(shim(&["-v"]).ok().contains("Version:"));
+    assert!(shim(&["-help"]).ok().contains("io.containerd.rt.v1"));
+    shim(&["-namespace", "n", "-id", "../x", "start"]).fails(1, "\"../x\"");
+    shim(&["stop"]).fails(1, "\"stop\"");
+    // Without a bundle: the file that is missing is named, and no server is left.
+    let empty = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(rt().with_file_name("containerd-shim-rt-v1"));
+    command.args(["-namespace", "n", "-id", "nobundle", "-address", "/nosuch.sock", "start"]);
+    rt_tests::done({
+        command.current_dir(empty.path()).stdin(Stdio::null());
+        command
+    })
+    .fails(1, "config.json");
+    assert_eq!(shims_of("nobundle"), Vec::<i32>::new());
+}
+
 /// Nothing grows with the number of processes that a container has had.
 #[test]
 fn three_hundred_processes() {

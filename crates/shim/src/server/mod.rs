@@ -20,6 +20,7 @@ use events::Publisher;
 use poll::Poll;
 
 use crate::error::{Context, Error};
+use crate::log;
 use crate::stdio::copy::Copies;
 use crate::task::Tasks;
 
@@ -163,11 +164,16 @@ impl Server {
         }
     }
 
-    /// Calls `then` once, when `fd` has something to read or its other side is gone.
-    pub fn when_readable(&mut self, fd: OwnedFd, then: Then) -> Result<(), Error> {
-        let token = self.poll.add(&fd, EventFlags::IN)?;
-        self.sources.insert(token, Source::Once(fd, then));
-        Ok(())
+    /// Calls `then` once, when `fd` has something to read or its other side is gone; at once where that
+    /// cannot be waited for.
+    pub fn when_readable(&mut self, fd: OwnedFd, then: Then) {
+        match self.poll.add(&fd, EventFlags::IN) {
+            Ok(token) => drop(self.sources.insert(token, Source::Once(fd, then))),
+            Err(error) => {
+                log::error(error);
+                then(self);
+            }
+        }
     }
 
     /// Calls `then` after this time.

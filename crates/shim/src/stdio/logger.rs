@@ -48,6 +48,7 @@ pub fn start(
     let (out_read, out_write) = pipe(options)?;
     let (err_read, err_write) = pipe(options)?;
     let (ready_read, ready_write) = pipe_with(PipeFlags::CLOEXEC).doing("make a pipe")?;
+    rustix::fs::fcntl_setfl(&ready_read, rustix::fs::OFlags::NONBLOCK).doing("change a pipe")?;
     if terminal {
         rustix::fs::fcntl_setfl(&out_write, rustix::fs::OFlags::NONBLOCK).doing("change a pipe")?;
     }

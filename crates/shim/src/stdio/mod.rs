@@ -163,10 +163,7 @@ impl Server {
                 let result = if said || !must_say_ready { Ok(prepared) } else { Err(Error::LoggerNotReady { path }) };
                 then(server, result);
             };
-            if let Err(error) = self.when_readable(watched, Box::new(on_ready)) {
-                crate::log::error(error);
-            }
-            return;
+            return self.when_readable(watched, Box::new(on_ready));
         }
         let prepared = outputs(&sink, streams, options).and_then(|mut prepared| {
             if streams.terminal {

@@ -1,52 +1,40 @@
 //! `Checkpoint`: freezes a container to files.
 
 use std::fs;
+use std::process::Command;
 
 use containerd_shim_protos::api::CheckpointTaskRequest;
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::shim::oci::CheckpointOptions;
 
-use super::container::{Key, State};
+use super::container::Container;
+use super::operation::Verb;
 use crate::error::Error;
 use crate::server::{Reply, Server};
 
 impl Server {
     /// Has the runtime save a container to `path`; it runs on unless the options say `exit`.
     pub(super) fn checkpoint(&mut self, reply: Reply, request: CheckpointTaskRequest) -> Result<(), Error> {
-        let key = Key::init(&request.id);
-        self.tasks.find(&key)?;
         let options = request.options.as_ref().map_or(&[][..], |any| &any.value);
         let malformed = |why| Error::Message { what: "checkpoint options".to_owned(), why };
         let options = CheckpointOptions::parse_from_bytes(options).map_err(malformed)?;
-        self.exclusively(&key.clone(), move |server| {
-            let Ok(container) = server.tasks.container(&key.container) else {
-                return server.done(reply, Err(Error::NoContainer));
-            };
-            let refused = match container.init.state {
-                State::Created => Some(("created", "task")),
-                State::Stopped => Some(("stopped", "container")),
-                State::Running => None,
-            };
-            if let Some((state, kind)) = refused {
-                server.done(reply, Err(Error::State { what: "checkpoint", state, kind }));
-                return server.release(&key);
-            }
-            let (runtime, bundle) = (container.runtime.clone(), container.bundle.clone());
-            let own_work = options.work_path.is_empty();
-            let work = if own_work { bundle.join("criu-work") } else { options.work_path.clone().into() };
-            let mut command = server.command(&runtime, &bundle, "checkpoint");
-            command.command.args(arguments(&options)).arg("--image-path").arg(&request.path);
-            command.command.arg("--work-path").arg(&work).arg(&key.container);
-            server.run(command, move |server, finished| {
-                if own_work {
+        let bundle = self.tasks.container(&request.id)?.bundle.clone();
+        let own_work = options.work_path.is_empty();
+        let work = if own_work { bundle.join("criu-work") } else { options.work_path.clone().into() };
+        let place = work.clone();
+        let complete = move |command: &mut Command| {
+            command.args(arguments(&options)).arg("--image-path").arg(&request.path).arg("--work-path").arg(place);
+        };
+        let verb = Verb { name: "checkpoint", failed: "OCI runtime checkpoint failed" };
+        let allow = |container: &mut Container| container.must_run("checkpoint");
+        self.operate(reply, &request.id, verb, allow, complete, move |_, _, saved| {
+            if own_work {
+                if !saved {
                     let _ = fs::copy(work.join("dump.log"), bundle.join("criu-dump.log"));
-                    let _ = fs::remove_dir_all(&work);
                 }
-                server.done(reply, finished.result("OCI runtime checkpoint failed"));
-                server.release(&key);
-            });
-        });
-        Ok(())
+                let _ = fs::remove_dir_all(&work);
+            }
+        })
     }
 }
 

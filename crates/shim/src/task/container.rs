@@ -90,8 +90,20 @@ pub struct Process {
     pub queue: VecDeque<Then>,
     /// What goes on when all output is copied.
     pub when_drained: Option<Then>,
+    /// `CloseIO` came before the process was there.
+    pub stdin_closed: bool,
     /// The JSON of an executed process, until it is started.
     pub spec: Vec<u8>,
+}
+
+impl Process {
+    /// Takes the streams that were opened for the process.
+    pub fn attach(&mut self, io: Io) {
+        self.io = io;
+        if self.stdin_closed {
+            self.io.close_stdin();
+        }
+    }
 }
 
 /// A container.

@@ -119,7 +119,7 @@ impl Server {
         let key = Key::init(&request.id);
         let made = finished.result("OCI runtime create failed").and_then(|()| {
             container.init.pid = read_pid(&container.bundle.join("init.pid"))?;
-            container.init.io = self.begin(&key, prepared)?;
+            container.init.attach(self.begin(&key, prepared)?);
             Ok(())
         });
         let pid = Some(container.init.pid).filter(|pid| *pid != 0);

@@ -13,7 +13,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, kill_process};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use super::container::{Exit, Key, State};
+use super::container::{Container, Exit, Key, State};
+use super::operation::Verb;
 use crate::error::{Context, Error};
 use crate::server::{Reply, Server};
 use crate::sys;
@@ -114,77 +115,59 @@ impl Server {
 
     /// Stops a container's processes for a time.
     pub(super) fn pause(&mut self, reply: Reply, request: PauseRequest) -> Result<(), Error> {
-        let key = Key::init(&request.id);
-        self.tasks.find(&key)?;
-        self.exclusively(&key.clone(), move |server| {
-            let Ok(container) = server.tasks.container(&key.container) else {
-                return server.done(reply, Err(Error::NoContainer));
-            };
-            let refused = match container.init.state {
-                State::Created => Some(("created state", "task")),
-                State::Stopped => Some(("stopped", "container")),
-                State::Running if container.paused => Some(("paused", "container")),
-                State::Running => None,
-            };
-            if let Some((state, kind)) = refused {
-                server.done(reply, Err(Error::State { what: "pause", state, kind }));
-                return server.release(&key);
+        let verb = Verb { name: "pause", failed: "OCI runtime pause failed" };
+        let allow = |container: &mut Container| {
+            container.must_run("pause")?;
+            if container.paused {
+                return Err(Error::State { what: "pause", state: "paused", kind: "container" });
             }
             container.pausing = true;
-            let (runtime, bundle) = (container.runtime.clone(), container.bundle.clone());
-            let mut command = server.command(&runtime, &bundle, "pause");
-            command.command.arg(&key.container);
-            server.run(command, move |server, finished| {
-                let result = finished.result("OCI runtime pause failed");
-                if let Ok(container) = server.tasks.container(&key.container) {
-                    container.pausing = false;
-                    container.paused = result.is_ok();
+            Ok(())
+        };
+        self.operate(
+            reply,
+            &request.id,
+            verb,
+            allow,
+            |_| (),
+            |server, id, paused| {
+                if let Ok(container) = server.tasks.container(id) {
+                    (container.pausing, container.paused) = (false, paused);
                 }
-                if result.is_ok() {
-                    let event = TaskPaused { container_id: key.container.clone(), ..TaskPaused::default() };
+                if paused {
+                    let event = TaskPaused { container_id: id.to_owned(), ..TaskPaused::default() };
                     server.publish(TASK_PAUSED_EVENT_TOPIC, &event);
                 }
-                server.done(reply, result);
-                server.release(&key);
-            });
-        });
-        Ok(())
+            },
+        )
     }
 
     /// Lets a paused container go on.
     pub(super) fn resume(&mut self, reply: Reply, request: ResumeRequest) -> Result<(), Error> {
-        let key = Key::init(&request.id);
-        self.tasks.find(&key)?;
-        self.exclusively(&key.clone(), move |server| {
-            let Ok(container) = server.tasks.container(&key.container) else {
-                return server.done(reply, Err(Error::NoContainer));
+        let verb = Verb { name: "resume", failed: "OCI runtime resume failed" };
+        let allow = |container: &mut Container| {
+            let state = match container.init.state {
+                State::Running if container.paused => return Ok(()),
+                State::Running => "running",
+                State::Created => "created",
+                State::Stopped => "stopped",
             };
-            if !container.paused {
-                let state = match container.init.state {
-                    State::Created => "created",
-                    State::Running => "running",
-                    State::Stopped => "stopped",
-                };
-                server.done(reply, Err(Error::State { what: "resume", state, kind: "process" }));
-                return server.release(&key);
-            }
-            let (runtime, bundle) = (container.runtime.clone(), container.bundle.clone());
-            let mut command = server.command(&runtime, &bundle, "resume");
-            command.command.arg(&key.container);
-            server.run(command, move |server, finished| {
-                let result = finished.result("OCI runtime resume failed");
-                if result.is_ok() {
-                    if let Ok(container) = server.tasks.container(&key.container) {
-                        container.paused = false;
-                    }
-                    let event = TaskResumed { container_id: key.container.clone(), ..TaskResumed::default() };
+            Err(Error::State { what: "resume", state, kind: "process" })
+        };
+        self.operate(
+            reply,
+            &request.id,
+            verb,
+            allow,
+            |_| (),
+            |server, id, resumed| {
+                if resumed && let Ok(container) = server.tasks.container(id) {
+                    container.paused = false;
+                    let event = TaskResumed { container_id: id.to_owned(), ..TaskResumed::default() };
                     server.publish(TASK_RESUMED_EVENT_TOPIC, &event);
                 }
-                server.done(reply, result);
-                server.release(&key);
-            });
-        });
-        Ok(())
+            },
+        )
     }
 
     /// All processes of a container, as pids of the host.
@@ -238,6 +221,7 @@ impl Server {
     /// Ends standard input as soon as the last client has gone.
     pub(super) fn close_stdin(&mut self, reply: Reply, request: CloseIORequest) -> Result<(), Error> {
         let process = self.tasks.find(&Key::new(&request.id, &request.exec_id))?;
+        process.stdin_closed = true;
         process.io.close_stdin();
         self.done(reply, Ok(()));
         Ok(())

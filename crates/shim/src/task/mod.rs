@@ -12,6 +12,7 @@ mod exits;
 mod life;
 mod memory;
 mod metrics;
+mod operation;
 mod start;
 mod update;
 

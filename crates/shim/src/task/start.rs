@@ -6,6 +6,7 @@ use std::fs;
 use containerd_shim_protos::api::{StartRequest, StartResponse};
 use containerd_shim_protos::events::task::{TaskExecStarted, TaskStart};
 use containerd_shim_protos::topics::{TASK_EXEC_STARTED_EVENT_TOPIC, TASK_START_EVENT_TOPIC};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::container::{Key, State};
 use super::create::read_pid;
@@ -147,13 +148,18 @@ impl Server {
     ) {
         let begun = started.and_then(|()| {
             let pid = read_pid(pid_file)?;
-            Ok((pid, self.begin(key, prepared)?))
+            // Nobody would hear of a process without streams.
+            let io = self.begin(key, prepared).inspect_err(|_| {
+                let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+            })?;
+            Ok((pid, io))
         });
         let pid = begun.as_ref().ok().map(|(pid, _)| *pid);
         let early = self.tasks.birth_ends(key, pid);
         let started = begun.and_then(|(pid, io)| {
             let process = self.tasks.find(key)?;
-            (process.pid, process.io, process.early) = (pid, io, early);
+            (process.pid, process.early) = (pid, early);
+            process.attach(io);
             Ok(())
         });
         self.started(reply, key, started);
