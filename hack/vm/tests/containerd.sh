@@ -10,6 +10,8 @@ teardown() { systemctl stop containerd.service; }
 cleanup() {
   local c
   for c in $(ctr container ls -q); do ctr task rm -f "$c" > /dev/null 2>&1 || :; ctr container rm "$c" > /dev/null; done
+  # containerd's own: it unpacks a checkpoint there and forgets it.
+  rm -rf /tmp/ctrd-checkpoint*
 }
 
 # run OPTION... -- ID CMD...
