@@ -116,6 +116,31 @@ test_attach() {
   has "$(cat "$T/second")" bye "what the task printed last"
 }
 
+# What a file of options says is done: another program, another directory of states, no unit of systemd though the path names none,
+# a cgroup for the shim, an owner for the pipes. A key that is misspelt is named.
+test_options() {
+  only shim
+  with_options() {
+    ctr run --runtime io.containerd.rt.v1 --runtime-config-path "$T/rt.json" --cgroup /rt-ctr/opt "$@"
+  }
+  printf '#!/bin/sh\necho "$*" >> %s/calls\nexec /usr/local/bin/rt "$@"\n' "$T" > "$T/wrapper"
+  chmod 755 "$T/wrapper"
+  mkdir -p /sys/fs/cgroup/rt-ctr/shim
+  jq -n --arg dir "$T" '{BinaryName: "\($dir)/wrapper", Root: "\($dir)/states", ShimCgroup: "/rt-ctr/shim", IoUid: 1000, IoGid: 1000}' > "$T/rt.json"
+  with_options -d test.invalid/bb:1 opt sleep 1000
+  local shim; shim=$(pgrep -f '^[^ ]*containerd-shim-rt-v1 .*-id opt ')
+  eq "$(sed -n 's/^0:://p' "/proc/$shim/cgroup")" /rt-ctr/shim "the shim's cgroup"
+  has "$(cat "$T/calls")" "^--root $T/states/default .* create .* opt$" "the program and its states"
+  hasnt "$(cat "$T/calls")" systemd-cgroup "the driver"
+  ctr task rm -f opt > /dev/null 2>&1 || :
+  ctr container rm opt
+  rmdir /sys/fs/cgroup/rt-ctr/shim
+  echo '{"BinryName": "x"}' > "$T/rt.json"
+  fails with_options --rm test.invalid/bb:1 opt2 true
+  has "$out" 'unknown key "BinryName"' "a misspelt key"
+  ctr container rm opt2 2> /dev/null || :
+}
+
 # The error that reaches ctr's user names the cause, where runc's does.
 test_broken_containers() {
   only cgroupfs shim

@@ -37,6 +37,16 @@ test_life() {
   eq "$(outside "$T/before" | grep -v '^/var/lib/\(docker\|containerd\)/')" "" "files that the package has left, or changed"
 }
 
+# What the programs are built from, in a form that scanners read.
+test_bill_of_materials() {
+  local debs=("$host"/package/*.deb) file=usr/share/doc/rt-oci-runtime/sbom.cdx.json
+  dpkg-deb --fsys-tarfile "${debs[0]}" | tar -x -C "$T" "./$file"
+  eq "$(jq -r '.bomFormat + " " + .metadata.component.name' "$T/$file")" "CycloneDX rt" "the document"
+  eq "$(jq -r '[.components[].name] | contains(["rt-cli", "rt-init", "rt-shim", "rustix", "serde_json"])' "$T/$file")" true "the crates"
+  eq "$(jq '[.components[] | select(.licenses == null or (.hashes == null and (.name | startswith("rt-") | not)))] | length' "$T/$file")" 0 \
+    "crates without a licence or a checksum"
+}
+
 test_manual_and_completions() {
   local debs=("$host"/package/*.deb)
   dpkg -i "${debs[0]}" > /dev/null
