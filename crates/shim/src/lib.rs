@@ -30,13 +30,16 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use arguments::{Action, Arguments};
+use error::{Context, Error};
+use rustix::process::Signal;
 
 /// Name under which containerd finds the program: `io.containerd.rt.v1`.
 pub const NAME: &str = "containerd-shim-rt-v1";
 
 /// Runs the program with these arguments, its name not among them.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let done = Arguments::parse(arguments).and_then(|arguments| match arguments.action {
+    let parsed = keep_exit_statuses().and_then(|()| Arguments::parse(arguments));
+    let done = parsed.and_then(|arguments| match arguments.action {
         Action::Version => {
             println!("{NAME}:\n  Version:  {}", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -56,4 +59,14 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Where a caller had SIGCHLD ignored, the kernel would reap the children of this process, and their
+/// exit statuses would be lost.
+fn keep_exit_statuses() -> Result<(), Error> {
+    let child = Signal::CHILD.as_raw() as u32;
+    if rt_sys::signal::is_ignored(child) {
+        rt_sys::signal::handle_by_nothing(child).doing("take SIGCHLD")?;
+    }
+    Ok(())
 }

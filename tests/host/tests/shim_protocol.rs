@@ -41,7 +41,10 @@ impl Shim {
     }
 
     fn call(bundle: &Bundle, id: &str) -> String {
-        let mut command = Command::new(rt().with_file_name("containerd-shim-rt-v1"));
+        // A caller may ignore SIGCHLD, or block it: the shim must learn of the end of its children all the same.
+        let shim = rt().with_file_name("containerd-shim-rt-v1");
+        let mut command = Command::new("env");
+        command.args(["--ignore-signal=CHLD", "--block-signal=CHLD"]).arg(shim);
         let daemon = bundle.path().join("daemon");
         command.args(["-namespace", "test", "-id", id, "-address"]).arg(daemon).arg("start");
         command.env_remove("TTRPC_ADDRESS").current_dir(bundle.path()).stdin(Stdio::null());
