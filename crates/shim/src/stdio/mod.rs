@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
@@ -128,50 +128,35 @@ impl Server {
         options: &Options,
         then: impl FnOnce(&mut Server, Result<Prepared, Error>) + 'static,
     ) {
-        let sink = match Sink::of(&streams.stdout) {
-            Ok(sink) => sink,
-            Err(error) => return then(self, Err(error)),
-        };
-        if let Sink::Binary { uri, must_say_ready } = sink {
-            let prepared = input(streams, options).and_then(|mut prepared| {
+        let prepared = match Sink::of(&streams.stdout) {
+            Ok(Sink::Binary { uri, must_say_ready }) => {
                 let namespace = self.identity.namespace.clone();
-                let (logger, ready) = logger::start(uri, key.name(), &namespace, streams.terminal, options)?;
-                if streams.terminal {
-                    prepared.console = Some(Console::listen(bundle, key)?);
+                match with_logger(uri, key, &namespace, bundle, streams, options) {
+                    Ok((prepared, ready)) => return self.await_logger(prepared, ready, must_say_ready, then),
+                    Err(error) => Err(error),
                 }
-                Ok((prepared, logger, ready))
-            });
-            let (mut prepared, started, ready) = match prepared {
-                Ok(prepared) => prepared,
-                Err(error) => return then(self, Err(error)),
-            };
-            let watched = match rustix::io::fcntl_dupfd_cloexec(&ready, 3).doing("copy a descriptor") {
-                Ok(watched) => watched,
-                Err(error) => return then(self, Err(error)),
-            };
-            let path = started.path.clone();
-            let [stdout, stderr] = started.pipes;
-            if streams.terminal {
-                prepared.sink = Some(stdout);
-            } else {
-                prepared.child[1] = Some(stdout);
-                prepared.child[2] = Some(stderr);
             }
-            prepared.logger = Some(started.logger);
-            let on_ready = move |server: &mut Server| {
-                let said = rustix::io::read(&ready, &mut [0_u8; 1]).is_ok_and(|count| count > 0);
-                let result = if said || !must_say_ready { Ok(prepared) } else { Err(Error::LoggerNotReady { path }) };
-                then(server, result);
-            };
-            return self.when_readable(watched, Box::new(on_ready));
-        }
-        let prepared = outputs(&sink, streams, options).and_then(|mut prepared| {
-            if streams.terminal {
-                prepared.console = Some(Console::listen(bundle, key)?);
+            Ok(sink) => {
+                outputs(&sink, streams, options).and_then(|prepared| prepared.with_console(bundle, key, streams))
             }
-            Ok(prepared)
-        });
+            Err(error) => Err(error),
+        };
         then(self, prepared);
+    }
+
+    fn await_logger(
+        &mut self,
+        prepared: Prepared,
+        ready: Ready,
+        must_say: bool,
+        then: impl FnOnce(&mut Server, Result<Prepared, Error>) + 'static,
+    ) {
+        let Ready { fd, watched, path } = ready;
+        let on_ready = move |server: &mut Server| {
+            let said = rustix::io::read(&fd, &mut [0_u8; 1]).is_ok_and(|count| count > 0);
+            then(server, if said || !must_say { Ok(prepared) } else { Err(Error::LoggerNotReady { path }) });
+        };
+        self.when_readable(watched, Box::new(on_ready));
     }
 
     /// Begins to copy, now that the process exists.
@@ -211,6 +196,45 @@ impl Server {
     }
 }
 
+impl Prepared {
+    fn with_console(mut self, bundle: &Path, key: &Key, streams: &Streams) -> Result<Prepared, Error> {
+        if streams.terminal {
+            self.console = Some(Console::listen(bundle, key)?);
+        }
+        Ok(self)
+    }
+}
+
+/// The descriptor on which a logging binary says that it is ready, and a copy of it to wait for.
+struct Ready {
+    fd: OwnedFd,
+    watched: OwnedFd,
+    path: PathBuf,
+}
+
+/// Starts a logging binary, which reads what the process writes.
+fn with_logger(
+    uri: &str,
+    key: &Key,
+    namespace: &str,
+    bundle: &Path,
+    streams: &Streams,
+    options: &Options,
+) -> Result<(Prepared, Ready), Error> {
+    let mut prepared = input(streams, options)?.with_console(bundle, key, streams)?;
+    let (started, fd) = logger::start(uri, key.name(), namespace, streams.terminal, options)?;
+    let watched = rustix::io::fcntl_dupfd_cloexec(&fd, 3).doing("copy a descriptor")?;
+    let [stdout, stderr] = started.pipes;
+    if streams.terminal {
+        prepared.sink = Some(stdout);
+    } else {
+        prepared.child[1] = Some(stdout);
+        prepared.child[2] = Some(stderr);
+    }
+    prepared.logger = Some(started.logger);
+    Ok((prepared, Ready { fd, watched, path: started.path }))
+}
+
 /// What a process reads, and nothing of what it writes.
 fn input(streams: &Streams, options: &Options) -> Result<Prepared, Error> {
     let mut prepared = Prepared::default();
@@ -237,7 +261,11 @@ fn input(streams: &Streams, options: &Options) -> Result<Prepared, Error> {
 fn outputs(stdout: &Sink<'_>, streams: &Streams, options: &Options) -> Result<Prepared, Error> {
     let mut prepared = input(streams, options)?;
     if streams.terminal {
-        prepared.sink = destination(stdout)?;
+        // Somebody has to read: a program that writes to a terminal waits otherwise.
+        prepared.sink = match destination(stdout)? {
+            None => destination(&Sink::Path("/dev/null"))?,
+            sink => sink,
+        };
         return Ok(prepared);
     }
     let stderr = match stdout {
@@ -300,7 +328,7 @@ pub struct Console {
     /// The name in the bundle, which is the runtime's working directory: a path could be too long for an
     /// address.
     pub name: String,
-    path: std::path::PathBuf,
+    path: PathBuf,
 }
 
 impl Console {
