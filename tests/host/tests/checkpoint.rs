@@ -295,6 +295,21 @@ fn a_terminal_is_restored() {
 
 /// What stops a dump is said in the container's terms, with what to do; the container runs on, and
 /// nothing but CRIU's log is left.
+/// What a restore would fail at is said before the container is saved.
+#[test]
+fn a_read_only_root_without_tmp() {
+    let criu = need_criu!();
+    for (has_tmp, code) in [(false, 1), (true, 0)] {
+        let bundle = Bundle::new(&["sleep", "1000"]).with(|config| config["root"]["readonly"] = true.into());
+        let _ = fs::remove_dir(bundle.rootfs().join("tmp"));
+        if has_tmp {
+            fs::create_dir(bundle.rootfs().join("tmp")).unwrap();
+        }
+        let said = Saved::new(&bundle, &criu).check(&[]);
+        assert_eq!((said.code, said.out.contains("/root/readonly: ")), (code, !has_tmp), "{said:?}");
+    }
+}
+
 #[test]
 fn a_failed_dump_says_why() {
     let criu = need_criu!();

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use containerd_shim_protos::api::{
-    ConnectRequest, CreateTaskRequest, DeleteRequest, ForwardRequest, KillRequest, Mount, ShutdownRequest,
-    StartRequest, StateRequest, WaitRequest,
+    ConnectRequest, CreateTaskRequest, DeleteRequest, DeleteResponse, ForwardRequest, KillRequest, Mount,
+    ShutdownRequest, StartRequest, StateRequest, WaitRequest,
 };
 use containerd_shim_protos::events::task::TaskExit;
 use containerd_shim_protos::protobuf::Message;
@@ -92,7 +92,9 @@ impl Drop for Shim {
     fn drop(&mut self) {
         let kill = KillRequest { id: self.id.clone(), signal: 9, ..Default::default() };
         let _ = self.task.kill(context(), &kill);
-        let pid = self.pid();
+        // Killed by its test.
+        let Ok(server) = self.task.connect(context(), &ConnectRequest::default()) else { return };
+        let pid = server.shim_pid;
         // A container is there only after a test that failed.
         for _ in 0..50 {
             if !matches!(self.delete(), Err(Error::RpcStatus(status)) if status.code() == Code::UNKNOWN) {
@@ -206,6 +208,44 @@ fn the_root_filesystem_is_mounted() {
     assert_eq!(shim.wait(), 3, "the root filesystem can be written to");
     shim.delete().unwrap();
     assert_eq!(mounts(), 0);
+    assert_eq!(cgroups_named(&shim.id), Vec::<String>::new());
+}
+
+/// What containerd calls when the server is gone: the container is killed, and nothing of it stays.
+#[test]
+fn delete_after_a_kill() {
+    need_host!();
+    need_shim!();
+    let image = Bundle::new(&["true"]);
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    fs::remove_dir_all(bundle.rootfs()).unwrap();
+    let shim = Shim::start(bundle);
+    let rootfs = Mount {
+        type_: "bind".to_owned(),
+        source: image.rootfs().to_str().unwrap().to_owned(),
+        options: vec!["rbind".to_owned()],
+        ..Mount::default()
+    };
+    let pid = shim.create(vec![rootfs]).unwrap();
+    shim.start_task();
+    let server = rustix::process::Pid::from_raw(shim.pid() as i32).unwrap();
+    rustix::process::kill_process(server, rustix::process::Signal::KILL).unwrap();
+    eventually("the end of the server", || !is_alive(server.as_raw_nonzero().get() as u32));
+    let socket = Path::new(shim.address.trim_start_matches("unix://"));
+    assert!(is_alive(pid) && socket.exists());
+
+    let path = shim.bundle.path();
+    let mut command = Command::new(rt().with_file_name("containerd-shim-rt-v1"));
+    command.args(["-namespace", "test", "-id", &shim.id, "-address"]).arg(path.join("daemon"));
+    command.arg("-bundle").arg(path).arg("delete").current_dir(path).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let response = DeleteResponse::parse_from_bytes(&output.stdout).unwrap();
+    assert_eq!((response.pid, response.exit_status), (pid, 137));
+    assert!(response.exited_at.seconds > 1_700_000_000, "{response:?}");
+    assert!(!is_alive(pid) && !socket.exists());
+    assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(path.to_str().unwrap()));
+    assert_eq!(fs::read_dir(path.join("states/test")).unwrap().count(), 0);
     assert_eq!(cgroups_named(&shim.id), Vec::<String>::new());
 }
 

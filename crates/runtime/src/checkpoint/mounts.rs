@@ -31,6 +31,8 @@ pub struct Mount {
     pub kind: String,
     /// The mount maps ids.
     pub idmapped: bool,
+    /// Nothing can be written through the mount.
+    pub read_only: bool,
 }
 
 impl From<&MountInfo> for Mount {
@@ -42,6 +44,7 @@ impl From<&MountInfo> for Mount {
             point: unescaped(info.mount_point.as_os_str().as_bytes()),
             kind: info.fs_type.clone(),
             idmapped: info.mount_options.contains_key("idmapped"),
+            read_only: info.mount_options.contains_key("ro"),
         }
     }
 }
@@ -140,6 +143,7 @@ mod tests {
             point: point.into(),
             kind: kind.into(),
             idmapped: false,
+            read_only: false,
         }
     }
 

@@ -23,7 +23,14 @@ pub fn look(state: &State, options: &CriuOptions) -> Result<Facts, Error> {
     let pids = state.own_cgroup()?.processes()?;
     let mut sockets = Sockets::default();
     let processes = pids.iter().filter_map(|pid| process(pid.as_raw_nonzero().get(), state.pid, &mut sockets));
-    Ok(Facts { processes: processes.collect(), mounts: mounts_of(state)?, locks: locks(), lacking: lacking(options)? })
+    Ok(Facts {
+        processes: processes.collect(),
+        mounts: mounts_of(state)?,
+        locks: locks(),
+        // Through the root of init, in which a path of the container leads nowhere else.
+        has_tmp: std::fs::symlink_metadata(format!("/proc/{}/root/tmp", state.pid)).is_ok_and(|tmp| tmp.is_dir()),
+        lacking: lacking(options)?,
+    })
 }
 
 fn lacking(options: &CriuOptions) -> Result<Vec<Obstacle>, Error> {

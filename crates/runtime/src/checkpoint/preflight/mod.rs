@@ -5,6 +5,7 @@ mod look;
 mod unix;
 
 use std::fmt;
+use std::path::Path;
 
 use rustix::fs::FileType;
 
@@ -37,6 +38,8 @@ pub struct Facts {
     pub mounts: Mounts,
     /// Pids that hold file locks.
     pub locks: Vec<i32>,
+    /// The root filesystem has a directory `/tmp`.
+    pub has_tmp: bool,
     /// What CRIU or the kernel lacks.
     pub lacking: Vec<Obstacle>,
 }
@@ -158,7 +161,19 @@ pub fn judge(facts: &Facts, options: &CriuOptions) -> Vec<Obstacle> {
             }
         }
     }
+    found.extend(no_place_to_restore(facts));
     found
+}
+
+/// CRIU makes a directory in the container's `/tmp` before it restores the mounts. Where it can make
+/// none, a checkpoint is of no use.
+fn no_place_to_restore(facts: &Facts) -> Option<Obstacle> {
+    let root = facts.mounts.container.iter().find(|mount| mount.point == Path::new("/"))?;
+    (root.read_only && !facts.has_tmp).then(|| Obstacle {
+        at: "/root/readonly".to_owned(),
+        what: "the root filesystem is read-only and has no directory /tmp, which criu needs to restore it".to_owned(),
+        remedy: "add the directory to the image",
+    })
 }
 
 fn mounts(facts: &Facts, found: &mut Vec<Obstacle>) {
@@ -264,6 +279,7 @@ mod tests {
             point: "/".into(),
             kind: "ext4".into(),
             idmapped: false,
+            read_only: false,
         };
         let mounts = Mounts { container: vec![root], host: ["8:1".to_owned()].into(), own_cgroups: false };
         let facts = Facts { processes: vec![process], mounts, ..Facts::default() };
@@ -316,6 +332,25 @@ mod tests {
         assert_eq!(of(outside, &CriuOptions { ext_unix_sk: true, ..all }), [""; 0]);
     }
 
+    /// Found by a restore that failed: what cannot be restored is said before it is saved.
+    #[test]
+    fn a_read_only_root_needs_a_tmp() {
+        let said = |read_only, has_tmp| {
+            let root = Mount {
+                id: 1,
+                device: "0:9".into(),
+                root: "/".into(),
+                point: "/".into(),
+                kind: "overlay".into(),
+                idmapped: false,
+                read_only,
+            };
+            let mounts = Mounts { container: vec![root], ..Mounts::default() };
+            judge(&Facts { mounts, has_tmp, ..Facts::default() }, &CriuOptions::default()).len()
+        };
+        assert_eq!([said(true, false), said(true, true), said(false, false)], [1, 0, 0]);
+    }
+
     #[test]
     fn processes_and_mounts_are_looked_at() {
         let mount = |kind: &str, idmapped| Mount {
@@ -325,11 +360,12 @@ mod tests {
             point: "/m".into(),
             kind: kind.into(),
             idmapped,
+            read_only: false,
         };
         let process =
             Process { pid: 5, name: "p".into(), tracer: 4, apart: vec!["pid", "network"], ..Process::default() };
         let mounts = Mounts { container: vec![mount("ext4", false), mount("tmpfs", true)], ..Mounts::default() };
-        let facts = Facts { processes: vec![process], mounts, locks: vec![5, 6], lacking: Vec::new() };
+        let facts = Facts { processes: vec![process], mounts, locks: vec![5, 6], ..Facts::default() };
         let said: Vec<_> =
             judge(&facts, &CriuOptions::default()).into_iter().map(|o| format!("{}: {}", o.at, o.what)).collect();
         assert_eq!(
