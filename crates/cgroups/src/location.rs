@@ -41,38 +41,36 @@ pub fn locate(
 /// Finds the cgroup that a process is in.
 pub fn locate_process(layout: &Layout, pid: rustix::process::Pid) -> Result<Location, Error> {
     let own = Membership::of(pid)?;
-    let mut location =
-        Location { driver: Driver::Cgroupfs, paths: Vec::new(), unit: None, rootless: false, explicit: false };
-    for hierarchy in layout.hierarchies() {
-        let path = directory(&hierarchy.mount_point, own.path(&hierarchy.name).unwrap_or("/"))?;
-        location.paths.extend(hierarchy.keys().iter().map(|key| (key.clone(), path.clone())));
-    }
-    if let Some(root) = layout.unified() {
-        location.paths.push((String::new(), directory(root, own.path("").unwrap_or("/"))?));
-    }
-    Ok(location)
+    let place = |mount_point: &Path, hierarchy: &str| directory(mount_point, own.path(hierarchy).unwrap_or("/"));
+    let paths = in_every_hierarchy(layout, place)?;
+    Ok(Location { driver: Driver::Cgroupfs, paths, unit: None, rootless: false, explicit: false })
 }
 
 /// The directory of `inner` in every hierarchy.
 fn directories(layout: &Layout, inner: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     let own = if inner.is_absolute() { None } else { Some(Membership::own()?) };
-    let below = |mount_point: &Path, hierarchy: &str| -> Result<PathBuf, Error> {
-        match &own {
-            None => Ok(mount_point.join(inner.strip_prefix("/").unwrap_or(inner))),
-            Some(own) => {
-                let base = directory(mount_point, own.path(hierarchy).unwrap_or("/"))?;
-                let beside = layout.is_v2() && base != mount_point;
-                Ok(base.parent().filter(|_| beside).unwrap_or(&base).join(inner))
-            }
+    in_every_hierarchy(layout, |mount_point, hierarchy| match &own {
+        None => Ok(mount_point.join(inner.strip_prefix("/").unwrap_or(inner))),
+        Some(own) => {
+            let base = directory(mount_point, own.path(hierarchy).unwrap_or("/"))?;
+            let beside = layout.is_v2() && base != mount_point;
+            Ok(base.parent().filter(|_| beside).unwrap_or(&base).join(inner))
         }
-    };
+    })
+}
+
+/// What `place` says of each hierarchy, given its mount point and its name, by controller.
+fn in_every_hierarchy(
+    layout: &Layout,
+    place: impl Fn(&Path, &str) -> Result<PathBuf, Error>,
+) -> Result<Vec<(String, PathBuf)>, Error> {
     let mut paths = Vec::new();
     for hierarchy in layout.hierarchies() {
-        let path = below(&hierarchy.mount_point, &hierarchy.name)?;
+        let path = place(&hierarchy.mount_point, &hierarchy.name)?;
         paths.extend(hierarchy.keys().iter().map(|key| (key.clone(), path.clone())));
     }
     if let Some(root) = layout.unified() {
-        paths.push((String::new(), below(root, "")?));
+        paths.push((String::new(), place(root, "")?));
     }
     Ok(paths)
 }

@@ -44,6 +44,11 @@ impl Runtime {
         self.root.join(id).exists()
     }
 
+    /// The log of a command, by its number.
+    pub fn log(&self, number: u64) -> PathBuf {
+        self.bundle.join(format!("log-{number}.json"))
+    }
+
     /// `rt VERB`, to be completed. It logs to `log`, runs in the bundle, and does not outlive the shim.
     pub fn command(&self, log: &Path, verb: &str) -> Command {
         let mut command = Command::new(&self.binary);

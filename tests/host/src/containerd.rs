@@ -152,6 +152,18 @@ impl Containerd {
     }
 }
 
+/// All that has `word` in its command line; zombies have none.
+pub fn processes_with(word: &str) -> Vec<i32> {
+    let numbers = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
+    numbers.filter(|pid| command_line(*pid).contains(word)).collect()
+}
+
+/// The command line of a process, its words between blanks.
+pub fn command_line(pid: i32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).replace('\0', " ")
+}
+
 /// The option of `ctr run` that chooses the runtime.
 fn with(runtime: &str) -> &'static str {
     if runtime == SHIM { "--runtime" } else { "--runc-binary" }

@@ -5,18 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Child;
 
-use rt_tests::containerd::{Containerd, SHIM};
+use rt_tests::containerd::{Containerd, SHIM, processes_with};
 use rt_tests::{cgroups_named, eventually, need_containerd, need_host, need_shim, rt};
-
-/// All that has `word` in its command line; zombies have none.
-fn processes_with(word: &str) -> Vec<i32> {
-    let numbers = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
-    let named = |pid: &i32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).replace('\0', " ").contains(word)
-    };
-    numbers.filter(named).collect()
-}
 
 #[test]
 fn a_hundred_tasks() {

@@ -9,20 +9,23 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rt_tests::containerd::{Containerd, SHIM};
+use rt_tests::containerd::{Containerd, SHIM, command_line, processes_with};
 use rt_tests::{cgroups_named, eventually, need_containerd, need_host, need_shim, rt};
 
 /// The pids of shims that serve a container.
 fn shims_of(id: &str) -> Vec<i32> {
-    let numbers = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
-    let named = |pid: &i32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        line.contains("containerd-shim-rt-v1")
-            && line.contains(&format!("-id {id} "))
-            && line.trim_end().ends_with("start")
+    let is_server = |pid: &i32| {
+        let line = command_line(*pid);
+        line.contains("containerd-shim-rt-v1") && line.trim_end().ends_with("start")
     };
-    numbers.filter(named).collect()
+    processes_with(&format!("-id {id} ")).into_iter().filter(is_server).collect()
+}
+
+/// Memory that a process has written, in KB.
+fn written_memory(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 /// The pid of the shim that serves a container.
@@ -244,12 +247,7 @@ fn a_reader_that_never_reads() {
     std::thread::sleep(Duration::from_millis(500));
     assert!(is_running(&d, &id), "ten megabytes found room");
     let shim = shim_of(&id);
-    let resident = |pid: i32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-        line.split_whitespace().next().unwrap().parse::<u64>().unwrap()
-    };
-    assert!(resident(shim) < 512, "{} KB", resident(shim));
+    assert!(written_memory(shim) < 512, "{} KB", written_memory(shim));
     d.ctr(&["task", "exec", "--exec-id", "e", &id, "true"]).ok();
     // It is read after all: nothing was lost.
     let mut output = Vec::new();
@@ -455,11 +453,12 @@ fn three_hundred_processes() {
     d.run(SHIM, &id, &["--detach"], &["sleep", "1000"]).ok();
     let shim = shim_of(&id);
     let measure = || {
-        let status = fs::read_to_string(format!("/proc/{shim}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-        let kilobytes: u64 = line.split_whitespace().next().unwrap().parse().unwrap();
         let children = fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap();
-        (kilobytes, fs::read_dir(format!("/proc/{shim}/fd")).unwrap().count(), children.split_whitespace().count())
+        (
+            written_memory(shim),
+            fs::read_dir(format!("/proc/{shim}/fd")).unwrap().count(),
+            children.split_whitespace().count(),
+        )
     };
     let exec = |n: usize| d.command(&["task", "exec", "--exec-id", &format!("e{n}"), &id, "true"]).spawn().unwrap();
     let round = |from: usize| {

@@ -60,11 +60,15 @@ impl Prepared {
 }
 
 impl Server {
-    /// `rt VERB` for a container, with a log of its own.
-    pub fn command(&mut self, runtime: &Runtime, bundle: &std::path::Path, verb: &str) -> Prepared {
-        self.logs += 1;
-        let log = bundle.join(format!("log-{}.json", self.logs));
-        Prepared { command: runtime.command(&log, verb), log, output: None }
+    /// `rt VERB` for a container that is known, with a log of its own.
+    pub fn command(&mut self, id: &str, verb: &str) -> Result<Prepared, Error> {
+        let container = self.tasks.containers.get(id).ok_or(Error::NoContainer)?;
+        Ok(prepared(&mut self.logs, &container.runtime, verb))
+    }
+
+    /// `rt VERB` for a container in the making.
+    pub fn command_of(&mut self, runtime: &Runtime, verb: &str) -> Prepared {
+        prepared(&mut self.logs, runtime, verb)
     }
 
     /// Starts the command, and calls `then` when it has ended.
@@ -110,6 +114,12 @@ impl Server {
         }
         (command.then)(self, Finished { message, output });
     }
+}
+
+fn prepared(logs: &mut u64, runtime: &Runtime, verb: &str) -> Prepared {
+    *logs += 1;
+    let log = runtime.log(*logs);
+    Prepared { command: runtime.command(&log, verb), log, output: None }
 }
 
 /// The status as a shell has it.

@@ -6,7 +6,7 @@ mod events;
 mod poll;
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
@@ -202,21 +202,15 @@ impl Server {
         self.poll.add_as(to, flags, token)
     }
 
-    /// Forgets a copy.
-    pub fn remove_copy(&mut self, token: u64, fd: &OwnedFd) {
-        self.poll.delete(fd);
-        self.sources.remove(&token);
-    }
-
     /// Waits for the memory events of a container; returns the number to forget them by.
-    pub fn add_memory(&mut self, id: &str, fd: &OwnedFd, flags: EventFlags) -> Result<u64, Error> {
+    pub fn add_memory(&mut self, id: &str, fd: impl AsFd, flags: EventFlags) -> Result<u64, Error> {
         let token = self.poll.add(fd, flags)?;
         self.sources.insert(token, Source::Memory(id.to_owned()));
         Ok(token)
     }
 
-    /// Forgets the memory events of a container.
-    pub fn remove_memory(&mut self, token: u64, fd: &OwnedFd) {
+    /// Forgets what `fd` was waited for.
+    pub fn remove_source(&mut self, token: u64, fd: impl AsFd) {
         self.poll.delete(fd);
         self.sources.remove(&token);
     }

@@ -1,13 +1,13 @@
 //! Copying between two descriptors, piece by piece, without waiting: what the other side does not take
 //! yet stays in the pipe, so that a reader that never reads stops the writer and costs no memory.
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::{Errno, read, write};
 use rustix::pipe::{SpliceFlags, splice};
 
-use super::ByNumber;
 use crate::error::Error;
 use crate::log;
 use crate::server::Server;
@@ -17,8 +17,8 @@ use crate::task::Key;
 const SPLICED: usize = 64 << 10;
 const READ: usize = 16 << 10;
 
-/// All copies.
-pub type Copies = ByNumber;
+/// All copies, by their number.
+pub type Copies = HashMap<u64, Copy>;
 
 /// Which way a copy goes, as the process sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +147,7 @@ impl Server {
     /// Forgets a copy, and closes its descriptors.
     pub fn end_copy(&mut self, token: u64) {
         if let Some(copy) = self.copies.remove(&token) {
-            self.remove_copy(token, copy.watched());
+            self.remove_source(token, copy.watched());
         }
     }
 
@@ -163,7 +163,7 @@ impl Server {
             self.copies.insert(token, copy);
             return;
         }
-        self.remove_copy(token, copy.watched());
+        self.remove_source(token, copy.watched());
         if copy.lost > 0 {
             log::error(format_args!("{} bytes of the output of {} were lost", copy.lost, copy.key.name()));
         }

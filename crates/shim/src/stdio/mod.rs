@@ -8,12 +8,11 @@
 pub mod copy;
 mod logger;
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with};
@@ -69,9 +68,9 @@ impl Sink<'_> {
 #[derive(Default)]
 pub struct Prepared {
     /// What the runtime gets as standard input, output and error.
-    pub child: [Option<OwnedFd>; 3],
+    child: [Option<OwnedFd>; 3],
     /// Where the runtime sends the terminal to.
-    pub console: Option<Console>,
+    console: Option<Console>,
     copies: Vec<(OwnedFd, OwnedFd, Role)>,
     /// Terminal only: where its output goes, and where its input comes from.
     sink: Option<OwnedFd>,
@@ -197,6 +196,16 @@ impl Server {
 }
 
 impl Prepared {
+    /// Gives the streams to the command that makes the process, and the place for its terminal.
+    pub fn give(&mut self, command: &mut Command) {
+        let [stdin, stdout, stderr] =
+            std::mem::take(&mut self.child).map(|fd| fd.map_or_else(Stdio::null, Stdio::from));
+        command.stdin(stdin).stdout(stdout).stderr(stderr);
+        if let Some(console) = &self.console {
+            command.arg("--console-socket").arg(&console.name);
+        }
+    }
+
     fn with_console(mut self, bundle: &Path, key: &Key, streams: &Streams) -> Result<Prepared, Error> {
         if streams.terminal {
             self.console = Some(Console::listen(bundle, key)?);
@@ -317,17 +326,12 @@ fn pipe(options: &Options) -> Result<(OwnedFd, OwnedFd), Error> {
     Ok((read, write))
 }
 
-/// A stream for a command: this descriptor, or nothing.
-pub fn stream(fd: Option<OwnedFd>) -> Stdio {
-    fd.map_or_else(Stdio::null, Stdio::from)
-}
-
 /// The socket on which the runtime sends the master of a terminal.
-pub struct Console {
+struct Console {
     listener: OwnedFd,
     /// The name in the bundle, which is the runtime's working directory: a path could be too long for an
     /// address.
-    pub name: String,
+    name: String,
     path: PathBuf,
 }
 
@@ -362,9 +366,6 @@ impl Drop for Console {
         let _ = fs::remove_file(&self.path);
     }
 }
-
-/// Copies by their number.
-pub type ByNumber = HashMap<u64, Copy>;
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@ use crate::options::Options;
 use crate::runtime::Runtime;
 use crate::server::{Reply, Server, Then};
 use crate::stdio::{Io, Streams};
+use crate::{log, rootfs};
 
 use super::memory::Memory;
 
@@ -64,7 +65,7 @@ pub struct Exit {
 
 impl Exit {
     pub fn now(status: u32) -> Exit {
-        Exit { status, at: crate::log::timestamp() }
+        Exit { status, at: log::timestamp() }
     }
 }
 
@@ -125,6 +126,17 @@ pub struct Container {
     pub restore: Option<super::start::Restore>,
     pub cgroup: Option<Cgroup>,
     pub memory: Option<Memory>,
+}
+
+impl Container {
+    /// Unmounts the root filesystem, if the shim has mounted it.
+    pub fn unmount(&self) {
+        if self.mounted
+            && let Err(error) = rootfs::unmount_all(&self.bundle.join("rootfs"))
+        {
+            log::warn(error);
+        }
+    }
 }
 
 /// All containers of the pod.

@@ -15,7 +15,7 @@ use crate::options::{Config, Options};
 use crate::rootfs;
 use crate::runtime::Runtime;
 use crate::server::{Finished, Reply, Server};
-use crate::stdio::{Prepared, Streams, stream};
+use crate::stdio::{Prepared, Streams};
 
 impl Server {
     /// Makes a container.
@@ -90,18 +90,14 @@ impl Server {
             container.restore = Some(restore);
             return self.made(reply, &request, container);
         }
-        let mut command = self.command(&container.runtime, &container.bundle, "create");
-        let [stdin, stdout, stderr] = std::mem::take(&mut prepared.child).map(stream);
-        command.command.stdin(stdin).stdout(stdout).stderr(stderr);
+        let mut command = self.command_of(&container.runtime, "create");
+        prepared.give(&mut command.command);
         command.command.arg("--bundle").arg(&container.bundle).arg("--pid-file").arg(container.bundle.join("init.pid"));
         if container.options.no_pivot_root {
             command.command.arg("--no-pivot");
         }
         if container.options.no_new_keyring {
             command.command.arg("--no-new-keyring");
-        }
-        if let Some(console) = &prepared.console {
-            command.command.arg("--console-socket").arg(&console.name);
         }
         command.command.arg(&request.id);
         self.tasks.birth_begins();
@@ -171,11 +167,7 @@ impl Server {
     /// Undoes what the shim has done; the runtime has undone its own.
     fn not_made(&mut self, reply: Reply, container: &Container, id: &str, error: Error) {
         self.tasks.creating.remove(id);
-        if container.mounted
-            && let Err(error) = rootfs::unmount_all(&container.bundle.join("rootfs"))
-        {
-            crate::log::warn(error);
-        }
+        container.unmount();
         self.done(reply, Err(error));
     }
 }

@@ -7,10 +7,9 @@ use containerd_shim_protos::api::{DeleteRequest, DeleteResponse, ShutdownRequest
 use containerd_shim_protos::events::task::TaskDelete;
 use containerd_shim_protos::topics::TASK_DELETE_EVENT_TOPIC;
 
-use super::container::{Container, Key, State};
+use super::container::{Key, State};
 use crate::error::Error;
 use crate::server::{Finished, Reply, Server};
-use crate::{log, rootfs};
 
 /// How long output may still come from a process that has ended; a process of its own may hold the
 /// pipe.
@@ -69,9 +68,7 @@ impl Server {
             self.run_all(&mut process.queue);
             return;
         }
-        let Ok(container) = self.tasks.container(&key.container) else { return };
-        let (runtime, bundle) = (container.runtime.clone(), container.bundle.clone());
-        let mut command = self.command(&runtime, &bundle, "delete");
+        let Ok(mut command) = self.command(&key.container, "delete") else { return };
         command.command.arg(&key.container);
         let key = key.clone();
         self.run(command, move |server, finished| server.deleted(reply, &key, &finished));
@@ -87,7 +84,7 @@ impl Server {
         // The end of one that was never started has just come, too.
         self.reap();
         let Some(mut container) = self.tasks.containers.remove(&key.container) else { return };
-        self.clean_up(&container);
+        container.unmount();
         if let Some(memory) = container.memory.take() {
             self.forget_memory(memory);
         }
@@ -107,14 +104,6 @@ impl Server {
             self.run_all(&mut process.queue);
         }
         self.run_all(&mut container.init.queue);
-    }
-
-    fn clean_up(&mut self, container: &Container) {
-        if container.mounted
-            && let Err(error) = rootfs::unmount_all(&container.bundle.join("rootfs"))
-        {
-            log::warn(error);
-        }
     }
 
     /// Lets what waits for a process that is gone learn of it.

@@ -38,8 +38,7 @@ impl Server {
             return self.settle(&key.container);
         }
         // Nothing ends the other processes of a container in the host's PID namespace, or a pod's.
-        let (runtime, bundle) = (container.runtime.clone(), container.bundle.clone());
-        let mut command = self.command(&runtime, &bundle, "kill");
+        let Ok(mut command) = self.command(&key.container, "kill") else { return };
         command.command.args(["--all", &key.container]).arg(Signal::KILL.as_raw().to_string());
         let id = key.container.clone();
         self.run(command, move |server, finished| {
@@ -58,12 +57,10 @@ impl Server {
         }
         let Some(exit) = container.held.take() else { return };
         let paused = std::mem::take(&mut container.paused);
-        let (runtime, bundle) = (container.runtime.clone(), container.bundle.clone());
         // A client that learns of the end asks for the reason.
         self.look_for_oom(id, true);
         self.tell_end(&Key::init(id), exit);
-        if paused {
-            let mut command = self.command(&runtime, &bundle, "resume");
+        if paused && let Ok(mut command) = self.command(id, "resume") {
             command.command.arg(id);
             self.run(command, |_, finished| {
                 if let Some(message) = finished.message() {

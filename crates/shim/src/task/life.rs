@@ -96,9 +96,7 @@ impl Server {
             self.done(reply, sent);
             return Ok(());
         }
-        let container = self.tasks.container(&key.container)?;
-        let (runtime, bundle) = (container.runtime.clone(), container.bundle.clone());
-        let mut command = self.command(&runtime, &bundle, "kill");
+        let mut command = self.command(&key.container, "kill")?;
         if request.all {
             command.command.arg("--all");
         }
@@ -172,9 +170,7 @@ impl Server {
 
     /// All processes of a container, as pids of the host.
     pub(super) fn pids(&mut self, reply: Reply, request: PidsRequest) -> Result<(), Error> {
-        let container = self.tasks.container(&request.id)?;
-        let (runtime, bundle) = (container.runtime.clone(), container.bundle.clone());
-        let mut command = self.command(&runtime, &bundle, "ps");
+        let mut command = self.command(&request.id, "ps")?;
         command.command.args(["--format", "json", &request.id]);
         command.keep_output()?;
         self.run(command, move |server, finished| {

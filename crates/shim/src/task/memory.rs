@@ -20,17 +20,20 @@ const LOOKS: u32 = 100;
 /// The watch over a container's memory.
 pub struct Memory {
     events: MemoryEvents,
-    fd: std::os::fd::OwnedFd,
     token: u64,
     /// Kills that were told.
     kills: u64,
 }
 
+/// The host's arrangement of cgroups, which does not change.
+pub fn layout() -> Option<&'static Layout> {
+    static LAYOUT: OnceLock<Option<Layout>> = OnceLock::new();
+    LAYOUT.get_or_init(|| detect().inspect_err(|error| log::error(error)).ok()).as_ref()
+}
+
 /// The cgroup of a process, as long as it runs; `None` on hosts without cgroups.
 pub fn cgroup_of(pid: i32) -> Option<Cgroup> {
-    static LAYOUT: OnceLock<Option<Layout>> = OnceLock::new();
-    let layout = LAYOUT.get_or_init(|| detect().inspect_err(|error| log::error(error)).ok()).as_ref()?;
-    let location = locate_process(layout, Pid::from_raw(pid)?).inspect_err(|error| log::warn(error)).ok()?;
+    let location = locate_process(layout()?, Pid::from_raw(pid)?).inspect_err(|error| log::warn(error)).ok()?;
     Cgroup::open(&location).inspect_err(|error| log::warn(error)).ok()
 }
 
@@ -46,12 +49,10 @@ impl Server {
         // The cgroup of a container that has ended already may be gone.
         let Ok(Some(events)) = cgroup.memory_events() else { return };
         let flags = if events.is_priority() { EventFlags::PRI } else { EventFlags::IN };
-        let watched = rustix::io::fcntl_dupfd_cloexec(events.fd(), 3).map_err(log::warn).ok();
-        let Some(fd) = watched else { return };
-        match self.add_memory(id, &fd, flags) {
+        match self.add_memory(id, events.fd(), flags) {
             Ok(token) => {
                 if let Ok(container) = self.tasks.container(id) {
-                    container.memory = Some(Memory { events, fd, token, kills });
+                    container.memory = Some(Memory { events, token, kills });
                 }
             }
             Err(error) => log::warn(error),
@@ -60,7 +61,7 @@ impl Server {
 
     /// Ends the watch.
     pub(super) fn forget_memory(&mut self, memory: Memory) {
-        self.remove_memory(memory.token, &memory.fd);
+        self.remove_source(memory.token, memory.events.fd());
     }
 
     /// The kernel has woken the watch.
@@ -74,7 +75,9 @@ impl Server {
             }
             return;
         }
-        if !self.look_for_oom(id, false) {
+        // cgroup v2 counts first, and wakes for other events of memory, too.
+        let counts_later = !memory.events.is_priority();
+        if !self.look_for_oom(id, false) && counts_later {
             self.look_again(id.to_owned(), LOOKS);
         }
     }

@@ -6,8 +6,9 @@ use containerd_shim_protos::cgroups_v2::metrics as v2;
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use rt_cgroups::stats::{BlkioEntry, MemoryEntry, Stats};
-use rt_cgroups::{Cgroup, Psi, PsiData, detect};
+use rt_cgroups::{Cgroup, Layout, Psi, PsiData};
 
+use super::memory::layout;
 use crate::error::Error;
 use crate::server::{Reply, Server};
 
@@ -24,7 +25,7 @@ impl Server {
 
 fn message(cgroup: &Cgroup) -> Result<Any, Error> {
     let stats = cgroup.stats()?;
-    let (version, value) = if detect()?.is_v2() {
+    let (version, value) = if layout().is_some_and(Layout::is_v2) {
         let mut metrics = of_v2(&stats);
         let counts = cgroup.memory_event_counts()?;
         let count = |name: &str| counts.get(name).copied().unwrap_or(0);

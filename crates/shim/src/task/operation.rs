@@ -29,18 +29,14 @@ impl Server {
         let key = Key::init(id);
         self.tasks.find(&key)?;
         self.exclusively(&key.clone(), move |server| {
-            let allowed = server.tasks.container(&key.container).and_then(|container| {
-                allow(container)?;
-                Ok((container.runtime.clone(), container.bundle.clone()))
-            });
-            let (runtime, bundle) = match allowed {
-                Ok(allowed) => allowed,
+            let allowed = server.tasks.container(&key.container).and_then(allow);
+            let mut command = match allowed.and_then(|()| server.command(&key.container, verb.name)) {
+                Ok(command) => command,
                 Err(error) => {
                     server.done(reply, Err(error));
                     return server.release(&key);
                 }
             };
-            let mut command = server.command(&runtime, &bundle, verb.name);
             complete(&mut command.command);
             command.command.arg(&key.container);
             server.run(command, move |server, finished| {

@@ -13,7 +13,7 @@ use super::create::read_pid;
 use crate::error::Error;
 use crate::options::write_private;
 use crate::server::{Finished, Reply, Server};
-use crate::stdio::{Prepared, stream};
+use crate::stdio::Prepared;
 
 /// A container that starts from a checkpoint.
 pub struct Restore {
@@ -55,8 +55,7 @@ impl Server {
         if let Some(restore) = container.restore.take() {
             return self.restore(reply, key, restore);
         }
-        let (runtime, bundle) = (container.runtime.clone(), container.bundle.clone());
-        let mut command = self.command(&runtime, &bundle, "start");
+        let mut command = self.command(&key.container, "start")?;
         command.command.arg(&key.container);
         let key = key.clone();
         self.run(command, move |server, finished| {
@@ -67,18 +66,13 @@ impl Server {
 
     fn restore(&mut self, reply: Reply, key: &Key, mut restore: Restore) -> Result<(), Error> {
         let container = self.tasks.container(&key.container)?;
-        let (runtime, bundle, options) =
-            (container.runtime.clone(), container.bundle.clone(), container.options.clone());
-        let mut command = self.command(&runtime, &bundle, "restore");
-        let [stdin, stdout, stderr] = std::mem::take(&mut restore.prepared.child).map(stream);
-        command.command.stdin(stdin).stdout(stdout).stderr(stderr);
+        let (bundle, options) = (container.bundle.clone(), container.options.clone());
+        let mut command = self.command(&key.container, "restore")?;
+        restore.prepared.give(&mut command.command);
         let work = if options.criu_work_path.is_empty() { bundle.join("work") } else { options.criu_work_path.into() };
         command.command.arg("--image-path").arg(&restore.image).arg("--work-path").arg(work);
         if !restore.parent.is_empty() {
             command.command.arg("--parent-path").arg(&restore.parent);
-        }
-        if let Some(console) = &restore.prepared.console {
-            command.command.arg("--console-socket").arg(&console.name);
         }
         if options.no_pivot_root {
             command.command.arg("--no-pivot");
@@ -112,19 +106,14 @@ impl Server {
     }
 
     fn run_exec(&mut self, reply: Reply, key: &Key, mut prepared: Prepared) -> Result<(), Error> {
-        let container = self.tasks.container(&key.container)?;
-        let (bundle, runtime) = (container.bundle.clone(), container.runtime.clone());
+        let bundle = self.tasks.container(&key.container)?.bundle.clone();
         let spec = std::mem::take(&mut self.tasks.find(key)?.spec);
         let process_file = bundle.join(format!("{}.process.json", key.exec));
         write_private(&process_file, &spec)?;
-        let mut command = self.command(&runtime, &bundle, "exec");
-        let [stdin, stdout, stderr] = std::mem::take(&mut prepared.child).map(stream);
-        command.command.stdin(stdin).stdout(stdout).stderr(stderr);
+        let mut command = self.command(&key.container, "exec")?;
+        prepared.give(&mut command.command);
         let pid_file = bundle.join(format!("{}.pid", key.exec));
         command.command.arg("--process").arg(&process_file).arg("--detach").arg("--pid-file").arg(&pid_file);
-        if let Some(console) = &prepared.console {
-            command.command.arg("--console-socket").arg(&console.name);
-        }
         command.command.arg(&key.container);
         let key = key.clone();
         self.tasks.birth_begins();
