@@ -21,6 +21,15 @@ fn shims_of(id: &str) -> Vec<i32> {
     processes_with(&format!("-id {id} ")).into_iter().filter(is_server).collect()
 }
 
+/// Ends a server that no client has reached, because containerd or `start` was killed just then; it
+/// has no container, and takes its socket along.
+fn end_servers(id: &str) {
+    for server in shims_of(id) {
+        let server = rustix::process::Pid::from_raw(server).unwrap();
+        let _ = rustix::process::kill_process(server, rustix::process::Signal::TERM);
+    }
+}
+
 /// Memory that a process has written, in KB.
 fn written_memory(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -367,6 +376,7 @@ fn containerd_is_killed() {
         d.ctr(&["task", "delete", "--force", &id]);
         d.ctr(&["container", "delete", &id]);
         eventually("the cgroup to go", || cgroups_named(&id).is_empty());
+        end_servers(&id);
     }
     delete(&d, &lives);
     let state = d.dir().join("state/io.containerd.runtime.v2.task/default");
@@ -399,9 +409,13 @@ fn a_shim_killed_at_any_moment() {
         // From before the first request to after the end of the container.
         std::thread::sleep(Duration::from_millis(round * 3));
         let bundle = d.dir().join(format!("state/io.containerd.runtime.v2.task/default/{id}"));
+        let address = || fs::read_to_string(bundle.join("address")).ok();
+        let before = address();
         let _ =
             rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL);
+        let socket = before.or_else(address);
         let _ = run.wait();
+        end_servers(&id);
         d.ctr(&["task", "delete", "--force", &id]);
         d.ctr(&["container", "delete", &id]);
         eventually("the cgroup to go", || cgroups_named(&id).is_empty());
@@ -409,6 +423,7 @@ fn a_shim_killed_at_any_moment() {
         assert!(!mounts.contains(&id), "{mounts}");
         eventually("the bundle to go", || !bundle.exists());
         assert!(!Path::new("/run/containerd/runc/default").join(&id).exists(), "state of rt");
+        let _ = socket.map(|address| fs::remove_file(address.trim_start_matches("unix://")));
     }
 }
 
