@@ -517,7 +517,9 @@ fn a_terminal() {
         .map(|word| format!("'{}'", word.to_str().unwrap()))
         .collect();
     let mut script = std::process::Command::new("script");
-    script.args(["-qefc", &words.join(" "), "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    // exec: below a shell that waits, timeout would make a background process group, which the terminal stops.
+    script.env("SHELL", "/bin/sh").args(["-qefc", &format!("exec {}", words.join(" ")), "/dev/null"]);
+    script.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = script.spawn().unwrap();
     eventually("the task", || is_running(&d, &id));
     child.stdin.as_mut().unwrap().write_all(b"hello\n").unwrap();
