@@ -21,13 +21,10 @@ fn shims_of(id: &str) -> Vec<i32> {
     processes_with(&format!("-id {id} ")).into_iter().filter(is_server).collect()
 }
 
-/// Ends a server that no client has reached, because containerd or `start` was killed just then; it
-/// has no container, and takes its socket along.
-fn end_servers(id: &str) {
-    for server in shims_of(id) {
-        let server = rustix::process::Pid::from_raw(server).unwrap();
-        let _ = rustix::process::kill_process(server, rustix::process::Signal::TERM);
-    }
+/// Servers that no client has reached, because containerd or `start` was killed just then, end by
+/// themselves; so does everything else of this daemon's.
+fn no_servers(d: &Containerd) {
+    eventually("the end of the servers", || processes_with(&format!("-id {}", d.name())).is_empty());
 }
 
 /// Memory that a process has written, in KB.
@@ -376,11 +373,11 @@ fn containerd_is_killed() {
         d.ctr(&["task", "delete", "--force", &id]);
         d.ctr(&["container", "delete", &id]);
         eventually("the cgroup to go", || cgroups_named(&id).is_empty());
-        end_servers(&id);
     }
     delete(&d, &lives);
     let state = d.dir().join("state/io.containerd.runtime.v2.task/default");
     eventually("the bundles to go", || fs::read_dir(&state).map_or(0, Iterator::count) == 0);
+    no_servers(&d);
 }
 
 /// A shim may be killed at any moment: containerd's call of `delete` then leaves nothing of the
@@ -415,7 +412,6 @@ fn a_shim_killed_at_any_moment() {
             rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL);
         let socket = before.or_else(address);
         let _ = run.wait();
-        end_servers(&id);
         d.ctr(&["task", "delete", "--force", &id]);
         d.ctr(&["container", "delete", &id]);
         eventually("the cgroup to go", || cgroups_named(&id).is_empty());
@@ -425,6 +421,7 @@ fn a_shim_killed_at_any_moment() {
         assert!(!Path::new("/run/containerd/runc/default").join(&id).exists(), "state of rt");
         let _ = socket.map(|address| fs::remove_file(address.trim_start_matches("unix://")));
     }
+    no_servers(&d);
 }
 
 /// What containerd and a person ask of the program without a container.

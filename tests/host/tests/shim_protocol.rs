@@ -20,6 +20,7 @@ use containerd_shim_protos::ttrpc::context::with_duration;
 use containerd_shim_protos::ttrpc::proto::{MESSAGE_HEADER_LENGTH, MessageHeader};
 use containerd_shim_protos::ttrpc::{Code, Error, Request, Response};
 use containerd_shim_protos::{Client, TaskClient};
+use rt_tests::containerd::processes_with;
 use rt_tests::{Bundle, cgroups_named, eventually, need_host, need_shim, rt};
 
 /// A shim that was started by hand, for one bundle. Its id is that of the bundle.
@@ -247,6 +248,29 @@ fn delete_after_a_kill() {
     assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(path.to_str().unwrap()));
     assert_eq!(fs::read_dir(path.join("states/test")).unwrap().count(), 0);
     assert_eq!(cgroups_named(&shim.id), Vec::<String>::new());
+}
+
+/// A server whose daemon was killed before it connected, and that has lost its bundle, ends and takes
+/// its socket along; a server with a client stays.
+#[test]
+fn a_server_that_nobody_will_ask() {
+    need_host!();
+    need_shim!();
+    let asked = Shim::start(Bundle::new(&["true"]));
+    let bundle = Bundle::new(&["true"]);
+    bundle.write();
+    let id = format!("{}-alone", asked.id);
+    let socket = Shim::call(&bundle, &id);
+    let socket = Path::new(socket.trim_start_matches("unix://"));
+    std::thread::sleep(Duration::from_millis(2500));
+    assert!(socket.exists(), "a server ended while its bundle was there");
+    for bundle in [&asked.bundle, &bundle] {
+        fs::remove_file(bundle.path().join("config.json")).unwrap();
+    }
+    fs::remove_dir_all(bundle.rootfs()).unwrap();
+    eventually("the end", || !socket.exists() && processes_with(&format!("-id {id} ")).is_empty());
+    assert!(!bundle.path().exists(), "{:?}", fs::read_dir(bundle.path()).unwrap().collect::<Vec<_>>());
+    assert_eq!(asked.task.connect(context(), &ConnectRequest::default()).unwrap().task_pid, 0);
 }
 
 /// Requests that make no sense get the code that containerd acts on, and the shim goes on.

@@ -142,5 +142,6 @@ impl Server {
         self.sources.remove(&token);
         // Closing it takes it out of epoll.
         self.connections.remove(&token);
+        self.watch_bundle();
     }
 }

@@ -1,5 +1,6 @@
 //! The server: one thread that waits for everything at once.
 
+mod alone;
 mod commands;
 mod connections;
 mod events;
@@ -72,6 +73,8 @@ pub struct Server {
     timers: Vec<Timer>,
     /// Set when the server is to end: from then on it waits only for what is under way.
     until: Option<Instant>,
+    /// Set while a timer looks for the bundle.
+    watches_bundle: bool,
 }
 
 fn mask_of(signals: &[Signal]) -> u64 {
@@ -99,11 +102,13 @@ impl Server {
             publisher: Publisher::default(),
             timers: Vec::new(),
             until: None,
+            watches_bundle: false,
         };
         let token = server.poll.add(&server.listener, EventFlags::IN)?;
         server.sources.insert(token, Source::Listener);
         let token = server.poll.add(&server.signals, EventFlags::IN)?;
         server.sources.insert(token, Source::Signals);
+        server.watch_bundle();
         Ok(server)
     }
 

@@ -154,6 +154,11 @@ pub struct Tasks {
 }
 
 impl Tasks {
+    /// Neither a container nor one that is being made.
+    pub fn is_empty(&self) -> bool {
+        self.containers.is_empty() && self.creating.is_empty()
+    }
+
     /// The container.
     pub fn container(&mut self, id: &str) -> Result<&mut Container, Error> {
         self.containers.get_mut(id).ok_or(Error::NoContainer)

@@ -116,7 +116,7 @@ impl Server {
     /// Ends the shim, if it has no container.
     pub(super) fn shutdown(&mut self, reply: Reply, _: ShutdownRequest) -> Result<(), Error> {
         self.done(reply, Ok(()));
-        if self.tasks.containers.is_empty() && self.tasks.creating.is_empty() {
+        if self.tasks.is_empty() {
             self.stop();
         }
         Ok(())
