@@ -70,13 +70,15 @@ impl Message {
         Message(bytes)
     }
 
+    /// Adds an attribute that [`nested`] has made.
+    pub fn attributes(mut self, bytes: &[u8]) -> Message {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
     /// Adds an attribute.
     pub fn attribute(mut self, kind: u16, value: &[u8]) -> Message {
-        let len = (4 + value.len()) as u16;
-        self.0.extend_from_slice(&len.to_ne_bytes());
-        self.0.extend_from_slice(&kind.to_ne_bytes());
-        self.0.extend_from_slice(value);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        self.0.extend(attribute(kind, value));
         self
     }
 
@@ -86,6 +88,21 @@ impl Message {
         self.0[..4].copy_from_slice(&len.to_ne_bytes());
         self.0
     }
+}
+
+/// An attribute: its length, its kind, and its value, filled up to a multiple of four bytes.
+pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = ((4 + value.len()) as u16).to_ne_bytes().to_vec();
+    bytes.extend_from_slice(&kind.to_ne_bytes());
+    bytes.extend_from_slice(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// An attribute whose value is attributes.
+pub fn nested(kind: u16, attributes: &[Vec<u8>]) -> Vec<u8> {
+    const NESTED: u16 = 1 << 15;
+    attribute(NESTED | kind, &attributes.concat())
 }
 
 /// N bytes from `at`. EBADMSG if there are fewer.

@@ -54,6 +54,12 @@ fn inside(process: BorrowedFd<'_>) -> Result<(Route, OwnedFd), Errno> {
     })
 }
 
+/// Whether the path is that of this process's network namespace.
+pub fn is_our_own(path: &Path) -> Result<bool, Errno> {
+    let identity = |path: &Path| stat(path).map(|s| (s.st_dev, s.st_ino));
+    Ok(identity(path)? == identity(Path::new("/proc/self/ns/net"))?)
+}
+
 /// Refuses `net.*` parameters where the namespace joined by path is our own: a config that names
 /// the host's namespace so would change the host.
 pub fn refuse_own_parameters(plan: &Plan) -> Result<(), LaunchError> {
@@ -64,9 +70,8 @@ pub fn refuse_own_parameters(plan: &Plan) -> Result<(), LaunchError> {
     let Some(join) = plan.namespaces.join.iter().find(|join| join.kind.flag == NEWNET).filter(|_| sets) else {
         return Ok(());
     };
-    let identity = |path: &Path| stat(path).map(|s| (s.st_dev, s.st_ino));
-    match (identity(&join.path), identity(Path::new("/proc/self/ns/net"))) {
-        (Ok(theirs), Ok(ours)) if theirs == ours => Err(LaunchError::Named {
+    match is_our_own(&join.path) {
+        Ok(true) => Err(LaunchError::Named {
             pointer: "/linux/sysctl".into(),
             what: "net.* would change the host: /linux/namespaces has its network namespace",
             name: join.path.display().to_string(),

@@ -1,10 +1,11 @@
 //! A container is restored from an image instead of being launched.
 
 use rt_cgroups::Driver;
-use rt_plan::{NamespaceKind, Op};
+use rt_plan::{NamespaceKind, Op, Plan};
+use rt_protocol::flags::namespace::NEWNET;
 use rt_sys::mount::{Attributes, set_attributes};
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::CWD;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::system::{setdomainname, sethostname};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
@@ -16,7 +17,7 @@ use crate::checkpoint::{CheckpointError, CriuOptions, Events, Restore, remove_ro
 use crate::error::{Context, Error};
 use crate::host::mount_namespace::in_namespace_of;
 use crate::host::thread::apart;
-use crate::launch::network::{loopback_up, move_devices};
+use crate::launch::network::{NetworkLock, is_our_own, loopback_up, move_devices};
 use crate::store::directory::Container;
 use crate::store::process::Stat;
 use crate::store::state::State;
@@ -49,7 +50,9 @@ impl Claimed<'_> {
         for tasks in &classes {
             rustix::io::write(tasks, restore.pid().to_string().as_bytes()).doing("enter the class of resctrl")?;
         }
-        let mut making = Making { claimed: &self, is_clone, restored: None };
+        let lock = if options.tcp_established { lock_joined(&self.draft.plan) } else { None };
+        let keeps_connections = options.tcp_established;
+        let mut making = Making { claimed: &self, is_clone, keeps_connections, lock, restored: None };
         let pid = trace_span!("criu restores").in_scope(|| restore.run(&draft.location, &mut making))?;
         let (state, init) = making.restored.take().filter(|(state, _)| state.pid == pid).ok_or(Error::NotRunning)?;
         drop(root);
@@ -76,6 +79,9 @@ impl Claimed<'_> {
 struct Making<'a> {
     claimed: &'a Claimed<'a>,
     is_clone: bool,
+    keeps_connections: bool,
+    /// Held until all connections have their sockets again.
+    lock: Option<NetworkLock>,
     /// Its state and a handle to its init, opened before init could run and end.
     restored: Option<(State, OwnedFd)>,
 }
@@ -84,6 +90,10 @@ impl Events for Making<'_> {
     fn namespaces(&mut self, pid: i32) -> Result<(), Error> {
         let plan = &self.claimed.draft.plan;
         let (init, _) = self.init(pid)?;
+        // Devices and hooks may bring the addresses of the connections.
+        if self.keeps_connections && plan.namespaces.new & NEWNET != 0 {
+            self.lock = close(init.as_fd());
+        }
         if plan.ops.iter().any(|(op, _)| matches!(op, Op::LoopbackUp {})) {
             loopback_up(init.as_fd())?;
         }
@@ -97,6 +107,8 @@ impl Events for Making<'_> {
         if self.is_clone {
             self.names(&init)?;
         }
+        // From here on CRIU's own lock is open, too.
+        self.lock = None;
         let state = self.claimed.state(pid, stat.start_time);
         // CRIU makes a time namespace whatever the config says, so that clocks go on where they
         // were.
@@ -111,6 +123,21 @@ impl Events for Making<'_> {
         let socket = self.claimed.draft.descriptors.console.as_ref().ok_or(CheckpointError::Terminal)?;
         rt_sys::socket::send_fd(socket.as_fd(), master.as_fd(), b"/dev/ptmx").doing("send the terminal")
     }
+}
+
+/// Locks the network namespace that the container joins, whose addresses may be there already. The
+/// host's own stays open.
+fn lock_joined(plan: &Plan) -> Option<NetworkLock> {
+    let join = plan.namespaces.join.iter().find(|join| join.kind.flag == NEWNET)?;
+    // CRIU says what is wrong with a path.
+    let file = openat(CWD, &join.path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    if is_our_own(&join.path) == Ok(false) { close(file.as_fd()) } else { None }
+}
+
+/// A kernel without nftables can still restore: it is the packets that come too early that do harm.
+fn close(namespace: BorrowedFd<'_>) -> Option<NetworkLock> {
+    let locked = NetworkLock::close(namespace);
+    locked.inspect_err(|errno| tracing::warn!("connections may be reset while they are restored: {errno}")).ok()
 }
 
 impl Making<'_> {
