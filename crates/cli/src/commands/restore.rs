@@ -6,8 +6,8 @@ use rt_runtime::verbs::{self, RestoreOptions};
 use super::{checkpoint, create};
 use crate::context::{Context, absolute};
 use crate::output::Failure;
-use crate::parse::Arguments;
 use crate::parse::grammar::{Grammar, Opt, flag, path, text, word};
+use crate::parse::{Arguments, print_help};
 
 /// What a clone may have of its own.
 pub const CLONE: &[Opt] = &[
@@ -82,9 +82,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
             return Err(Failure::usage("rt: --rootfs, --bind, --hostname and --network need --as NEWID".to_owned()));
         }
         (Some(_), Some(_), _) => return Err(Failure::usage("rt: give either --as NEWID or ID".to_owned())),
-        (None, None, _) => return Err(Failure::usage("rt: \"restore\" requires exactly 1 argument(s)".to_owned())),
+        (None, None, _) => {
+            print_help(Some(&GRAMMAR));
+            return Err(Failure::usage("rt: \"restore\" requires exactly 1 argument(s)".to_owned()));
+        }
     };
-    let prefixed = |e: rt_runtime::Error| Failure::from(e).prefixed("rt restore failed: ");
     let options = RestoreOptions { run, criu, clone };
-    Ok(verbs::restore(&context.store()?, &id, &options).map_err(prefixed)?.code())
+    Ok(verbs::restore(&context.store()?, &id, &options)?.code())
 }

@@ -25,6 +25,13 @@ pub fn explain(error: &clap::Error, arguments: &[OsString]) -> i32 {
     if error.kind() == ErrorKind::InvalidSubcommand {
         failure.exit = 3;
     }
+    print_help(command);
+    log.failed(&failure);
+    failure.exit
+}
+
+/// Prints the help that goes with a wrong command line.
+pub fn print_help(command: Option<&Grammar>) {
     let mut definition = definition();
     // Gives the commands their full names.
     definition.build();
@@ -33,8 +40,6 @@ pub fn explain(error: &clap::Error, arguments: &[OsString]) -> i32 {
         None => Some(definition.render_help()),
     };
     let _ = print(&format!("Incorrect Usage.\n\n{}", help.map(|h| h.to_string()).unwrap_or_default()));
-    log.failed(&failure);
-    failure.exit
 }
 
 /// The command that is meant: the first word that names one.

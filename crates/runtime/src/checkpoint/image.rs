@@ -36,7 +36,11 @@ fn open(path: &Path) -> Result<OwnedFd, Errno> {
 
 fn make(path: &Path) -> Result<(), Errno> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
+    made.map_err(|e| match Errno::from_io_error(&e) {
+        // Another kind of file is there.
+        Some(Errno::EXIST) => Errno::NOTDIR,
+        errno => errno.unwrap_or(Errno::IO),
+    })
 }
 
 /// Makes the directories of a dump where they are missing. A container may be saved into the same
