@@ -410,7 +410,7 @@ test_checkpoint_rounds() {
   rt create --bundle "$T/rounds" rounds < /dev/null > /dev/null 2>&1
   rt start rounds
   soon eval 'rt exec rounds grep -qxE "[5-9]|..+" /dev/shm/n'
-  rt checkpoint --pre-dump --image-path "$T/1" rounds
+  eq "$(rt checkpoint --pre-dump --image-path "$T/1" rounds 2>&1)" "" "what CRIU prints after a round"
   rt checkpoint --pre-dump --parent-path ../1 --image-path "$T/2" rounds
   rt checkpoint --parent-path ../2 --image-path "$T/3" rounds
   (($(stat -c %s "$T/3/pages-1.img") < $(stat -c %s "$T/1/pages-1.img"))) || fail "the last round is no shorter"

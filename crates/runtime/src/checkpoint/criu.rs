@@ -128,6 +128,12 @@ impl Criu {
         self.wait().map_err(CheckpointError::Talk)
     }
 
+    /// Ends CRIU, which has nothing left to do or to take back.
+    pub fn kill(self) -> Result<(), CheckpointError> {
+        pidfd_send_signal(&self.pidfd, Signal::KILL).map_err(CheckpointError::Talk)?;
+        self.wait().map(drop).map_err(CheckpointError::Talk)
+    }
+
     fn wait(&self) -> Result<WaitIdStatus, Errno> {
         let ended = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED))?;
         ended.ok_or(Errno::CHILD)

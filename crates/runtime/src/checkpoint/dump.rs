@@ -112,13 +112,11 @@ fn try_dump(
             return Err(e);
         }
     }
-    let ended = criu.finish()?;
-    // After a pre-dump CRIU waits for the next request, and takes the end of the connection for an
-    // error.
-    if !options.pre_dump && ended.exit_status() != Some(0) {
-        return Err(failed(None));
+    // After a pre-dump CRIU waits for the next request, and prints that there was none.
+    if options.pre_dump {
+        return Ok(criu.kill()?);
     }
-    Ok(())
+    if criu.finish()?.exit_status() == Some(0) { Ok(()) } else { Err(failed(None)) }
 }
 
 /// The processes that CRIU leaves when it is killed: helpers that are stopped, and that nobody would
