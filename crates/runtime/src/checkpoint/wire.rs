@@ -159,6 +159,12 @@ impl Wire {
     }
 
     fn take(&mut self, letter: u8, most: usize) -> Result<Vec<u8>, CheckpointError> {
+        let mut bytes = Vec::new();
+        self.take_into(&mut bytes, letter, most)?;
+        Ok(bytes)
+    }
+
+    fn take_into(&mut self, bytes: &mut Vec<u8>, letter: u8, most: usize) -> Result<(), CheckpointError> {
         let mut head = [0; 5];
         self.read(&mut head)?;
         let [kind, length @ ..] = head;
@@ -166,9 +172,8 @@ impl Wire {
         if kind != letter || length > most {
             return Err(CheckpointError::Protocol("a frame that is none"));
         }
-        let mut bytes = vec![0; length];
-        self.read(&mut bytes)?;
-        Ok(bytes)
+        bytes.resize(length, 0);
+        self.read(bytes)
     }
 
     /// Sends the contents of a file of which `size` bytes were announced.
@@ -190,9 +195,9 @@ impl Wire {
         size: u64,
         mut write: impl FnMut(&[u8]) -> Result<(), CheckpointError>,
     ) -> Result<(), CheckpointError> {
-        let mut left = size;
+        let (mut left, mut bytes) = (size, Vec::new());
         while left > 0 {
-            let bytes = self.take(b'd', CHUNK)?;
+            self.take_into(&mut bytes, b'd', CHUNK)?;
             let rest = left.checked_sub(bytes.len() as u64).filter(|_| !bytes.is_empty());
             left = rest.ok_or(CheckpointError::Protocol("more of a file than was announced"))?;
             write(&bytes)?;

@@ -31,6 +31,9 @@ const MOST_ROUNDS: u32 = 8;
 /// A round of this many bytes is not worth another.
 const SHORT_ROUND: u64 = 4 << 20;
 
+/// The size of a pipe to the other side.
+const PIPE: usize = 1 << 20;
+
 /// The options of `migrate`.
 #[derive(Clone, Debug, Default)]
 pub struct MigrateOptions {
@@ -103,6 +106,10 @@ fn connect(command: &str, patience: Duration) -> Result<Wire, Error> {
     let failed = "start the command of --to";
     let (their_input, output) = pipe_with(PipeFlags::CLOEXEC).doing(failed)?;
     let (input, their_output) = pipe_with(PipeFlags::CLOEXEC).doing(failed)?;
+    for pipe in [&input, &output] {
+        // Fewer turns between both sides; a user may not have as much.
+        let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE);
+    }
     let errors = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3).doing(failed)?;
     let shell = HostCommand::new("/bin/sh").and_then(|shell| shell.args(["-c", command])).doing(failed)?;
     shell.start_on([their_input, their_output, errors]).doing(failed)?;
