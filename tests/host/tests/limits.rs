@@ -231,6 +231,19 @@ fn stats_for_people_and_programs() {
         line["cpuPercent"].as_f64().is_some_and(|cpu| (40.0..60.0).contains(&cpu))
     });
     c.rt(&["stats", "--no-stream", "nobody"]).fails(1, "container does not exist");
+    // A pipe gets one header, and then a line for each look.
+    let mut command = c.command();
+    command.args(["stats", "--interval", "10ms", &c.id]).stdout(std::process::Stdio::piped());
+    let mut stats = command.spawn().unwrap();
+    let output = std::io::BufReader::new(stats.stdout.take().unwrap());
+    let lines: Vec<String> = std::io::BufRead::lines(output).take(4).map(Result::unwrap).collect();
+    stats.kill().unwrap();
+    stats.wait().unwrap();
+    assert_eq!(
+        lines.iter().map(|line| line.starts_with("ID ")).collect::<Vec<_>>(),
+        [true, false, false, false],
+        "{lines:?}"
+    );
 }
 
 fn keys(value: &Value, at: &str, found: &mut Vec<String>) {

@@ -9,9 +9,7 @@ use serde_json::Value;
 /// The bars of a file: their names with the process that they belong to, begin and duration in
 /// microseconds.
 fn bars(path: &std::path::Path) -> Vec<(String, String, f64, f64)> {
-    let text = fs::read_to_string(path).unwrap();
-    // As the programs that show it, which do not ask for the end of the list.
-    let events: Vec<Value> = serde_json::from_str(&format!("{}]", text.trim_end().trim_end_matches(','))).unwrap();
+    let events: Vec<Value> = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let mut names = BTreeMap::new();
     for event in events.iter().filter(|event| event["ph"] == "M") {
         names.insert(event["pid"].as_u64().unwrap(), event["args"]["name"].as_str().unwrap().to_owned());
@@ -84,6 +82,28 @@ fn commands_append() {
     traced(&c, file.path(), &["exec", &c.id, "true"]);
     let last = names(&bars(file.path())[started.len()..]);
     assert!(last.contains(&"rt exec".to_owned()) && last.contains(&"find program".to_owned()), "{last:?}");
+}
+
+/// Commands that end at the same time lose no events of each other, and a file that is no trace keeps
+/// what it has.
+#[test]
+fn many_write_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("trace");
+    let trace = |file: &std::path::Path| {
+        let mut command = std::process::Command::new(rt_tests::rt());
+        command.arg("--trace").arg(file).arg("features");
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let children: Vec<_> = (0..20).map(|_| trace(&file)).collect();
+    assert!(children.into_iter().all(|child| child.wait_with_output().unwrap().status.success()));
+    assert_eq!(bars(&file).iter().filter(|(_, name, ..)| name == "rt features").count(), 20);
+    let other = dir.path().join("config.json");
+    fs::write(&other, "{}").unwrap();
+    let refused = trace(&other).wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is no trace"), "{refused:?}");
+    assert_eq!(fs::read_to_string(&other).unwrap(), "{}");
 }
 
 /// Without the option nothing is noted, and a file that cannot be written is a warning: the

@@ -5,11 +5,11 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
 use rt_cgroups::Layout;
-use serde::Serialize;
+use serde::Serializer;
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::output::Failure;
+use crate::output::{Failure, print};
 use crate::parse::Arguments;
 use crate::parse::grammar::{Grammar, flag, path, text};
 
@@ -19,6 +19,7 @@ pub const GRAMMAR: Grammar = Grammar {
     about: "Write a config.json to start from",
     options: &[&[
         path("bundle", "DIR", "Write it there [default: .]").short('b'),
+        path("file", "FILE", "Write FILE instead of the bundle's config.json; - is standard output").short('f'),
         flag("rootless", "For a container without root"),
         flag("no-terminal", "For a program without a terminal, as `rt create` wants it"),
         text("arg", "WORD", "A word of the program's command line [default: sh]").many(),
@@ -29,8 +30,6 @@ pub const GRAMMAR: Grammar = Grammar {
 
 /// `rt spec`.
 pub fn run(_: &Context, arguments: &Arguments) -> Result<i32, Failure> {
-    let dir = arguments.path("bundle").unwrap_or_else(|| ".".into());
-    let file = dir.join("config.json");
     let mut config = template();
     if !cgroups_are_unified()
         && let Some(namespaces) = config["linux"]["namespaces"].as_array_mut()
@@ -47,19 +46,34 @@ pub fn run(_: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     if arguments.flag("rootless") {
         rootless(&mut config);
     }
-    let mut out = Vec::new();
-    let mut serializer =
-        serde_json::Serializer::with_formatter(&mut out, serde_json::ser::PrettyFormatter::with_indent(b"\t"));
-    config.serialize(&mut serializer).map_err(|e| Failure::usage(e.to_string()))?;
+    let text = formatted(&config)?;
+    if arguments.value("file").is_some_and(|file| file == "-") {
+        print(&text)?;
+        return Ok(0);
+    }
+    let in_bundle = || arguments.path("bundle").unwrap_or_else(|| ".".into()).join("config.json");
+    let file = arguments.path("file").unwrap_or_else(in_bundle);
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o666).open(&file);
     let written = match opened {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(Failure::usage("File config.json exists. Remove it first".to_owned()));
+            let name = file.file_name().unwrap_or(file.as_os_str()).display();
+            return Err(Failure::usage(format!("File {name} exists. Remove it first")));
         }
-        other => other.and_then(|mut f| f.write_all(&out)),
+        other => other.and_then(|mut f| f.write_all(text.as_bytes())),
     };
     written.map_err(|e| Failure::from(e).prefixed(&format!("write {}: ", file.display())))?;
     Ok(0)
+}
+
+/// With tabs, as runc's, and first what people change first.
+fn formatted(config: &Value) -> Result<String, Failure> {
+    const ORDER: [&str; 6] = ["ociVersion", "process", "root", "hostname", "mounts", "linux"];
+    let mut out = Vec::new();
+    let mut serializer =
+        serde_json::Serializer::with_formatter(&mut out, serde_json::ser::PrettyFormatter::with_indent(b"\t"));
+    let parts = ORDER.iter().filter_map(|name| Some((name, config.get(name)?)));
+    serializer.collect_map(parts).map_err(|e| Failure::usage(e.to_string()))?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
 /// Whether the host has cgroup v2 only. Elsewhere a container gets no cgroup namespace by default,
@@ -146,6 +160,15 @@ fn rootless(config: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The program comes first, and nothing is left out.
+    #[test]
+    fn the_order_of_the_parts() {
+        let text = formatted(&template()).unwrap();
+        let again: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(again, template());
+        assert!(text.starts_with("{\n\t\"ociVersion\": \"1.3.0\",\n\t\"process\": {"), "{text}");
+    }
 
     /// The specification's own types must accept what we write, field by field.
     #[test]

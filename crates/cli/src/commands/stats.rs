@@ -73,6 +73,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
         verbs::load(&store, id)?;
     }
     let json = arguments.text("format") == Some("json");
+    let overwrites = std::io::stdout().is_terminal() && !arguments.flag("no-stream");
+    let mut has_header = false;
     let mut looks = Looks::new();
     look(&store, &wanted, &mut looks)?;
     loop {
@@ -83,10 +85,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
                 all.iter().map(|usage| serde_json::to_string(usage).unwrap_or_default() + "\n").collect();
             print(&lines)?;
         } else {
-            // Overwrites the previous table, as long as standard output is a terminal.
-            let clear =
-                if std::io::stdout().is_terminal() && !arguments.flag("no-stream") { "\x1b[H\x1b[2J" } else { "" };
-            print(&format!("{clear}{}", layout(&all)))?;
+            let text = layout(&all);
+            let rows = if has_header { text.split_once('\n').map_or("", |(_, rows)| rows) } else { &text };
+            print(&format!("{}{rows}", if overwrites { "\x1b[H\x1b[2J" } else { "" }))?;
+            // One header for a file; a terminal shows the last table only.
+            has_header = !overwrites;
         }
         if arguments.flag("no-stream") {
             return Ok(0);

@@ -1,10 +1,10 @@
 //! `--trace`: what a command, and init, spent their time on, as a file that Perfetto and
-//! chrome://tracing open: an array of events, to which every command appends its own, and whose end
-//! those programs do not ask for.
+//! chrome://tracing open: a JSON array of events, to which every command appends its own.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{Error, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use rt_sys::process::monotonic_nanos;
@@ -108,14 +108,30 @@ impl Trace {
         let other = bars.iter().find_map(|bar| bar.pid);
         lines.extend(other.map(|pid| name(pid, "init")));
         lines.extend(bars.iter().filter(|bar| bar.end != 0).map(|bar| event(bar.pid.unwrap_or(own), bar)));
-        let mut file = OpenOptions::new().append(true).create(true).open(&self.file)?;
-        let mut text = if file.metadata()?.len() == 0 { "[\n".to_owned() } else { String::new() };
-        for line in lines {
-            text.push_str(&format!("{line},\n"));
-        }
-        // In one call: other commands may append at the same time.
-        file.write_all(text.as_bytes())
+        let events: Vec<String> = lines.iter().map(Value::to_string).collect();
+        append(&self.file, &events.join(",\n"))
     }
+}
+
+/// Adds events before the end of the array. Other commands may do so at the same time.
+fn append(path: &Path, events: &str) -> std::io::Result<()> {
+    const END: &str = "\n]\n";
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    file.lock()?;
+    let length = file.metadata()?.len();
+    let end = length.saturating_sub(END.len() as u64);
+    let (at, before) = match tail(&file, end, length)?.as_str() {
+        "" => (0, "[\n"),
+        END => (end, ",\n"),
+        _ => return Err(Error::new(ErrorKind::InvalidData, "this file is there already, and is no trace")),
+    };
+    file.write_all_at(format!("{before}{events}{END}").as_bytes(), at)
+}
+
+fn tail(file: &File, from: u64, to: u64) -> std::io::Result<String> {
+    let mut bytes = vec![0; (to - from) as usize];
+    file.read_exact_at(&mut bytes, from)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn name(pid: u64, name: &str) -> Value {

@@ -33,6 +33,7 @@ pub fn definition() -> Command {
         .subcommand_required(false)
         .args_override_self(true)
         .disable_version_flag(true)
+        .max_term_width(80)
         .arg(Arg::new("version").short('v').long("version").action(ArgAction::Version).help("Print the version"))
         .subcommands(commands::ALL.iter().map(|(grammar, _)| grammar.command()))
 }
@@ -47,6 +48,19 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         definition().debug_assert();
+    }
+
+    /// Help fits an ordinary terminal, as far as no single word is longer.
+    #[test]
+    fn help_has_eighty_columns() {
+        let mut definition = definition();
+        definition.build();
+        let names: Vec<_> = definition.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+        for name in names {
+            let help = definition.find_subcommand_mut(&name).unwrap().render_help().to_string();
+            let wide: Vec<_> = help.lines().filter(|line| line.chars().count() > 80).collect();
+            assert!(wide.is_empty(), "{name}: {wide:#?}");
+        }
     }
 
     /// Flags after the id are accepted, as runc does by reordering.
