@@ -62,13 +62,6 @@ pub fn pass_from_3(command: &mut Command, fds: [OwnedFd; 3]) {
     unsafe { command.pre_exec(before_exec) };
 }
 
-/// The signal with this number, real-time signals included.
-pub fn signal(number: u32) -> Option<Signal> {
-    let raw = i32::try_from(number).ok().filter(|raw| (1..=64).contains(raw))?;
-    // SAFETY: the number is one of the kernel's, and is only sent to another process.
-    Some(unsafe { Signal::from_raw_unchecked(raw) })
-}
-
 /// Gives the process and its later children a core-scheduling cookie of their own (prctl(2),
 /// PR_SCHED_CORE_CREATE for the process group).
 pub fn own_core_scheduling_group() -> Result<(), Error> {

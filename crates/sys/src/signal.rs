@@ -1,6 +1,7 @@
 //! Dispositions of signals (rt_sigaction(2)).
 
 use rustix::io::Errno;
+use rustix::process::Signal;
 
 use crate::raw::{nr, syscall5};
 
@@ -28,6 +29,14 @@ unsafe extern "C" {
 }
 
 extern "C" fn nothing(_signal: i32) {}
+
+/// The signal of a number, those of real time included (1 to 64).
+pub fn signal(number: u32) -> Option<Signal> {
+    let raw = i32::try_from(number).ok().filter(|raw| (1..=64).contains(raw))?;
+    // SAFETY: the number is a signal's. Those that a C library keeps for itself, which the function
+    // warns of, are only ever sent to other processes, and by the kernel's calls.
+    Some(unsafe { Signal::from_raw_unchecked(raw) })
+}
 
 /// Handles `signal` (1 to 64) by doing nothing. To this process that is the same as ignoring it:
 /// interrupted calls go on. But an ignored signal stays ignored over execve(2), and a handled one

@@ -180,9 +180,9 @@ fn forward(signals: &Signals, awaited: &Awaited<'_>, terminal: Option<&Terminal>
                 }
             }
             known => {
-                // SAFETY: any number that a signalfd delivers is one of a signal.
-                let signal = unsafe { rustix::process::Signal::from_raw_unchecked(info.ssi_signo as i32) };
-                let _ = rustix::process::pidfd_send_signal(awaited.pidfd, signal);
+                if let Some(signal) = rt_sys::signal::signal(info.ssi_signo) {
+                    let _ = rustix::process::pidfd_send_signal(awaited.pidfd, signal);
+                }
                 let bit = 1_u64 << ((info.ssi_signo - 1) & 63);
                 if let Ok(asks_to_end @ (Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT | Signal::SIGHUP)) = known
                     && *passed_on & bit != 0

@@ -85,8 +85,7 @@ fn send(pidfd: &rustix::fd::OwnedFd, signal: i32) -> Result<(), Error> {
 
 /// The signal of a number; 0 only asks whether the process is there.
 fn checked(number: i32) -> Option<Signal> {
-    // SAFETY: parse_signal lets numbers of signals through only.
-    (number != 0).then(|| unsafe { Signal::from_raw_unchecked(number) })
+    u32::try_from(number).ok().and_then(rt_sys::signal::signal)
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ use super::container::{Container, Exit, Key, State};
 use super::operation::Verb;
 use crate::error::{Context, Error};
 use crate::server::{Reply, Server};
-use crate::sys;
 
 /// The answer to who has waited.
 pub fn wait_response(exit: &Exit) -> WaitResponse {
@@ -88,7 +87,7 @@ impl Server {
             if process.exit.is_some() || process.early.is_some() {
                 return Err(Error::Finished);
             }
-            let signal = sys::signal(request.signal).ok_or(Error::Signal { signal: request.signal })?;
+            let signal = rt_sys::signal::signal(request.signal).ok_or(Error::Signal { signal: request.signal })?;
             let sent = match kill_process(pid, signal) {
                 Err(Errno::SRCH) => Err(Error::Finished),
                 sent => sent.doing("exec kill error"),
