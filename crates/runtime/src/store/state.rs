@@ -152,3 +152,37 @@ impl State {
         Ok(stat.filter(|s| s.start_time == self.start_time && !s.is_dead()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Containers outlive an update: what an earlier version wrote is read by this one. A version that
+    /// changes the state adds a file and keeps the others.
+    #[test]
+    fn the_state_of_earlier_versions_is_read() {
+        let read = |text: &'static str| {
+            let state: State = serde_json::from_str(text).unwrap();
+            assert_eq!((state.id.as_str(), state.bundle.to_str()), ("fx", Some("/srv/bundle")));
+            assert_eq!(state.annotations["org.example"], "yes");
+            assert!(state.seccomp && state.pid > 0 && state.start_time > 0);
+            assert_eq!(state.hooks.poststop.as_ref().map(Vec::len), Some(1));
+            let resources = state.resources.read().unwrap();
+            assert_eq!(resources.memory.unwrap().limit, Some(67_108_864));
+            let process = state.process.read().unwrap();
+            assert_eq!(process.rlimits.unwrap()[0].hard, Some(1024));
+            let surroundings = state.surroundings.as_ref().unwrap().read().unwrap();
+            assert!(surroundings.personality.is_some());
+            // What a command writes back has lost nothing.
+            let (before, after): (serde_json::Value, _) =
+                (serde_json::from_str(text).unwrap(), serde_json::to_value(&state).unwrap());
+            assert_eq!(after, before);
+            state
+        };
+        let hybrid = read(include_str!("fixtures/state-0.2.0-hybrid.json"));
+        assert_eq!(hybrid.cgroup.path_for("memory"), Some(std::path::Path::new("/sys/fs/cgroup/memory/fx")));
+        let systemd = read(include_str!("fixtures/state-0.2.0-systemd.json"));
+        assert_eq!(systemd.cgroup.driver, rt_cgroups::Driver::Systemd);
+        assert_eq!(systemd.uid_mappings.len(), 1);
+    }
+}
