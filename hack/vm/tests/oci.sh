@@ -403,6 +403,12 @@ test_checkpoint() {
   (($(rt exec chk cat /dev/shm/n) >= 5)) || fail "it began anew"
 }
 
+test_doctor() {
+  rt doctor --json > "$T/doctor.json"
+  eq "$(jq -r '.ok, (.findings[] | select(.about == "cgroups") | .level)' "$T/doctor.json" | xargs)" "true ok" "cgroup v2, with all controllers"
+  eq "$(jq -r '.findings[] | select(.about == "systemd") | .message' "$T/doctor.json")" "runs; rt --systemd-cgroup works"
+}
+
 # What the first kernel of this machine can do and the host's cannot: memory in rounds, another user.
 test_checkpoint_rounds() {
   only cgroupfs

@@ -22,6 +22,15 @@ test_run() {
   eq "$(echo $out)" "0 0 1000 1" "user and map"
 }
 
+# The user's own systemd has the controllers that the image delegates; a session beside it has none.
+test_doctor() {
+  only systemd
+  rt doctor --json > "$T/doctor.json"
+  jq -e .ok "$T/doctor.json" > "$T/ready" || fail "not ready: $(cat "$T/doctor.json")"
+  eq "$(jq -r '.findings[] | select(.about == "ids") | .level' "$T/doctor.json")" ok "further ids"
+  jq -r '.findings[] | select(.about == "delegation") | .message' "$T/doctor.json" | grep -q /user.slice/user-1000.slice/ || fail "no word of the user's cgroup"
+}
+
 test_lifecycle() {
   rootless life . sleep 1000
   create life

@@ -4,6 +4,7 @@ mod check;
 mod checkpoint;
 mod create;
 mod delete;
+mod doctor;
 mod events;
 mod exec;
 mod features;
@@ -57,6 +58,7 @@ pub const ALL: &[(&Grammar, Run)] = &[
     (&gc::GRAMMAR, gc::run),
     (&plan::GRAMMAR, plan::run),
     (&check::GRAMMAR, check::run),
+    (&doctor::GRAMMAR, doctor::run),
     (&seccomp::GRAMMAR, seccomp::run),
 ];
 

@@ -287,7 +287,7 @@ fn complaint_about(root: &OwnedFd, path: &str, covered: &dyn Fn(&str) -> bool) -
     }
 }
 
-fn version_of(release: &str) -> (u32, u32) {
+pub(super) fn version_of(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }

@@ -4,6 +4,7 @@
 pub(crate) mod base_mounts;
 mod check;
 pub mod command;
+pub mod doctor;
 mod empty_namespace;
 pub(crate) mod host_mount;
 pub(crate) mod mount_namespace;
