@@ -45,6 +45,28 @@ test_bill_of_materials() {
   eq "$(jq -r '[.components[].name] | contains(["rt-cli", "rt-init", "rt-shim", "rustix", "serde_json"])' "$T/$file")" true "the crates"
   eq "$(jq '[.components[] | select(.licenses == null or (.hashes == null and (.name | startswith("rt-") | not)))] | length' "$T/$file")" 0 \
     "crates without a licence or a checksum"
+  # The programs themselves have it, where auditors look.
+  dpkg-deb --fsys-tarfile "${debs[0]}" | tar -x -C "$T" ./usr/sbin
+  eq "$(crates_in "$T/usr/sbin/rt")" "rt-cli: rt-init rustix serde_json" "what is in rt"
+  eq "$(crates_in "$T/usr/sbin/containerd-shim-rt-v1")" "rt-shim: rustix serde_json" "what is in the shim"
+}
+
+# crates_in PROGRAM: from its section .dep-v0 the crate that it is built from, and some of those in it.
+crates_in() {
+  python3 - "$1" <<'PY'
+import json, struct, sys, zlib
+
+data = open(sys.argv[1], "rb").read()
+start, = struct.unpack_from("<Q", data, 0x28)
+size, count, names = struct.unpack_from("<HHH", data, 0x3A)
+sections = [struct.unpack_from("<II4Q", data, start + number * size) for number in range(count)]
+text = data[sections[names][4]:]
+name = lambda section: text[section[0]:].split(b"\0", 1)[0]
+_, _, _, _, at, length = next(section for section in sections if name(section) == b".dep-v0")
+packages = json.loads(zlib.decompress(data[at:at + length]))["packages"]
+root = next(package["name"] for package in packages if package.get("root"))
+print(root + ":", *(p["name"] for p in packages if p["name"] in ("rt-init", "rustix", "serde_json")))
+PY
 }
 
 test_manual_and_completions() {
