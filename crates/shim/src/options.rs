@@ -2,6 +2,7 @@
 //! as the shim has to know it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
@@ -125,12 +126,17 @@ impl Options {
     }
 }
 
-/// Writes a file that only root reads.
+/// Writes a file that only root reads, whole or not at all: a shim may be killed, and the next one reads
+/// it.
 pub fn write_private(path: &Path, text: &[u8]) -> Result<(), Error> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
-    let file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(text)).on("write", path)
+    let mut hidden = OsString::from(".");
+    hidden.push(path.file_name().unwrap_or_default());
+    let new = path.with_file_name(hidden);
+    let file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&new);
+    let written = file.and_then(|mut file| file.write_all(text)).and_then(|()| fs::rename(&new, path));
+    written.inspect_err(|_| drop(fs::remove_file(&new))).on("write", path)
 }
 
 /// `config_path` and `config_body` of a `runtimeoptions.v1.Options`, whose definition is containerd's

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::arguments::Arguments;
 use crate::bootstrap::Bootstrap;
 use crate::error::{Context, Error};
-use crate::options::Config;
+use crate::options::{Config, write_private};
 use crate::server::{Identity, Server};
 use crate::{log, sys};
 
@@ -40,7 +40,7 @@ pub fn start(arguments: &Arguments) -> Result<(), Error> {
     let path = socket_path(bootstrap.socket_dir.as_deref(), arguments, group);
     let address = format!("unix://{}", path.display());
     let listener = listen_at(&path)?;
-    fs::write("address", &address).on("write", "address")?;
+    write_private(Path::new("address"), address.as_bytes())?;
     if let Some(listener) = listener {
         let served = serve(arguments, &bootstrap, listener, &path).inspect_err(|_| {
             let _ = fs::remove_file(&path);

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use rt_tests::{done, need, need_host};
+use rt_tests::{done, need, need_host, need_shim};
 
 /// Strikes at one call in a few of each command; the steps are primes, so as not to keep pace with
 /// a loop.
@@ -26,6 +26,15 @@ fn a_killed_runtime_leaves_nothing() {
 fn a_killed_init_leaves_nothing() {
     need_host!();
     sweep(&["--every", "31", "--init"]);
+}
+
+/// rt's shim, its start and its server: whenever they die, containerd's `delete` leaves nothing.
+#[test]
+fn a_killed_shim_leaves_nothing() {
+    need_host!();
+    need_shim!();
+    sweep(&["--shim", "--every", "7"]);
+    sweep(&["--shim", "--init", "--every", "23"]);
 }
 
 /// The same for what CRIU works on meanwhile: a container that is saved runs on, or has ended.

@@ -175,7 +175,7 @@ fn a_signal_that_has_no_effect_says_how_to_force_an_end() {
 fn a_hook_that_hangs_can_be_interrupted() {
     need_host!();
     for kind in ["createRuntime", "createContainer", "startContainer", "poststart"] {
-        let shell = json!([{"path": "/bin/sh", "args": ["sh", "-c", "sleep 1000"]}]);
+        let shell = json!([{"path": "/bin/sh", "args": ["sh", "-c", "exec sleep 1000"]}]);
         let bundle = Bundle::new(&["sleep", "1000"]).with(|c| c["hooks"] = json!({kind: shell}));
         bundle.write();
         let container = Container::new();
@@ -186,7 +186,7 @@ fn a_hook_that_hangs_can_be_interrupted() {
         let hook = || -> bool {
             let all = fs::read_dir("/proc").unwrap().flatten();
             let mut lines = all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-            lines.any(|line| line.starts_with(b"sleep\x001000") || line.starts_with(b"sh\0-c\0sleep 1000"))
+            lines.any(|line| line.starts_with(b"sleep\x001000") || line.starts_with(b"sh\0-c\0exec sleep 1000"))
         };
         eventually("the hook", hook);
         std::thread::sleep(Duration::from_millis(50));

@@ -6,6 +6,7 @@
 //! difference. `hack/sweep` calls this program.
 
 mod registers;
+mod shim;
 mod tracer;
 mod verbs;
 mod world;
@@ -23,8 +24,10 @@ use verbs::{Lives, Runtime, SAVE, VERBS, Verb};
 use world::{World, run, run_apart, survivors};
 
 const USAGE: &str = "usage: sweep [--runtime PATH] [--init] [--fail] [--every N] [--from N] [--verbose] [COMMAND...]
+       sweep --shim [--init] [--fail] [--every N] [--from N] [--verbose]
 
 Without --init it strikes the runtime itself, else the processes that it makes; without --fail it kills.
+With --shim it strikes the start of rt's shim, with --init the server that this makes, while a container lives under it.
 --every N takes one call in N, beginning with --from; the errors then take turns. Prints a line per command: points, and how many had a problem.";
 
 /// The errors that a call may fail with, one after another.
@@ -48,6 +51,7 @@ struct Options {
     every: u32,
     from: u32,
     verbose: bool,
+    shim: bool,
     verbs: Vec<String>,
 }
 
@@ -59,6 +63,7 @@ fn options() -> Option<Options> {
         every: 1,
         from: 1,
         verbose: false,
+        shim: false,
         verbs: Vec::new(),
     };
     let mut words = std::env::args().skip(1);
@@ -70,6 +75,7 @@ fn options() -> Option<Options> {
             "--every" => options.every = words.next()?.parse().ok().filter(|n| *n > 0)?,
             "--from" => options.from = words.next()?.parse().ok().filter(|n| *n > 0)?,
             "--verbose" => options.verbose = true,
+            "--shim" => options.shim = true,
             verb if VERBS.iter().any(|v| v.name == verb) => options.verbs.push(word),
             _ => return None,
         }
@@ -96,6 +102,11 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     world::let_go_of_namespaces();
+    if options.shim {
+        let tally = shim::sweep(&options);
+        tally.print("shim");
+        return if tally.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let chosen = VERBS.iter().filter(|v| options.verbs.is_empty() || options.verbs.iter().any(|name| name == v.name));
     let (mut points, mut bad) = (0, 0);
     let criu = std::env::var("RT_CRIU").ok();
@@ -107,10 +118,7 @@ fn main() -> ExitCode {
             continue;
         }
         let tally = Sweep::new(&options, criu.clone()).verb(verb);
-        println!("{:<14} {:>6} points {:>5} with a problem", verb.name, tally.points, tally.problems.len());
-        for (problem, places) in tally.grouped() {
-            println!("    {problem}: {places}");
-        }
+        tally.print(verb.name);
         points += tally.points;
         bad += tally.problems.len();
     }
@@ -127,6 +135,13 @@ struct Tally {
 }
 
 impl Tally {
+    fn print(&self, name: &str) {
+        println!("{name:<14} {:>6} points {:>5} with a problem", self.points, self.problems.len());
+        for (problem, places) in self.grouped() {
+            println!("    {problem}: {places}");
+        }
+    }
+
     /// The places of each problem.
     fn grouped(&self) -> BTreeMap<&str, String> {
         let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

@@ -25,6 +25,8 @@ pub enum Whose {
     /// Those of the processes that it makes, from their first to the one that executes the
     /// container's program.
     Init,
+    /// Those of the first process that it makes, which stays as a server.
+    Server,
 }
 
 /// What happens at the n-th call.
@@ -76,6 +78,7 @@ pub fn trace(mut command: Command, whose: Whose, at: u32, strike: Strike, then: 
         strike,
         main,
         tracees: HashMap::from([(main, Tracee { whose: Whose::Runtime, programs: 0, result: None })]),
+        server: None,
         then: None,
         traced: Traced::default(),
     };
@@ -92,6 +95,8 @@ struct Tracer {
     strike: Strike,
     main: Pid,
     tracees: HashMap<Pid, Tracee>,
+    /// The first process that the command has made, where that is the aim.
+    server: Option<Pid>,
     /// What came after the command, while it runs, and where its errors go.
     then: Option<(Pid, File)>,
     traced: Traced,
@@ -138,10 +143,19 @@ impl Tracer {
         let _ = ptrace::syscall(pid, None);
     }
 
-    /// Threads of the runtime are the runtime; everything else that comes from it is init's.
+    /// Threads of the runtime are the runtime; everything else that comes from it is init's, or the
+    /// server and what that makes.
     fn adopt(&mut self, pid: Pid) {
         let thread = std::fs::exists(format!("/proc/{}/task/{pid}", self.main)).unwrap_or(false);
-        let whose = if thread { Whose::Runtime } else { Whose::Init };
+        let is_server = || self.whose == Whose::Server && self.server.is_none_or(|server| server == pid);
+        let whose = match thread {
+            true => Whose::Runtime,
+            false if is_server() => Whose::Server,
+            false => Whose::Init,
+        };
+        if whose == Whose::Server {
+            self.server = Some(pid);
+        }
         self.tracees.entry(pid).or_insert(Tracee { whose, programs: 0, result: None });
     }
 
@@ -166,7 +180,7 @@ impl Tracer {
             // Its own exec; from here on there are better words for that.
             let mut options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXEC;
             options |= Options::PTRACE_O_TRACECLONE;
-            if self.whose == Whose::Init {
+            if self.whose != Whose::Runtime {
                 options |= Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK;
             }
             let _ = ptrace::setoptions(pid, options);
@@ -181,7 +195,7 @@ impl Tracer {
         if signal == Signal::SIGSTOP {
             // How a new tracee begins. A process that is no thread is followed only where it is the
             // aim.
-            if self.whose == Whose::Runtime && self.tracees[&pid].whose == Whose::Init {
+            if self.whose != Whose::Init && self.tracees[&pid].whose == Whose::Init {
                 self.release(pid);
             } else {
                 let _ = ptrace::syscall(pid, None);
