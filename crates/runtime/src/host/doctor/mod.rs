@@ -109,11 +109,13 @@ impl Look {
         self.read(&format!("/proc/sys/{}", name.replace('.', "/")))?.parse().ok()
     }
 
-    /// The first of these directories that has a program of this name.
+    /// Where a program of this name is: in PATH, as far as its directories are absolute, or where
+    /// daemons, whose PATH is another, find it.
     fn program(&self, name: &str) -> Option<String> {
-        const DIRECTORIES: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-        let paths = DIRECTORIES.iter().map(|directory| format!("{directory}/{name}"));
-        paths.into_iter().find(|path| self.path(path).is_file())
+        const DIRECTORIES: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        let own = std::env::var("PATH").unwrap_or_default();
+        let directories = own.split(':').chain(DIRECTORIES.split(':')).filter(|directory| directory.starts_with('/'));
+        directories.map(|directory| format!("{directory}/{name}")).find(|path| self.path(path).is_file())
     }
 }
 
