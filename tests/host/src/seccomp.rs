@@ -2,6 +2,7 @@
 //! look at a filter.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -9,25 +10,52 @@ use serde_json::{Value, json};
 
 use crate::{done, eventually};
 
+/// The architectures of this machine's programs, those of 32 bits included.
+const ARCHITECTURES: &[&str] = if cfg!(target_arch = "x86_64") {
+    &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
+} else {
+    &["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]
+};
+
 /// A profile that takes `action` for mkdir and allows the rest.
 pub fn refuse_mkdir(action: &str) -> Value {
-    json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+    json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ARCHITECTURES,
         "syscalls": [{"names": ["mkdir", "mkdirat"], "action": action}]})
 }
 
 /// Makes a 32-bit program that calls `mkdir("/tmp", 0)` and exits with the errno. False where the
 /// kernel runs no such thing.
 pub fn small_32_bit_program(path: &Path) -> bool {
-    let source = ".globl _start\n_start: mov $39,%eax\nmov $path,%ebx\nxor %ecx,%ecx\nint $0x80\nneg %eax\nmov %eax,%ebx\nmov $1,%eax\nint $0x80\npath: .asciz \"/tmp\"\n";
-    let dir = tempfile::tempdir().unwrap();
-    let (asm, object) = (dir.path().join("a.s"), dir.path().join("a.o"));
-    fs::write(&asm, source).unwrap();
-    let mut assemble = Command::new("as");
-    assemble.arg("--32").arg("-o").arg(&object).arg(&asm);
-    done(assemble).ok();
-    let mut link = Command::new("ld");
-    link.args(["-m", "elf_i386", "-o"]).arg(path).arg(&object);
-    done(link).ok();
+    const HEADERS: u32 = 52 + 32;
+    const START: u32 = 0x0040_0000;
+    // The system calls are number 39 and 1 on both; the path lies behind the code.
+    let (machine, flags, code): (u16, u32, Vec<u8>) = if cfg!(target_arch = "x86_64") {
+        let at = (START + HEADERS + 27).to_le_bytes();
+        let call = [
+            &[0xb8, 39, 0, 0, 0, 0xbb][..], // mov eax, 39; mov ebx, path
+            &at,
+            &[0x31, 0xc9, 0xcd, 0x80],                               // xor ecx, ecx; int 0x80
+            &[0xf7, 0xd8, 0x89, 0xc3, 0xb8, 1, 0, 0, 0, 0xcd, 0x80], // neg eax; mov ebx, eax; mov eax, 1; int 0x80
+            &[0xcc, 0xcc],                                           // never reached
+        ];
+        (3, 0, call.concat())
+    } else {
+        // mov r7, #39; add r0, pc, #16; mov r1, #0; svc 0; rsb r0, r0, #0; mov r7, #1; svc 0
+        let call: [u32; 7] =
+            [0xe3a0_7027, 0xe28f_0010, 0xe3a0_1000, 0xef00_0000, 0xe260_0000, 0xe3a0_7001, 0xef00_0000];
+        (40, 0x0500_0000, call.iter().flat_map(|word| word.to_le_bytes()).collect())
+    };
+    let code = [&code[..], b"/tmp\0"].concat();
+    let size = HEADERS + code.len() as u32;
+    let mut program = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    program.extend([2, machine].iter().flat_map(|half| half.to_le_bytes()));
+    program.extend([1, START + HEADERS, 52, 0, flags].iter().flat_map(|word| word.to_le_bytes()));
+    program.extend([52, 32, 1, 0, 0, 0_u16].iter().flat_map(|half| half.to_le_bytes()));
+    // The whole file is loaded, to be read and executed.
+    program.extend([1, 0, START, START, size, size, 5, 0x1000].iter().flat_map(|word| word.to_le_bytes()));
+    program.extend(code);
+    fs::write(path, program).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     const EEXIST: i32 = 17;
     Command::new(path).status().is_ok_and(|s| s.code() == Some(EEXIST))
 }

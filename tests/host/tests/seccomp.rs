@@ -12,7 +12,6 @@ use serde_json::json;
 #[test]
 fn a_32_bit_program_is_filtered() {
     need_host!();
-    need!(cfg!(target_arch = "x86_64"), "needs x86_64");
     let bundle = Bundle::new(&["/bin/small"]).with(|c| {
         c["linux"]["seccomp"] = refuse_mkdir("SCMP_ACT_ERRNO");
         c["linux"]["seccomp"]["syscalls"][0]["errnoRet"] = 77.into();
