@@ -1,6 +1,7 @@
 //! A containerd of a test's own, with a busybox image; no registry.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -102,6 +103,18 @@ impl Containerd {
         let _ = self.child.wait();
         self.child = Self::spawn(self.dir.path());
         self.await_answer();
+    }
+
+    /// Removes the socket of a container's shim that was killed. containerd's own shim leaves it, and
+    /// ours when containerd had not yet learnt of it.
+    pub fn remove_socket(&self, id: &str) {
+        let mut digest = Command::new("sha256sum");
+        let mut child = digest.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let name = format!("{}/default/{id}", self.dir().join("sock").display());
+        child.stdin.take().unwrap().write_all(name.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let digest = String::from_utf8(output.stdout).unwrap();
+        let _ = fs::remove_file(Path::new("/run/containerd/s").join(digest.split(' ').next().unwrap()));
     }
 
     /// Where it keeps its files.

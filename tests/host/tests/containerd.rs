@@ -89,6 +89,7 @@ fn story(d: &mut Containerd, runtime: &str, id: &str) -> Vec<String> {
     let state = d.dir().join("state/runc/default");
     seen.push(format!("state left: {}", fs::read_dir(state).map_or(0, Iterator::count)));
     seen.push(format!("cgroups left: {}", cgroups_named(id).len()));
+    d.remove_socket(id);
     seen
 }
 
