@@ -192,7 +192,7 @@ impl Check<'_> {
             (&linux.gid_mappings, "/etc/subgid", rustix::process::getegid().as_raw(), "/linux/gidMappings/{}"),
         ];
         for (maps, file, id, at) in own {
-            let ranges = subordinate(file, user);
+            let ranges = subordinate(Path::new("/"), file, user);
             for (i, map) in maps.as_deref().unwrap_or_default().iter().enumerate() {
                 let (start, end) = (u64::from(map.host_id), u64::from(map.host_id) + u64::from(map.size));
                 let mine = map.host_id == id && map.size == 1;
@@ -307,16 +307,21 @@ fn controllers_of(layout: &Layout) -> Vec<String> {
     }
 }
 
-/// The ranges of a user, by name or number (subuid(5)).
-fn subordinate(file: &str, uid: u32) -> Vec<(u64, u64)> {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = passwd.lines().find_map(|l| {
+/// The name of a user, by the passwd(5) below `root`.
+pub(super) fn user_name(root: &Path, uid: u32) -> Option<String> {
+    let passwd = std::fs::read_to_string(root.join("etc/passwd")).unwrap_or_default();
+    passwd.lines().find_map(|l| {
         let mut fields = l.split(':');
         let name = fields.next()?;
         (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    });
+    })
+}
+
+/// The ranges of a user, by name or number (subuid(5)), in a file below `root`.
+pub(super) fn subordinate(root: &Path, file: &str, uid: u32) -> Vec<(u64, u64)> {
+    let name = user_name(root, uid);
     // No file, no ranges.
-    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let text = std::fs::read_to_string(root.join(file.trim_start_matches('/'))).unwrap_or_default();
     text.lines()
         .filter_map(|line| {
             let mut fields = line.split(':');

@@ -1,6 +1,7 @@
 //! What users without root, and containers with a user namespace, need.
 
 use super::Look;
+use crate::host::check::{subordinate, user_name};
 
 impl Look {
     pub(super) fn users(&mut self) {
@@ -38,20 +39,10 @@ impl Look {
 
     /// More than one user in a container takes ids that root has set aside.
     fn ids(&mut self) {
-        let uid = self.uid.to_string();
-        let passwd = self.read("/etc/passwd").unwrap_or_default();
-        let name = passwd.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            (fields.nth(1) == Some(uid.as_str())).then(|| name.to_owned())
-        });
-        let has = |file: &str| {
-            let text = self.read(file).unwrap_or_default();
-            text.lines().filter_map(|line| line.split(':').next()).any(|who| who == uid || Some(who) == name.as_deref())
-        };
+        let has = |file| !subordinate(&self.files, file, self.uid).is_empty();
         let (users, groups) = (has("/etc/subuid"), has("/etc/subgid"));
         let tools = ["newuidmap", "newgidmap"].iter().all(|tool| self.program(tool).is_some());
-        let who = name.unwrap_or(uid);
+        let who = user_name(&self.files, self.uid).unwrap_or_else(|| self.uid.to_string());
         if !tools {
             self.warning(
                 "ids",
