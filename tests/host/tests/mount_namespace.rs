@@ -15,7 +15,7 @@ const BASE: &str = "/run/rt-mounts/base";
 const EMPTY_RUN: &str = "umount -l /run/rt-mounts 2>/dev/null || :; mount -t tmpfs none /run";
 
 /// Runs a shell script in a mount namespace of its own with an empty /run. `$RT` is rt with a state
-/// directory, `$BUNDLE` the bundle, `$BASE` the base.
+/// directory, `$BUNDLE` the bundle, `$BASE` the base. Other tests' mounts of namespaces are in it, too.
 fn in_own_run(bundle: &Bundle, script: &str) -> Done {
     bundle.write();
     let state = tempfile::tempdir().unwrap();
@@ -141,14 +141,15 @@ fn nothing_fails_without_it() {
         "mkdir /run/rt-mounts; ln -s /dev/null $BASE",
         "mkdir /run/rt-mounts; mkfifo $BASE",
     ] {
-        let script = format!("{hindrance}; $RT run --bundle $BUNDLE $ID; grep -c ' - nsfs ' /proc/self/mountinfo || :");
+        let script =
+            format!("{hindrance}; $RT run --bundle $BUNDLE $ID; grep -c \" $BASE \" /proc/self/mountinfo || :");
         let done = in_own_run(&Bundle::new(&["echo", "ran"]), &script);
         let said = done.ok();
         assert!(said.starts_with("ran\n"), "{hindrance}: {done:?}");
         // What is no directory is replaced.
-        let nsfs = said.lines().nth(1);
+        let bases = said.lines().nth(1);
         let replaced = hindrance.contains("$BASE");
-        assert_eq!(nsfs, Some(if replaced { "1" } else { "0" }), "{hindrance}: {done:?}");
+        assert_eq!(bases, Some(if replaced { "1" } else { "0" }), "{hindrance}: {done:?}");
         assert!(done.err.is_empty(), "{hindrance}: {done:?}");
     }
 }
@@ -191,8 +192,8 @@ fn nothing_propagates_to_the_host() {
     need_host!();
     // A peer of the whole tree, as a service with a mount namespace of its own has it.
     let script = "mount --make-rshared /; unshare --mount --propagation unchanged sleep 1000 & sleep 0.2
-        peer=$!; $RT run --bundle $BUNDLE $ID; grep -c ' - nsfs ' /proc/self/mountinfo; grep -c ' - nsfs ' /proc/$peer/mountinfo || :
-        grep -c rootfs /proc/$peer/mountinfo || :; kill $peer";
+        peer=$!; $RT run --bundle $BUNDLE $ID; for process in self $peer; do grep -c \" $BASE \" /proc/$process/mountinfo || :; done
+        grep -c $BUNDLE/rootfs /proc/$peer/mountinfo || :; kill $peer";
     let done = in_own_run(&Bundle::new(&["true"]), script);
     assert_eq!(done.ok(), "1\n0\n0\n", "{done:?}");
 }
@@ -306,7 +307,7 @@ fn a_container_in_a_container() {
     inner.write();
     let script = "mkdir -p /run && mount -t tmpfs none /run
         /rt --root /run/state run --bundle /inner inner; /rt --root /run/state run --bundle /inner inner
-        grep -c ' - nsfs ' /proc/self/mountinfo";
+        grep -c ' /run/rt-mounts/base ' /proc/self/mountinfo";
     const RIGHTS: [&str; 13] = [
         "CAP_CHOWN",
         "CAP_DAC_OVERRIDE",
