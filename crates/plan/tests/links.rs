@@ -77,6 +77,17 @@ fn every_document_can_be_found() {
     assert!(lost.is_empty(), "{lost:#?}");
 }
 
+/// A document that is not listed is missing in the site (`hack/site`).
+#[test]
+fn every_document_is_a_chapter() {
+    let summary = top().join("docs/SUMMARY.md");
+    let text = fs::read_to_string(&summary).unwrap();
+    let chapters: BTreeSet<_> =
+        targets(&text).map(|path| top().join("docs").join(path).canonicalize().unwrap()).collect();
+    let missing: Vec<_> = documents().into_iter().filter(|d| *d != summary && !chapters.contains(d)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
 #[test]
 fn headings_as_anchors() {
     assert_eq!(anchor(" What it costs, `rt run --from`"), "what-it-costs-rt-run---from");

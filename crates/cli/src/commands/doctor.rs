@@ -41,7 +41,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
             rows.push(vec![word(advice.level).to_owned(), advice.about.to_owned(), advice.message.clone()]);
             rows.extend(advice.remedy.iter().map(|remedy| vec![String::new(), String::new(), format!("→ {remedy}")]));
         }
-        print(&table::with_sentences(&rows))?;
+        print(&table::with_sentences(&rows, table::LongWord::Whole))?;
         print(&format!("{}\n", verdict(&found)))?;
     }
     Ok(i32::from(!is_ready))

@@ -46,6 +46,6 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     }
     let mut rows = vec![["#", "OP", "FIELD", "WHAT"].map(str::to_owned).to_vec()];
     rows.extend(ops.into_iter().enumerate().map(|(i, op)| vec![i.to_string(), op.op.to_owned(), op.field, op.what]));
-    print(&table::with_sentences(&rows))?;
+    print(&table::with_sentences(&rows, table::LongWord::Shortened))?;
     Ok(0)
 }

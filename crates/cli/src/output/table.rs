@@ -1,6 +1,8 @@
 //! Columns for people, spaced as Go's tabwriter spaces runc's. On a terminal that is too narrow they are
 //! less apart, and the longest cells are shortened; what another program reads is whole.
 
+use std::borrow::Cow;
+
 use rustix::termios::tcgetwinsize;
 
 /// Narrowest column and the space between two.
@@ -20,8 +22,17 @@ pub fn narrow(rows: &[Vec<String>]) -> String {
     spaced(rows, 0, 2, width_of_terminal())
 }
 
+/// What becomes of a word in a sentence that is longer than a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LongWord {
+    /// It stays, for somebody to copy it.
+    Whole,
+    /// Its middle is left out.
+    Shortened,
+}
+
 /// Narrow columns of which the last is a sentence: on a narrow terminal it goes on below.
-pub fn with_sentences(rows: &[Vec<String>]) -> String {
+pub fn with_sentences(rows: &[Vec<String>], long_word: LongWord) -> String {
     let widest = widest(rows);
     let before: usize = widest.iter().rev().skip(1).map(|width| width + 2).sum();
     // A terminal without room for words breaks the lines itself.
@@ -32,22 +43,26 @@ pub fn with_sentences(rows: &[Vec<String>]) -> String {
     };
     let below = |row: &Vec<String>| {
         let (sentence, cells) = row.split_last().map_or(("", &row[..]), |(last, cells)| (last.as_str(), cells));
-        let lines = wrapped(sentence, room).into_iter().enumerate();
+        let lines = wrapped(sentence, room, long_word).into_iter().enumerate();
         let cells = |first| cells.iter().map(move |cell| if first { cell.clone() } else { String::new() });
         lines.map(|(n, line)| cells(n == 0).chain([line]).collect()).collect::<Vec<Vec<String>>>()
     };
     spaced(&rows.iter().flat_map(below).collect::<Vec<_>>(), 0, 2, None)
 }
 
-/// The words of a text in lines of this width; a longer word has a line of its own.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+/// The words of a text in lines of this width; a longer word has a line of its own, or is shortened.
+fn wrapped(text: &str, width: usize, long_word: LongWord) -> Vec<String> {
     let (mut lines, mut line) = (Vec::new(), String::new());
     for word in text.split(' ') {
+        let word = match long_word {
+            LongWord::Whole => Cow::Borrowed(word),
+            LongWord::Shortened => Cow::Owned(shortened(word, width)),
+        };
         if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
             lines.push(std::mem::take(&mut line));
         }
         line.extend((!line.is_empty()).then_some(' '));
-        line.push_str(word);
+        line.push_str(&word);
     }
     lines.push(line);
     lines
@@ -131,9 +146,11 @@ mod tests {
 
     #[test]
     fn sentences_go_on_below() {
-        assert_eq!(wrapped("make the cgroup and set the limits", 15), ["make the cgroup", "and set the", "limits"]);
-        assert_eq!(wrapped("open /a/very/long/path now", 8), ["open", "/a/very/long/path", "now"]);
-        assert_eq!(wrapped("", 8), [""]);
+        let whole = |text, width| wrapped(text, width, LongWord::Whole);
+        assert_eq!(whole("make the cgroup and set the limits", 15), ["make the cgroup", "and set the", "limits"]);
+        assert_eq!(whole("open /a/very/long/path now", 8), ["open", "/a/very/long/path", "now"]);
+        assert_eq!(whole("", 8), [""]);
+        assert_eq!(wrapped("open /a/very/long/path now", 9, LongWord::Shortened), ["open", "/a/v…path", "now"]);
     }
 
     /// Long ids and paths keep both ends; everything else is whole.
