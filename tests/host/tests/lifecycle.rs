@@ -124,6 +124,31 @@ fn list_and_ps() {
     assert_eq!(empty.rt(&["list", "--format=json"]).ok(), "null\n");
 }
 
+/// As in crun, but an empty expression, as from a variable that is not set, is not all containers.
+#[test]
+fn kill_and_delete_by_a_regular_expression() {
+    need_host!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let other = bundle.start();
+    let id = |name: &str| format!("{}-{name}", other.id);
+    let jobs = [id("job1"), id("job2")];
+    for job in &jobs {
+        other.rt(&["run", "--detach", "--bundle", bundle.path().to_str().unwrap(), job]).ok();
+    }
+    other.rt(&["kill", "--regex", "", "KILL"]).fails(1, "--regex: the expression is empty");
+    other.rt(&["delete", "-f", "-r", "job("]).fails(1, "--regex: \"job(\" is no regular expression");
+    other.rt(&["delete", "-f", "--regex", "^job"]).ok();
+    other.rt(&["delete", "--regex", "job[12]$"]).fails(1, &format!("{}: cannot delete container", jobs[1]));
+    let all = |status: &str| jobs.iter().all(|job| other.rt(&["state", job]).ok().contains(status));
+    assert!(all("running"));
+    other.rt(&["kill", "-r", "job[12]$", "KILL"]).ok();
+    eventually("the containers stop", || all("stopped"));
+    other.rt(&["kill", "-r", "job[12]$", "KILL"]).fails(1, &format!("{}: container not running", jobs[0]));
+    other.rt(&["delete", "--regex", "job[12]$"]).ok();
+    assert_eq!(other.rt(&["list", "-q"]).ok(), format!("{}\n", other.id));
+    assert_eq!(other.status(), "running");
+}
+
 /// Without a pid namespace SIGKILL must reach what init started, or it would live on.
 #[test]
 fn kill_without_a_pid_namespace_takes_all() {

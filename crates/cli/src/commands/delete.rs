@@ -2,7 +2,7 @@
 
 use rt_runtime::verbs;
 
-use super::ID;
+use super::{ID, matching};
 use crate::context::Context;
 use crate::output::Failure;
 use crate::parse::Arguments;
@@ -12,13 +12,16 @@ use crate::parse::grammar::{Grammar, flag};
 pub const GRAMMAR: Grammar = Grammar {
     name: "delete",
     about: "Delete a container and all it had",
-    options: &[&[flag("force", "Kill a running container first; one that does not exist is no error").short('f')]],
+    options: &[&[
+        flag("force", "Kill a running container first; one that does not exist is no error").short('f'),
+        matching::REGEX,
+    ]],
     words: &[ID],
     rest: None,
 };
 
 /// `rt delete`.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
-    verbs::delete(&context.store()?, arguments.id(), arguments.flag("force"))?;
-    Ok(0)
+    let store = context.store()?;
+    matching::each(&store, arguments, |id| verbs::delete(&store, id, arguments.flag("force")))
 }

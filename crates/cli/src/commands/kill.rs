@@ -2,7 +2,7 @@
 
 use rt_runtime::verbs;
 
-use super::ID;
+use super::{ID, matching};
 use crate::context::Context;
 use crate::output::Failure;
 use crate::parse::Arguments;
@@ -12,7 +12,7 @@ use crate::parse::grammar::{Grammar, flag, word};
 pub const GRAMMAR: Grammar = Grammar {
     name: "kill",
     about: "Send a signal to a container",
-    options: &[&[flag("all", "Signal every process of the container").short('a')]],
+    options: &[&[flag("all", "Signal every process of the container").short('a'), matching::REGEX]],
     words: &[ID, word("signal", "SIGNAL", "A number, or a name with or without SIG").default("SIGTERM")],
     rest: None,
 };
@@ -20,6 +20,6 @@ pub const GRAMMAR: Grammar = Grammar {
 /// `rt kill`.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
     let signal = verbs::parse_signal(arguments.text("signal").unwrap_or("SIGTERM"))?;
-    verbs::kill(&context.store()?, arguments.id(), signal, arguments.flag("all"))?;
-    Ok(0)
+    let store = context.store()?;
+    matching::each(&store, arguments, |id| verbs::kill(&store, id, signal, arguments.flag("all")))
 }

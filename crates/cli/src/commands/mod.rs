@@ -11,6 +11,7 @@ mod features;
 mod gc;
 mod kill;
 mod list;
+mod matching;
 mod migrate;
 mod pause;
 mod plan;

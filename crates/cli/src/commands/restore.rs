@@ -7,7 +7,7 @@ use super::{checkpoint, create};
 use crate::context::{Context, absolute};
 use crate::output::Failure;
 use crate::parse::grammar::{Grammar, Opt, flag, path, text, word};
-use crate::parse::{Arguments, print_help};
+use crate::parse::{Arguments, print_usage};
 
 /// What a clone may have of its own.
 pub const CLONE: &[Opt] = &[
@@ -83,7 +83,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
         }
         (Some(_), Some(_), _) => return Err(Failure::usage("rt: give either --as NEWID or ID".to_owned())),
         (None, None, _) => {
-            print_help(Some(&GRAMMAR));
+            print_usage(Some(&GRAMMAR));
             return Err(Failure::usage("rt: \"restore\" requires exactly 1 argument(s)".to_owned()));
         }
     };

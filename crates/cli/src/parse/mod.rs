@@ -12,7 +12,7 @@ use std::ffi::OsString;
 
 pub use arguments::{Arguments, Line};
 pub use definition::{GLOBAL, definition};
-pub use wrong_line::print_help;
+pub use wrong_line::print_usage;
 
 use crate::commands;
 

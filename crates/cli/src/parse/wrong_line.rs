@@ -1,4 +1,5 @@
-//! Wrong command lines: runc's sentences and exit codes, the command's help on standard output.
+//! Wrong command lines: runc's sentences and exit codes, after how the command is used on
+//! standard output.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -25,21 +26,25 @@ pub fn explain(error: &clap::Error, arguments: &[OsString]) -> i32 {
     if error.kind() == ErrorKind::InvalidSubcommand {
         failure.exit = 3;
     }
-    print_help(command);
+    print_usage(command);
     log.failed(&failure);
     failure.exit
 }
 
-/// Prints the help that goes with a wrong command line.
-pub fn print_help(command: Option<&Grammar>) {
+/// Prints how the command is used, in short: the sentence about the mistake comes after it and has to
+/// stay in sight.
+pub fn print_usage(command: Option<&Grammar>) {
     let mut definition = definition();
     // Gives the commands their full names.
     definition.build();
-    let help = match command {
-        Some(grammar) => definition.find_subcommand_mut(grammar.name).map(|c| c.render_help()),
-        None => Some(definition.render_help()),
+    let (usage, help) = match command {
+        Some(grammar) => (
+            definition.find_subcommand_mut(grammar.name).map(|c| c.render_usage().to_string()),
+            format!("rt {} --help", grammar.name),
+        ),
+        None => (Some(definition.render_usage().to_string()), "rt --help".to_owned()),
     };
-    let _ = print(&format!("Incorrect Usage.\n\n{}", help.map(|h| h.to_string()).unwrap_or_default()));
+    let _ = print(&format!("Incorrect Usage.\n\n{}\n\nFor more: {help}\n", usage.unwrap_or_default()));
 }
 
 /// The command that is meant: the first word that names one.
