@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rt_tests::{Bundle, need_host};
+use rt_tests::{Bundle, Container, need_host};
 use serde_json::{Value, json};
 
 /// Six kinds, each writing its name, the state it was given, and the mount namespace it was in.
@@ -71,6 +71,98 @@ fn poststop_failures_are_warnings() {
     let c = Bundle::new(&["true"]).with(|c| c["hooks"] = json!({"poststop": [{"path": "/bin/false"}]})).create();
     c.rt(&["delete", &c.id]).ok();
     assert!(c.leftovers().is_empty());
+}
+
+/// A hook that ran before may have made what a poststop hook removes (runtime.md "Lifecycle", step 12).
+/// As in runc, any failure counts, once the id is taken.
+#[test]
+fn poststop_hooks_run_after_a_failure() {
+    need_host!();
+    let failing = |kind: &str| {
+        let hook = json!([{"path": "/bin/false"}]);
+        Bundle::new(&["true"]).with(|c| c["hooks"] = json!({kind: hook}))
+    };
+    let cases = [
+        (failing("prestart"), true),
+        (failing("createRuntime"), true),
+        (failing("createContainer"), true),
+        (failing("startContainer"), false),
+        (failing("poststart"), false),
+        (Bundle::new(&["true"]).mount("/m", "bind", "/nowhere", &["bind"]), true),
+        (Bundle::new(&["/nowhere"]), true),
+    ];
+    for (bundle, fails_in_create) in cases {
+        let log = bundle.path().join("log");
+        let script = format!("cat >> {0}; echo >> {0}", log.display());
+        let bundle = bundle.with(|c| {
+            c["hooks"]["poststop"] = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}, {"path": "/bin/false"}]);
+        });
+        let states = || -> Vec<Value> {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        let expect = |count: usize, id: &str, what: &str| {
+            let states = states();
+            assert_eq!(states.len(), count, "{what}: {}", bundle.config);
+            assert!(states.iter().all(|s| s["status"] == "stopped" && s["id"] == id && s["pid"] == 0), "{states:?}");
+            let _ = fs::remove_file(&log);
+        };
+        let c = Container::new();
+        bundle.write();
+        let run = c.rt(&["run", "--bundle", bundle.path().to_str().unwrap(), &c.id]);
+        assert_eq!(run.code, 1, "{run:?}");
+        expect(1, &c.id, "run");
+        let create = bundle.try_create(&c, &[]);
+        assert_eq!(create.code == 1, fails_in_create, "{create:?}");
+        expect(usize::from(fails_in_create), &c.id, "create");
+        // The id of another container: nothing was made.
+        if !fails_in_create {
+            bundle.try_create(&c, &[]).fails(1, "exists");
+            expect(0, &c.id, "create of one that exists");
+        }
+    }
+}
+
+/// Neither the umask with which init makes files, nor the container's oom_score_adj where the hook is not
+/// the container's process. With the first a hook's files would be writable for everybody.
+#[test]
+fn hooks_have_the_umask_and_oom_score_of_their_place() {
+    need_host!();
+    let bundle = Bundle::new(&["true"]);
+    let log = bundle.path().join("log");
+    let hook = |kind: &str, file: &str| {
+        let script = format!("echo {kind} $(umask) $(cat /proc/self/oom_score_adj) >> {file}");
+        json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}])
+    };
+    let log_name = log.to_str().unwrap();
+    let bundle = bundle.with(|c| {
+        for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+            c["hooks"][kind] = hook(kind, log_name);
+        }
+        c["hooks"]["startContainer"] = hook("startContainer", "/tmp/log");
+        c["process"]["oomScoreAdj"] = 77.into();
+    });
+    bundle.write();
+    let own = fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    let own = own.trim();
+    assert_ne!(own, "77");
+    let script = "umask 027; exec \"$@\"";
+    let c = Container::new();
+    let run = |bundle: &Bundle| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(rt_tests::rt()).arg("--root").arg(c.root());
+        command.args(["run", "--bundle", bundle.path().to_str().unwrap(), &c.id]);
+        let done = rt_tests::done(command);
+        (done.code, fs::read_to_string(&log).unwrap())
+    };
+    let outside = format!("prestart 0027 {own}\ncreateRuntime 0027 {own}\ncreateContainer 0027 77\n");
+    let (code, seen) = run(&bundle);
+    assert_eq!((code, seen), (0, format!("{outside}poststart 0027 {own}\npoststop 0027 {own}\n")));
+    assert_eq!(fs::read_to_string(bundle.rootfs().join("tmp/log")).unwrap(), "startContainer 0022 77\n");
+    fs::remove_file(&log).unwrap();
+    let failing = bundle.with(|c| c["process"]["args"] = json!(["/nowhere"]));
+    failing.write();
+    assert_eq!(run(&failing), (1, format!("{outside}poststop 0027 {own}\n")));
 }
 
 /// A hook need not read its standard input, however large the state is.

@@ -19,7 +19,9 @@ pub const GRAMMAR: Grammar = Grammar {
 
 /// `rt kill`.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<i32, Failure> {
-    let signal = verbs::parse_signal(arguments.text("signal").unwrap_or("SIGTERM"))?;
+    // An empty word is none, as with runc.
+    let signal = arguments.text("signal").filter(|signal| !signal.is_empty());
+    let signal = verbs::parse_signal(signal.unwrap_or("SIGTERM"))?;
     let store = context.store()?;
     matching::each(&store, arguments, |id| verbs::kill(&store, id, signal, arguments.flag("all")))
 }

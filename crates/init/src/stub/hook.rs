@@ -14,7 +14,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SeekFrom, memfd_create, openat, seek};
 use rustix::io::{Errno, read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Signal, WaitId, WaitIdOptions, fchdir, getpid, pidfd_send_signal, waitid};
+use rustix::process::{Signal, WaitId, WaitIdOptions, fchdir, getpid, pidfd_send_signal, umask as set_umask, waitid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::fail::{At, Fail};
@@ -30,16 +30,22 @@ struct Child<'a> {
     directory: Option<BorrowedFd<'a>>,
     /// The seccomp program and flags it runs under.
     filter: Option<(&'a [u8], u32)>,
+    umask: Mode,
     stdin: &'a OwnedFd,
     output: &'a OwnedFd,
 }
 
 /// Runs the hook and waits for it. What it wrote last goes into the report of a failure.
 #[inline(never)] // For its frame, see `main.rs`.
-pub fn run(hook: &Hook, directory: Option<BorrowedFd<'_>>, filter: Option<(&[u8], u32)>) -> Result<(), Fail> {
+pub fn run(
+    hook: &Hook,
+    directory: Option<BorrowedFd<'_>>,
+    filter: Option<(&[u8], u32)>,
+    umask: Mode,
+) -> Result<(), Fail> {
     let stdin = state_file(hook).at(Step::Source)?;
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-    let child = Child { hook, directory, filter, stdin: &stdin, output: &writer };
+    let child = Child { hook, directory, filter, umask, stdin: &stdin, output: &writer };
     let mut stack = [MaybeUninit::uninit(); 32768];
     // SAFETY: without CLONE_VM the child runs on a copy of this memory; `start` ends in exec or
     // exit.
@@ -88,6 +94,7 @@ unsafe extern "C" fn start(arg: *mut c_void) -> ! {
         .and_then(|()| dup2_stdout(child.output))
         .and_then(|()| dup2_stderr(child.output))
         .and_then(|()| child.directory.map_or(Ok(()), |directory| fchdir(directory)));
+    set_umask(child.umask);
     if wired.is_ok() && rt_sys::process::set_signal_mask(0).is_ok() {
         let errno = exec_hook(child.hook, child.filter);
         let _ = write(child.output, b"cannot execute: ");

@@ -38,6 +38,8 @@ struct Init {
     /// Init's pid as its creator sees it, in decimal.
     outer_pid: ([u8; 15], usize),
     timeline: Timeline,
+    /// What hooks get: the caller's umask, later the program's.
+    umask: Mode,
     /// Where reports go: to `rt create` at first, to `rt start` after the start barrier.
     peer: Option<OwnedFd>,
 }
@@ -63,8 +65,9 @@ pub fn run(peer: OwnedFd) -> ! {
     // program starts with no signal blocked.
     let _ = process::set_signal_mask(start::ENDING);
     // Files are made with exactly the modes that the plan gives.
-    umask(Mode::empty());
+    let callers_umask = umask(Mode::empty());
     let mut init = Init {
+        umask: callers_umask,
         mounts: Mounts::default(),
         label: None,
         program: None,
@@ -211,7 +214,7 @@ impl Init {
                 let under =
                     |filter: &Filter| hook.flags & flag::HOOK_FILTERED != 0 && filter.listener == Descriptor::None;
                 let filter = self.filter.filter(under).map(|filter| (filter.program, filter.flags));
-                hook::run(&hook, in_rootfs.map(|root| root.mount.as_fd()), filter)?;
+                hook::run(&hook, in_rootfs.map(|root| root.mount.as_fd()), filter, self.umask)?;
             }
             Op::PivotRoot { slave_first } => self.mounts.pivot_root(slave_first != 0)?,
             Op::MoveRoot {} => self.mounts.move_root()?,
@@ -254,7 +257,8 @@ impl Init {
             }
             Op::IoPriority { value } => process::set_io_priority(value)?,
             Op::Umask { mask } => {
-                umask(Mode::from_bits_retain(mask));
+                self.umask = Mode::from_bits_retain(mask);
+                umask(self.umask);
             }
             Op::Limit { resource, soft, hard } => {
                 // Descriptors that are still open must not count against a low limit on open files.

@@ -27,9 +27,11 @@ pub fn create(store: &Store, id: &str, options: &CreateOptions) -> Result<(), Er
     }
     let (console, _) = console(options.console_socket.as_deref(), false)?;
     let draft = Draft::lower(store, id, &spec, options, console, true)?;
-    let mut staged = draft.claim(store, id)?.launch()?.stage()?;
-    staged.prepare()?;
-    let (container, state, launched) = staged.finish()?;
+    let (container, state, launched) = draft.claim(store, id)?.make(|claimed| {
+        let mut staged = claimed.launch()?.stage()?;
+        staged.prepare()?;
+        staged.finish()
+    })?;
     launched.tell_timeline(true);
     until_exit((container, state, launched));
     Ok(())

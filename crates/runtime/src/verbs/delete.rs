@@ -1,8 +1,10 @@
 //! `delete`: the end of a container, and of all that it had.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rt_cgroups::{Cgroup, Driver, Location, systemd};
+use rt_plan::spec::Hook;
 use rt_protocol::flags::namespace;
 use rustix::fs::readlinkat;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -100,20 +102,23 @@ pub fn destroy(container: &Container, state: Option<&State>) -> Result<(), Error
     if let Some(state) = state {
         let hooks = state.hooks.poststop.as_deref().unwrap_or_default();
         if !hooks.is_empty() {
-            let document = state.for_hook("stopped");
-            // The container is gone, whatever the hooks return (config.md "Poststop": log a
-            // warning, go on).
-            let run = HookRun { kind: "poststop", hooks, state: &document, directory: &state.bundle, interrupt: None };
-            for i in 0..hooks.len() {
-                if let Err(e) = run_one(&run, i) {
-                    tracing::warn!("{e}");
-                }
-            }
+            poststop(hooks, &state.for_hook("stopped"), &state.bundle);
         }
     }
     container.remove(state)?;
     tracing::debug!("removed {}", container.path.display());
     Ok(())
+}
+
+/// Runs the poststop hooks with `state` as their input. The container is gone, whatever they return
+/// (config.md "Poststop": log a warning, go on).
+pub fn poststop(hooks: &[Hook<'_>], state: &[u8], bundle: &Path) {
+    let run = HookRun { kind: "poststop", hooks, state, directory: bundle, interrupt: None };
+    for i in 0..hooks.len() {
+        if let Err(e) = run_one(&run, i) {
+            tracing::warn!("{e}");
+        }
+    }
 }
 
 /// Removes what the container has of its own in resctrl; most have nothing.

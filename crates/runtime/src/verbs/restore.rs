@@ -40,7 +40,8 @@ pub fn restore(store: &Store, id: &str, options: &RestoreOptions) -> Result<Endi
         make_inside(&work)?;
         criu.work = Some(work);
     }
-    let restored = draft.claim(store, id).and_then(|claimed| claimed.restore(&criu, clone.is_some()));
+    let restored =
+        draft.claim(store, id).and_then(|claimed| claimed.make(|claimed| claimed.restore(&criu, clone.is_some())));
     if let Some(work) = criu.work.filter(|_| own_place) {
         // After a failure CRIU's log stays, if it has come to that.
         let _ = if restored.is_ok() { std::fs::remove_dir_all(work) } else { std::fs::remove_dir(work) };

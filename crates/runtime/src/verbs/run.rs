@@ -35,24 +35,27 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     let subreaper = !options.no_subreaper && !has_pid_namespace(&spec);
     let signals = (!options.detach).then(|| foreground::Signals::take(subreaper)).transpose()?;
     let draft = Draft::lower(store, id, &spec, options, console, false)?;
-    let mut started = draft.claim(store, id)?.launch()?;
-    // Before the program can look for it.
-    let proxy = Proxy::open(started.container())?;
-    // Without hooks nothing keeps init for long.
-    if spec.hooks.is_some() && signals.is_some() {
-        started.init.interrupt = Some(foreground::interrupts()?);
-    }
-    let mut staged = started.stage()?;
-    let ahead = staged.is_unattended();
-    if ahead {
-        // Init then finds its release waiting, and this process sleeps until the program has been
-        // executed.
-        staged.release()?;
-        staged.await_program()?;
-    } else {
-        staged.prepare()?;
-    }
-    let (container, state, launched) = staged.finish()?;
+    let (made, proxy, ahead) = draft.claim(store, id)?.make(|claimed| {
+        let mut started = claimed.launch()?;
+        // Before the program can look for it.
+        let proxy = Proxy::open(started.container())?;
+        // Without hooks nothing keeps init for long.
+        if spec.hooks.is_some() && signals.is_some() {
+            started.init.interrupt = Some(foreground::interrupts()?);
+        }
+        let mut staged = started.stage()?;
+        let ahead = staged.is_unattended();
+        if ahead {
+            // Init then finds its release waiting, and this process sleeps until the program has been
+            // executed.
+            staged.release()?;
+            staged.await_program()?;
+        } else {
+            staged.prepare()?;
+        }
+        Ok((staged.finish()?, proxy, ahead))
+    })?;
+    let (container, state, launched) = made;
     let executed = if ahead { Ok(()) } else { launched.event().map(drop).map_err(Error::from) };
     launched.tell_timeline(false);
     if executed.is_ok() {

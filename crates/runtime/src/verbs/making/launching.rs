@@ -22,7 +22,7 @@ pub struct Started<'a> {
     pub init: Undo<Launched>,
     cgroup: Undo<Placed>,
     /// This process's own oom_score_adj, to be restored.
-    own_score: Option<String>,
+    own_score: Option<Undo<String>>,
     claimed: Claimed<'a>,
 }
 
@@ -32,11 +32,16 @@ pub struct Staged<'a> {
     state: State,
 }
 
+fn restore_score(score: String) {
+    let _ = write_oom_score(&score);
+}
+
 impl<'a> Claimed<'a> {
     /// Makes the cgroup and starts init, which goes to work.
     pub fn launch(mut self) -> Result<Started<'a>, Error> {
         self.record()?;
         let own_score = self.draft.plan.oom_score_adj.map_or(Ok(None), set_oom_score)?;
+        let own_score = own_score.map(|score| guard(score, restore_score as fn(String)));
         let classes = self.enter_resctrl()?;
         let (init, cgroup) = match self.draft.location.driver {
             Driver::Systemd => self.launch_into_unit(classes)?,
@@ -170,6 +175,10 @@ impl Staged<'_> {
         loop {
             match init.event()? {
                 Event::Hooks => {
+                    // Init has a memory of its own by now; hooks are not the container's.
+                    if let Some(score) = &self.started.own_score {
+                        let _ = write_oom_score(score);
+                    }
                     move_devices(&plan.net_devices, &init.pidfd)?;
                     trace_span!("hooks")
                         .in_scope(|| self.started.claimed.runtime_hooks(init.pid, init.interrupt.as_ref()))?;
@@ -199,9 +208,7 @@ impl Staged<'_> {
         let Started { init, cgroup, own_score, claimed } = self.started;
         // Not before init has a memory of its own: the kernel changes the score of all that share
         // it.
-        if let Some(score) = &own_score {
-            let _ = write_oom_score(score);
-        }
+        drop(own_score);
         claimed.named_pid_file.map(ScopeGuard::into_inner);
         ScopeGuard::into_inner(cgroup);
         Ok((ScopeGuard::into_inner(claimed.container), self.state, ScopeGuard::into_inner(init)))

@@ -17,6 +17,7 @@ use scopeguard::guard;
 use tracing::trace_span;
 
 use super::create::{locate, warn_of};
+use super::delete::poststop;
 use super::options::CreateOptions;
 use super::undo::Undo;
 use crate::caller::inherited::{check_preserved, environment_for_hooks, socket_activation};
@@ -149,6 +150,23 @@ impl<'a> Draft<'a> {
 }
 
 impl<'a> Claimed<'a> {
+    /// Makes the container by `steps`. If they fail, nothing of it is left, and then its poststop hooks
+    /// run, as after a delete: hooks that ran before may have made what these remove (runtime.md
+    /// "Lifecycle", steps 12 and 13).
+    pub fn make<T>(self, steps: impl FnOnce(Self) -> Result<T, Error>) -> Result<T, Error> {
+        let Draft { spec, options, .. } = self.draft;
+        let hooks = spec.hooks.as_ref().and_then(|hooks| hooks.poststop.as_deref()).unwrap_or_default();
+        let state = match hooks {
+            [] => Vec::new(),
+            _ => hook_state_for(spec, &self.container.id, &options.bundle, "stopped", 0),
+        };
+        let made = steps(self);
+        if made.is_err() {
+            poststop(hooks, &state, &options.bundle);
+        }
+        made
+    }
+
     /// Writes what init needs, and where the cgroup and a mount on the host will be: a creator that is
     /// killed from here on leaves enough for `rt delete --force`.
     fn record(&mut self) -> Result<(), Error> {
