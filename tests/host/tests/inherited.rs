@@ -59,6 +59,48 @@ fn no_signal_is_ignored_or_blocked_in_the_container() {
     assert_eq!(run(&Bundle::shell("trap 'echo heard' PIPE; kill -PIPE $$"), &habits).ok(), "heard\n");
 }
 
+/// Otherwise the next file that rt or the program opens would become the standard stream.
+#[test]
+fn closed_standard_streams_are_the_null_device() {
+    need_host!();
+    let look = "for n in 0 1 2; do s=\"$s$(readlink /proc/$$/fd/$n || echo closed)|\"; done; echo \"$s\" > /tmp/seen";
+    let bundle = Bundle::shell(look);
+    bundle.write();
+    let seen = bundle.rootfs().join("tmp/seen");
+    let sleeper = Bundle::new(&["sleep", "1000"]).start();
+    let exec_seen = format!("/proc/{}/root/tmp/seen", sleeper.pid());
+    for closed in ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"] {
+        let under = |c: &Container, arguments: &str| {
+            let mut command = Command::new("sh");
+            let line = format!("{} --debug --root {} {arguments} {closed}", rt().display(), c.root().display());
+            command.args(["-c", &line]);
+            assert_eq!(done(command).code, 0, "{closed}: {arguments}");
+        };
+        let expect = |file: &Path, what: &str| {
+            let seen = fs::read_to_string(file).unwrap();
+            let streams: Vec<&str> = seen.trim_end_matches("|\n").split('|').collect();
+            let null = [closed.contains("<&-"), closed.split(' ').any(|c| c == ">&-"), closed.contains("2>&-")];
+            assert_eq!(streams.len(), 3, "{what} {closed}: {seen}");
+            for (stream, null) in streams.iter().zip(null) {
+                assert!(*stream != "closed" && (*stream == "/dev/null" || !null), "{what} {closed}: {seen}");
+            }
+            fs::remove_file(file).unwrap();
+        };
+        let path = bundle.path().display();
+        let c = Container::new();
+        under(&c, &format!("run --bundle {path} {}", c.id));
+        expect(&seen, "run");
+        under(&c, &format!("create --bundle {path} {}", c.id));
+        assert_eq!(c.status(), "created", "{closed}");
+        under(&c, &format!("start {}", c.id));
+        c.await_status("stopped");
+        expect(&seen, "create");
+        under(&c, &format!("delete {}", c.id));
+        under(&sleeper, &format!("exec {} sh -c '{look}'", sleeper.id));
+        expect(Path::new(&exec_seen), "exec");
+    }
+}
+
 /// The same for hooks, those of the host and those of the container.
 #[test]
 fn no_signal_is_ignored_in_a_hook() {

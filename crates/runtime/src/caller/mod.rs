@@ -4,4 +4,7 @@ pub(crate) mod inherited;
 pub(crate) mod notify;
 pub(crate) mod signals;
 pub(crate) mod sockets;
+mod standard_streams;
 pub(crate) mod terminal;
+
+pub use standard_streams::open_missing_streams;
