@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
-use rt_runtime::caller::open_missing_streams;
+use rt_runtime::caller;
 use tracing::Level;
 
 use crate::commands;
@@ -14,7 +14,7 @@ use crate::parse::{self, Arguments, Line, definition};
 
 /// Runs the command line and returns the exit code.
 pub fn run(arguments: Vec<OsString>) -> i32 {
-    open_missing_streams();
+    caller::begin();
     let Line { global, command } = match parse::read(arguments) {
         Ok(line) => line,
         Err(exit) => return exit,

@@ -44,10 +44,16 @@ fn open(dir: impl AsFd, path: impl Arg) -> Result<OwnedFd, Errno> {
     openat(dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// No file that rt reads is as long: it is a device that has no end, such as /dev/zero.
+const MOST: usize = 256 << 20;
+
 /// Reads until `last` says so of the number of bytes read and of the space that was there for them.
 fn read_until(fd: impl AsFd, last: impl Fn(usize, usize) -> bool) -> Result<Vec<u8>, Errno> {
     let mut bytes = Vec::with_capacity(FIRST);
     loop {
+        if bytes.len() > MOST {
+            return Err(Errno::FBIG);
+        }
         if bytes.len() == bytes.capacity() {
             bytes.reserve(bytes.len());
         }

@@ -123,6 +123,19 @@ fn poststop_hooks_run_after_a_failure() {
     }
 }
 
+/// A startContainer hook runs under the program's limits, and gets the state whatever they are.
+#[test]
+fn a_hook_gets_the_state_under_any_limit() {
+    need_host!();
+    let script = "test $(wc -c) -gt 50 && exit 3";
+    let bundle = Bundle::new(&["true"]).with(|c| {
+        c["process"]["rlimits"] = json!([{"type": "RLIMIT_FSIZE", "soft": 0, "hard": 0}]);
+        c["hooks"] =
+            json!({"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}]});
+    });
+    bundle.run().fails(1, "exit status 3");
+}
+
 /// Neither the umask with which init makes files, nor the container's oom_score_adj where the hook is not
 /// the container's process. With the first a hook's files would be writable for everybody.
 #[test]

@@ -101,6 +101,26 @@ fn closed_standard_streams_are_the_null_device() {
     }
 }
 
+/// A limit of the caller's on the size of files is an error, and not the end of rt in the middle of its
+/// work, which would leave a cgroup.
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error() {
+    need_host!();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.write();
+    for arguments in ["create", "run", "run --detach"] {
+        let c = Container::new();
+        let mut command = Command::new("sh");
+        let (rt, root, path) = (rt(), c.root().display().to_string(), bundle.path().display());
+        let command_line = format!("{} --root {root} {arguments} --bundle {path} {}", rt.display(), c.id);
+        // Into a pipe, which has no size.
+        command.args(["-c", &format!("(ulimit -f 0; {command_line}; echo code $?) 2>&1 | cat")]);
+        let done = done(command);
+        assert!(done.ok().contains("file too large\n") && done.out.ends_with("code 1\n"), "{done:?}");
+        assert!(c.leftovers().is_empty(), "{:?}", c.leftovers());
+    }
+}
+
 /// The same for hooks, those of the host and those of the container.
 #[test]
 fn no_signal_is_ignored_in_a_hook() {

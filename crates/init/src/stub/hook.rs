@@ -75,16 +75,31 @@ fn state_file(hook: &Hook) -> Result<OwnedFd, Errno> {
         }
         other => other?,
     };
+    match write_state(hook, &file) {
+        // The program's limit on the size of files (RLIMIT_FSIZE) holds already. A pipe has none.
+        Err(Errno::FBIG) => {
+            let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+            write_state(hook, &writer)?;
+            Ok(reader)
+        }
+        written => {
+            written?;
+            seek(&file, SeekFrom::Start(0))?;
+            Ok(file)
+        }
+    }
+}
+
+fn write_state(hook: &Hook, to: &OwnedFd) -> Result<(), Errno> {
     let pid = rustix::path::DecInt::new(getpid().as_raw_nonzero().get());
     for part in [hook.state_head.0, pid.as_bytes(), hook.state_tail.0] {
         let mut rest = part;
         while !rest.is_empty() {
-            let n = write(&file, rest)?;
+            let n = write(to, rest)?;
             rest = rest.get(n..).unwrap_or_default();
         }
     }
-    seek(&file, SeekFrom::Start(0))?;
-    Ok(file)
+    Ok(())
 }
 
 unsafe extern "C" fn start(arg: *mut c_void) -> ! {

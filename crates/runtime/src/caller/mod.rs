@@ -7,4 +7,8 @@ pub(crate) mod sockets;
 mod standard_streams;
 pub(crate) mod terminal;
 
-pub use standard_streams::open_missing_streams;
+/// What has to be done before anything else.
+pub fn begin() {
+    standard_streams::open_missing();
+    signals::survive_file_size_limit();
+}

@@ -25,6 +25,14 @@ pub fn start_with_default_signals() {
     });
 }
 
+/// Makes a write beyond the caller's limit on the size of files (RLIMIT_FSIZE, getrlimit(2)) an error,
+/// where it would end this process in the middle of its work. A program that is executed has the
+/// default action again.
+pub fn survive_file_size_limit() {
+    const SIGXFSZ: u32 = 25;
+    let _ = handle_by_nothing(SIGXFSZ);
+}
+
 /// Bit n-1 is signal n (`SigIgn` of proc_pid_status(5)); None if /proc does not say.
 fn ignored_signals() -> Option<u64> {
     let status = rt_sys::file::read_record(c"/proc/self/status").ok()?;

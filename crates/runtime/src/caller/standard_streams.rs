@@ -8,7 +8,7 @@ use rustix::stdio::{stderr, stdin, stdout};
 /// Opens the null device in the place of standard streams that are closed. The next file that is opened
 /// would get the number of a missing stream: messages would be written into the state, and a program of
 /// the container would take one of its own files for its input.
-pub fn open_missing_streams() {
+pub fn open_missing() {
     let (input, output, errors) = (stdin(), stdout(), stderr());
     let mut streams = [&input, &output, &errors].map(|stream| PollFd::new(stream, PollFlags::empty()));
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
