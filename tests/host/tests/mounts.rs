@@ -554,3 +554,40 @@ fn a_path_is_masked_once() {
             });
     assert_eq!(bundle.run_every_way("true").ok(), "1\n1\n");
 }
+
+/// A tmpfs becomes read-only when what is mounted in it has its destination, as in runc; one that is
+/// covered by a later mount cannot be found then, and is read-only from the beginning.
+#[test]
+fn mounts_in_a_read_only_tmpfs() {
+    need_host!();
+    let source = tempfile::tempdir().unwrap();
+    fs::write(source.path().join("file"), "data\n").unwrap();
+    let script =
+        "grep ' /\\(m\\|c\\|run\\)' /proc/self/mountinfo | cut -d' ' -f5,6 | sed 's/,.*//'; cat /m/deep/dir/file /m/one
+        for place in /m /m/t /run; do touch $place/new 2>/dev/null && echo $place; done; stat -c %a /m";
+    let bundle = Bundle::shell(script)
+        .mount("/m", "tmpfs", "tmpfs", &["ro", "mode=711"])
+        .mount("/m/deep/dir", "bind", source.path(), &["rbind"])
+        .mount("/m/one", "bind", source.path().join("file"), &["bind", "ro"])
+        .mount("/m/t", "tmpfs", "tmpfs", &[])
+        .mount("/c", "tmpfs", "tmpfs", &["ro"])
+        .mount("/c", "tmpfs", "tmpfs", &["ro"])
+        .mount("/run", "tmpfs", "tmpfs", &["ro", "tmpcopyup"]);
+    let list = "/m ro\n/m/deep/dir rw\n/m/one ro\n/m/t rw\n/c ro\n/c ro\n/run ro\n";
+    assert_eq!(bundle.run_every_way("true").ok(), format!("{list}data\ndata\n/m/t\n711\n"));
+}
+
+/// A popular trick is the host's /dev/urandom on /dev/random. No node is made where something is
+/// mounted, as in runc.
+#[test]
+fn a_mount_at_the_path_of_a_device() {
+    need_host!();
+    let source = tempfile::tempdir().unwrap();
+    fs::write(source.path().join("file"), "data\n").unwrap();
+    let bundle = Bundle::shell("stat -c %t:%T /dev/random /dev/urandom /dev/zero; cat /dev/full /dev/own")
+        .mount("/dev/random", "bind", "/dev/urandom", &["bind"])
+        .mount("/dev/full", "bind", source.path().join("file"), &["bind"])
+        .mount("/dev/own", "bind", source.path().join("file"), &["bind"])
+        .with(|c| c["linux"]["devices"] = json!([{"path": "/dev/own", "type": "c", "major": 1, "minor": 5}]));
+    assert_eq!(bundle.run_every_way("true").ok(), "1:9\n1:9\n1:5\ndata\ndata\n");
+}

@@ -52,7 +52,7 @@ impl Lowering<'_> {
                 self.wrong(Pointer::index("/linux/devices/{}/path", i), Fault::Duplicate);
                 continue;
             }
-            self.device(i, device, &path, own_dev);
+            self.device(i, device, &path, own_dev && !self.is_mounted(&path));
             paths_seen.push(path);
         }
         if !own_dev {
@@ -60,7 +60,7 @@ impl Lowering<'_> {
         }
         for (name, major, minor) in DEFAULT_NODES {
             let path = format!("/dev/{name}");
-            if !paths_seen.contains(&path) {
+            if !paths_seen.contains(&path) && !self.is_mounted(&path) {
                 let path = self.text(&path, at);
                 self.push(op::Op::Node { path, mode: S_IFCHR | 0o666, major, minor, uid: 0, gid: 0 }, at);
             }
@@ -78,6 +78,12 @@ impl Lowering<'_> {
     fn dev_is_bound(&self) -> bool {
         let mut mounts = self.spec.mounts.iter().flatten();
         mounts.any(|mount| mount.is_bind() && self.destination(mount) == "/dev")
+    }
+
+    /// Whether the config mounts something at the path of a device, such as the host's /dev/urandom on
+    /// /dev/random. Mounts come first, and count.
+    fn is_mounted(&self, path: &str) -> bool {
+        self.spec.mounts.iter().flatten().any(|mount| self.destination(mount) == path)
     }
 
     fn device(&mut self, i: usize, device: &Device<'_>, path: &str, make: bool) {

@@ -142,8 +142,7 @@ impl Lowering<'_> {
             if !VIRTUAL.contains(&kind) {
                 data.insert(0, ("ro".to_owned(), None));
             }
-            // The device nodes are made in it first.
-            if destination == "/dev" {
+            if self.is_filled_later(i, destination, kind) {
                 attributes &= !attr::RDONLY;
             }
         }
@@ -396,7 +395,7 @@ impl Lowering<'_> {
         if explicit && recursive && value != propagation::SLAVE {
             self.own_propagation();
         }
-        self.read_only_dev();
+        self.read_only_later();
     }
 
     /// The propagation that a mount asks for applies to that mount, whatever all others get.
@@ -413,15 +412,28 @@ impl Lowering<'_> {
         }
     }
 
-    /// A /dev that should be read-only is made read-only after it is filled.
-    fn read_only_dev(&mut self) {
+    /// Whether the mount becomes read-only only when all others are made ([`Self::read_only_later`]): a
+    /// /dev, for its nodes, and a tmpfs, for the destinations of mounts in it. A mount that another one
+    /// covers cannot be found then.
+    fn is_filled_later(&self, i: usize, destination: &str, kind: &str) -> bool {
+        let covers = |mount: &Mount<'_>| {
+            let other = self.destination(mount);
+            destination.strip_prefix(&other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let later = self.spec.mounts.iter().flatten().skip(i + 1);
+        destination == "/dev" || (kind == "tmpfs" && !later.into_iter().any(covers))
+    }
+
+    fn read_only_later(&mut self) {
         for (i, mount) in self.spec.mounts.as_deref().unwrap_or_default().iter().enumerate() {
             let words = mount.options.as_deref().unwrap_or_default();
             let options = Options::parse(words.iter().map(|w| &**w));
-            let dev = self.destination(mount) == "/dev";
-            if dev && options.bind.is_none() && (options.attributes() | options.below_set) & attr::RDONLY != 0 {
+            let read_only = (options.attributes() | options.below_set) & attr::RDONLY != 0;
+            let destination = self.destination(mount);
+            let kind = mount.kind.as_deref().unwrap_or_default();
+            if read_only && options.bind.is_none() && self.is_filled_later(i, &destination, kind) {
                 let at = Pointer::index("/mounts/{}/options", i);
-                let path = self.text("/dev", at);
+                let path = self.text(&destination, at);
                 self.push(op::Op::Attributes { path, set: attr::RDONLY, clear: 0, propagation: 0, recursive: 0 }, at);
             }
         }
