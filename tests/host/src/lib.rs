@@ -376,6 +376,10 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         let _ = self.rt(&["delete", "--force", &self.id]);
+        // Others that a failed test has left with the same root.
+        for other in fs::read_dir(self.root()).into_iter().flatten().flatten() {
+            let _ = self.rt(&["delete".as_ref(), "--force".as_ref(), other.file_name().as_os_str()]);
+        }
         let left = self.leftovers();
         if !std::thread::panicking() {
             assert!(left.is_empty(), "left behind: {left:?}");
