@@ -416,12 +416,9 @@ impl Lowering<'_> {
     /// /dev, for its nodes, and a tmpfs, for the destinations of mounts in it. A mount that another one
     /// covers cannot be found then.
     fn is_filled_later(&self, i: usize, destination: &str, kind: &str) -> bool {
-        let covers = |mount: &Mount<'_>| {
-            let other = self.destination(mount);
-            destination.strip_prefix(&other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let later = self.spec.mounts.iter().flatten().skip(i + 1);
-        destination == "/dev" || (kind == "tmpfs" && !later.into_iter().any(covers))
+        let covers = |mount: &Mount<'_>| paths::below(self.destination(mount).as_ref(), destination).is_some();
+        let mut later = self.spec.mounts.iter().flatten().skip(i + 1);
+        destination == "/dev" || (kind == "tmpfs" && !later.any(covers))
     }
 
     fn read_only_later(&mut self) {

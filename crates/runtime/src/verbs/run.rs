@@ -35,7 +35,7 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
     let subreaper = !options.no_subreaper && !has_pid_namespace(&spec);
     let signals = (!options.detach).then(|| foreground::Signals::take(subreaper)).transpose()?;
     let draft = Draft::lower(store, id, &spec, options, console, false)?;
-    let (made, proxy, ahead) = draft.claim(store, id)?.make(|claimed| {
+    let ((container, state, launched), proxy, ahead) = draft.claim(store, id)?.make(|claimed| {
         let mut started = claimed.launch()?;
         // Before the program can look for it.
         let proxy = Proxy::open(started.container())?;
@@ -55,7 +55,6 @@ pub fn run(store: &Store, id: &str, options: &CreateOptions) -> Result<Ending, E
         }
         Ok((staged.finish()?, proxy, ahead))
     })?;
-    let (container, state, launched) = made;
     let executed = if ahead { Ok(()) } else { launched.event().map(drop).map_err(Error::from) };
     launched.tell_timeline(false);
     if executed.is_ok() {

@@ -171,22 +171,20 @@ impl Staged<'_> {
 
     /// Goes with init through its preparations.
     pub fn prepare(&mut self) -> Result<(), Error> {
-        let (init, plan) = (&self.started.init, self.started.plan());
         loop {
-            match init.event()? {
+            match self.started.init.event()? {
                 Event::Hooks => {
                     // Init has a memory of its own by now; hooks are not the container's.
-                    if let Some(score) = &self.started.own_score {
-                        let _ = write_oom_score(score);
-                    }
-                    move_devices(&plan.net_devices, &init.pidfd)?;
+                    drop(self.started.own_score.take());
+                    let init = &self.started.init;
+                    move_devices(&self.started.plan().net_devices, &init.pidfd)?;
                     trace_span!("hooks")
                         .in_scope(|| self.started.claimed.runtime_hooks(init.pid, init.interrupt.as_ref()))?;
                     init.release()?;
                 }
                 Event::Ready => {
                     tracing::debug!("init is ready");
-                    return Ok(init.set_limits(&plan.limits)?);
+                    return Ok(self.started.init.set_limits(&self.started.plan().limits)?);
                 }
                 Event::Executed => return Err(self.started.died()),
             }

@@ -156,15 +156,10 @@ impl<'a> Claimed<'a> {
     pub fn make<T>(self, steps: impl FnOnce(Self) -> Result<T, Error>) -> Result<T, Error> {
         let Draft { spec, options, .. } = self.draft;
         let hooks = spec.hooks.as_ref().and_then(|hooks| hooks.poststop.as_deref()).unwrap_or_default();
-        let state = match hooks {
-            [] => Vec::new(),
-            _ => hook_state_for(spec, &self.container.id, &options.bundle, "stopped", 0),
-        };
-        let made = steps(self);
-        if made.is_err() {
-            poststop(hooks, &state, &options.bundle);
-        }
-        made
+        let id = self.container.id.clone();
+        steps(self).inspect_err(|_| {
+            poststop(hooks, &hook_state_for(spec, &id, &options.bundle, "stopped", 0), &options.bundle);
+        })
     }
 
     /// Writes what init needs, and where the cgroup and a mount on the host will be: a creator that is
