@@ -41,8 +41,16 @@ pub fn sweep(options: &Options) -> Tally {
     let id = format!("rt-sweep-shim-{}", std::process::id());
     let shim = Shim { options, bundle, id };
     serve_events(&shim.bundle.path().join("daemon.ttrpc"));
-    // The first container makes directories that stay.
+    // The first container makes directories that stay. Its server removes the socket as the last thing
+    // that it does, after its answer to the client.
     let _ = (shim.life(run), run(shim.command("delete")));
+    let late = survivors();
+    if !late.is_empty() {
+        return Tally {
+            problems: late.into_iter().map(|what| ("first".to_owned(), what)).collect(),
+            ..Tally::default()
+        };
+    }
     let before = shim.look();
     let (traced, problems) = shim.point(u32::MAX, Strike::Kill, &before);
     let mut tally = Tally::default();
