@@ -5,8 +5,6 @@ NOT_HERE=78 SKIP=77
 host=${VM_HOST:-/mnt/host}
 bb=/srv/bb # a root file system of busybox, not to be written to
 
-tests_of() { sed -nE 's/^test_([a-z0-9_]+)\(\).*/\1/p' "$1" | tr _ -; }
-
 # report ID STATUS SECONDS LOG [NOTE]
 report() {
   local word=FAIL why=
