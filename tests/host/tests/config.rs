@@ -391,6 +391,20 @@ fn devices() {
     );
 }
 
+/// Plugins and options of an engine may ask for the same device: the first node counts, as with runc. Two
+/// devices at one path are a mistake.
+#[test]
+fn the_same_device_twice() {
+    need_host!();
+    let device =
+        |minor: u32, mode: u32| json!({"path": "/dev/a", "type": "c", "major": 1, "minor": minor, "fileMode": mode});
+    let listed = |devices: Vec<Value>| {
+        Bundle::shell("stat -c '%t:%T %a' /dev/a").with(|c| c["linux"]["devices"] = devices.into()).run()
+    };
+    assert_eq!(listed(vec![device(3, 0o640), device(3, 0o600)]).ok(), "1:3 640\n");
+    listed(vec![device(3, 0o640), device(5, 0o640)]).fails(1, "/linux/devices/1/path: appears twice");
+}
+
 /// The device rules of the cgroup hold: a node that can be made cannot be opened.
 #[test]
 fn device_rules() {
@@ -429,6 +443,18 @@ fn masked_and_read_only_paths() {
     assert_eq!(done.out.lines().next(), Some("0"), "{done:?}");
     assert_eq!(done.out.lines().last(), Some("0"), "{done:?}");
     assert!(format!("{}{}", done.out, done.err).contains("Read-only file system"), "{done:?}");
+}
+
+/// The root as a read-only path is the same as `root.readonly`: a mount on top of it would be below no
+/// path that a process looks up.
+#[test]
+fn the_root_as_a_read_only_path() {
+    need_host!();
+    for path in ["/", "/tmp/.."] {
+        let script = "touch /x 2>&1 || touch /dev/shm/x && grep -c ' / ro' /proc/self/mountinfo";
+        let bundle = Bundle::shell(script).with(|c| c["linux"]["readonlyPaths"] = json!([path]));
+        assert_eq!(bundle.run().ok(), "touch: /x: Read-only file system\n1\n", "{path}");
+    }
 }
 
 #[test]

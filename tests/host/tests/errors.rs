@@ -531,6 +531,11 @@ fn warnings_name_what_has_no_effect() {
     let done = maps.run();
     done.ok();
     assert!(done.err.contains("/linux/uidMappings: has no effect without a user namespace"), "{done:?}");
+    // runc, too, takes such a profile for none.
+    let seccomp = Bundle::new(&["grep", "Seccomp:", "/proc/self/status"]).with(|c| c["linux"]["seccomp"] = json!({}));
+    let done = seccomp.run();
+    assert_eq!(done.ok(), "Seccomp:\t0\n");
+    assert!(done.err.contains("/linux/seccomp: has neither defaultAction nor syscalls"), "{done:?}");
 }
 
 /// A log that cannot be written is an error before anything is done, and a pid file that cannot be

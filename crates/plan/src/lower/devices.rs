@@ -36,7 +36,8 @@ impl Lowering<'_> {
         let own_dev = !self.dev_is_bound();
         let spec = self.spec;
         let listed = spec.linux.as_ref().and_then(|l| l.devices.as_deref()).unwrap_or_default();
-        let mut paths_seen: Vec<String> = Vec::new();
+        let mut seen: Vec<(String, &Device<'_>)> = Vec::new();
+        let same = |a: &Device<'_>, b: &Device<'_>| (&a.kind, a.major, a.minor) == (&b.kind, b.major, b.minor);
         for (i, device) in listed.iter().enumerate() {
             let Some(path) = device.path.as_deref().filter(|p| !p.is_empty()) else {
                 self.wrong(Pointer::index("/linux/devices/{}/path", i), Fault::Missing);
@@ -48,19 +49,22 @@ impl Lowering<'_> {
                 continue;
             }
             let path = paths::clean(path);
-            if paths_seen.contains(&path) {
-                self.wrong(Pointer::index("/linux/devices/{}/path", i), Fault::Duplicate);
+            if let Some((_, first)) = seen.iter().find(|(known, _)| *known == path) {
+                // A device that is listed twice gets the first of both nodes, as with runc.
+                if !same(device, first) {
+                    self.wrong(Pointer::index("/linux/devices/{}/path", i), Fault::Duplicate);
+                }
                 continue;
             }
             self.device(i, device, &path, own_dev && !self.is_mounted(&path));
-            paths_seen.push(path);
+            seen.push((path, device));
         }
         if !own_dev {
             return;
         }
         for (name, major, minor) in DEFAULT_NODES {
             let path = format!("/dev/{name}");
-            if !paths_seen.contains(&path) && !self.is_mounted(&path) {
+            if !seen.iter().any(|(known, _)| *known == path) && !self.is_mounted(&path) {
                 let path = self.text(&path, at);
                 self.push(op::Op::Node { path, mode: S_IFCHR | 0o666, major, minor, uid: 0, gid: 0 }, at);
             }

@@ -379,18 +379,15 @@ impl Lowering<'_> {
         }
         let (value, recursive) = self.propagation();
         let explicit = self.linux().and_then(|l| l.rootfs_propagation.as_deref()).is_some_and(|p| !p.is_empty());
-        let read_only = self.spec.root.as_ref().and_then(|r| r.readonly).unwrap_or(false);
-        if read_only || explicit {
-            let set = if read_only { attr::RDONLY } else { 0 };
+        let read_only = self.read_only_root();
+        if read_only.is_some() || explicit {
+            let set = if read_only.is_some() { attr::RDONLY } else { 0 };
             let value = if explicit && self.namespaces.has(namespace::NEWNS) { value } else { 0 };
             // The mounts that came from the host have been slaves from the beginning. To make them
             // slaves again would undo the propagation that mounts ask for.
             let below = recursive && value != propagation::SLAVE;
             let op = op::Op::RootAttributes { set, propagation: value, recursive: u32::from(below) };
-            self.push(
-                op,
-                if read_only { Pointer::new("/root/readonly") } else { Pointer::new("/linux/rootfsPropagation") },
-            );
+            self.push(op, read_only.unwrap_or(Pointer::new("/linux/rootfsPropagation")));
         }
         if explicit && recursive && value != propagation::SLAVE {
             self.own_propagation();

@@ -79,11 +79,25 @@ impl Lowering<'_> {
             return;
         }
         for (path, at) in self.protected(read_only, "/linux/readonlyPaths/{}") {
-            self.push(op::Op::ReadOnly { path }, at);
+            // A mount on the root is below no path that a process looks up: the root's own mount is
+            // made read-only instead (`read_only_root`).
+            if path.0.as_bytes() != b"/" {
+                self.push(op::Op::ReadOnly { path }, at);
+            }
         }
         for (path, at) in self.protected(masked, "/linux/maskedPaths/{}") {
             self.push(op::Op::Mask { path }, at);
         }
+    }
+
+    /// The field that makes the root filesystem read-only, without what is mounted below it.
+    pub(super) fn read_only_root(&self) -> Option<Pointer> {
+        if self.spec.root.as_ref().and_then(|r| r.readonly).unwrap_or(false) {
+            return Some(Pointer::new("/root/readonly"));
+        }
+        let paths = self.linux()?.readonly_paths.as_deref()?;
+        let is_root = |path: &Text<'_>| path.starts_with('/') && paths::clean(path) == "/";
+        paths.iter().position(is_root).map(|i| Pointer::index("/linux/readonlyPaths/{}", i))
     }
 
     /// The paths of a list, each of them once: a second mount on the same place would protect
