@@ -84,6 +84,21 @@ fn a_refused_update_changes_nothing() {
     assert_eq!(file(&c, "pids", "pids.max"), "33");
 }
 
+/// A limit that `create` refuses for its value is refused by `update`, too: 5 as a weight became 1.
+#[test]
+fn an_update_is_checked_as_create_is() {
+    need_host!();
+    let c = limited(&["sleep", "1000"], json!({})).start();
+    for (option, value, at, why) in [
+        ("--blkio-weight", "5", "/linux/resources/blockIO/weight", "valid range is 10-1000"),
+        ("--cpu-idle", "2", "/linux/resources/cpu/idle", "neither 0 nor 1"),
+        ("--cpuset-mems", "a", "/linux/resources/cpu/mems", "not a list of numbers and ranges like \"0-3,7\""),
+        ("--memory-swap", "64M", "/linux/resources/memory/swap", "unable to set swap limit without memory limit"),
+    ] {
+        c.rt(&["update", option, value, &c.id]).fails(1, &format!("{at}: {why}"));
+    }
+}
+
 /// Processor time in nanoseconds that the container gets in `wall`, per nanosecond.
 fn share(c: &Container, wall: Duration) -> f64 {
     let used = || file(c, "cpuacct", "cpuacct.usage").parse::<f64>().unwrap();

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use rt_protocol::op;
 use rt_protocol::wire::{Blob, Str};
-use rt_resources::{DeviceRule, Layout, Location};
+use rt_resources::{DeviceRule, Layout, Location, Resources, Severity};
 
 use crate::spec::{Fault, IdMapping, Pointer, Problem, Spec, SpecError, sort_problems};
 
@@ -240,7 +240,9 @@ pub fn lower(spec: &Spec<'_>, host: &Host, request: &Request<'_>) -> Result<Plan
     low.work_ahead_of_network();
     let resources = spec.linux.as_ref().and_then(|l| l.resources.as_ref());
     if let Some(resources) = resources {
-        low.resources(resources);
+        let (problems, warnings) = problems_with_limits(resources, &host.layout);
+        low.problems.extend(problems);
+        low.warnings.extend(warnings);
     }
     let devices = low.device_rules(resources);
     let resctrl = low.resctrl();
@@ -327,18 +329,16 @@ impl<'a> Lowering<'a> {
         }
         PathBuf::new()
     }
+}
 
-    /// The parts of `linux.resources` that the cgroup would refuse or could not honour.
-    fn resources(&mut self, resources: &rt_resources::Resources) {
-        for problem in resources.check(&self.host.layout) {
-            let found = Problem {
-                pointer: format!("/linux/resources{}", problem.pointer),
-                fault: Fault::Resources(problem.message),
-            };
-            match problem.severity {
-                rt_resources::Severity::Error => self.problems.push(found),
-                rt_resources::Severity::Warning => self.warnings.push(found),
-            }
-        }
-    }
+/// The parts of `linux.resources` that the cgroup would refuse, and those that it could not honour.
+pub fn problems_with_limits(resources: &Resources, layout: &Layout) -> (Vec<Problem>, Vec<Problem>) {
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        resources.check(layout).into_iter().partition(|problem| problem.severity == Severity::Error);
+    let named = |problems: Vec<rt_resources::Problem>| {
+        let pointer = |pointer: &str| format!("/linux/resources{pointer}");
+        let problems = problems.into_iter();
+        problems.map(|p| Problem { pointer: pointer(&p.pointer), fault: Fault::Resources(p.message) }).collect()
+    };
+    (named(errors), named(warnings))
 }

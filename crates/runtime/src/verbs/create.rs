@@ -1,8 +1,8 @@
 //! `create`: a bundle becomes a container whose program waits for `start`.
 
 use rt_cgroups::Location;
-use rt_plan::spec::{Document, Spec};
-use rt_plan::{Host, Plan};
+use rt_plan::Host;
+use rt_plan::spec::{Document, Problem, Spec};
 use tracing::trace_span;
 
 use super::making::Draft;
@@ -42,9 +42,9 @@ pub fn read_config(options: &CreateOptions) -> Result<Document, Error> {
     read_document(&path)
 }
 
-/// Tells what will have no effect.
-pub fn warn_of(plan: &Plan) {
-    for warning in &plan.warnings {
+/// Reports what will have no effect.
+pub fn warn_of(warnings: &[Problem]) {
+    for warning in warnings {
         tracing::warn!("{warning}");
     }
 }

@@ -135,7 +135,7 @@ fn launch_in(
     check_preserved(options.preserve_fds)?;
     let how = console.as_ref().map_or(Console::Absent, |(_, how)| *how);
     let plan = lowered(container, state, process, options, how)?;
-    warn_of(&plan);
+    warn_of(&plan.warnings);
     let agent = state.seccomp_agent.as_ref();
     let descriptors = Descriptors {
         console: console.map(|(socket, _)| socket),

@@ -18,6 +18,7 @@ mod restore;
 mod run;
 mod start;
 mod undo;
+mod update;
 
 /// Leaves what a command still has in the end to the end of the process, which closes descriptors,
 /// gives up locks and takes back memory at once.
@@ -35,10 +36,11 @@ pub use gc::{Orphan, gc, remove_base_mounts};
 pub use kill::{kill, parse_signal};
 pub use migrate::{MigrateOptions, Migrated, migrate};
 pub use options::{CreateOptions, Driver, RestoreOptions, StoreOptions};
-pub use pause::{pause, resume, update};
+pub use pause::{pause, resume};
 pub use preview::{Report, check, plan};
 pub use query::{list, load, processes, state};
 pub use receive::{ReceiveOptions, receive};
 pub use restore::restore;
 pub use run::run;
 pub use start::start;
+pub use update::update;

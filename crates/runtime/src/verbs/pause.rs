@@ -1,9 +1,9 @@
-//! `pause`, `resume` and `update`.
+//! `pause` and `resume`.
 
-use rt_cgroups::{Cgroup, FreezerState, Resources, systemd};
+use rt_cgroups::{Cgroup, FreezerState};
 
 use crate::error::{Context, Error};
-use crate::store::directory::{Container, Store};
+use crate::store::directory::Store;
 use crate::store::process::{DYING, ends, is_killed};
 use crate::store::state::{State, Status};
 
@@ -52,51 +52,4 @@ pub fn resume(store: &Store, id: &str) -> Result<(), Error> {
         // In runc's words, for a stopped container, too.
         Status::Stopped | Status::Running | Status::Created => Err(Error::NotPaused),
     }
-}
-
-/// Changes limits of a container; what is not named stays. `schemata` are lines for its class in
-/// resctrl.
-pub fn update(store: &Store, id: &str, change: &Resources, schemata: &[String]) -> Result<(), Error> {
-    let container = store.open(id)?;
-    container.lock()?;
-    let mut state = container.state()?;
-    if state.init()?.is_none() {
-        return Err(Error::NotRunning);
-    }
-    let cgroup = state.own_cgroup()?;
-    let before = state.resources.read().map_err(|e| container.damaged(&e))?;
-    state.resources = before.updated(change).into();
-    // The new limits are written to the state first, so that a full disk is reported before
-    // anything changes.
-    container.stage(&state)?;
-    let changed = apply(&container, &cgroup, &state, (&before, change), schemata);
-    if changed.is_err() {
-        container.unstage()?;
-        return changed;
-    }
-    container.publish()
-}
-
-fn apply(
-    container: &Container,
-    cgroup: &Cgroup,
-    state: &State,
-    (before, change): (&Resources, &Resources),
-    schemata: &[String],
-) -> Result<(), Error> {
-    if !schemata.is_empty() {
-        container.resctrl().ok_or(Error::OutsideResctrl)?.write(schemata)?;
-    }
-    // The kernel is asked first: systemd must not record a limit that the kernel refuses.
-    cgroup.update(before, change)?;
-    if state.cgroup.unit.is_none() {
-        return Ok(());
-    }
-    if let Err(e) = systemd::update(&state.cgroup, change) {
-        let _ = cgroup.update(&before.updated(change), before);
-        return Err(e.into());
-    }
-    // systemd has written its own version of the limits, rounded in its own way; so they are
-    // written again.
-    Ok(cgroup.update(before, change)?)
 }

@@ -117,7 +117,7 @@ impl<'a> Draft<'a> {
             environment: &environment,
         };
         let plan = trace_span!("lower").in_scope(|| lower(spec, &host, &request))?;
-        warn_of(&plan);
+        warn_of(&plan.warnings);
         tracing::debug!("{} steps for init, rootfs {}", plan.ops.len(), plan.rootfs.display());
         refuse_own_parameters(&plan)?;
         check_rootfs(&plan.rootfs)?;
