@@ -63,6 +63,15 @@ impl Cgroup {
         Ok(if frozen { FreezerState::Frozen } else { FreezerState::Running })
     }
 
+    /// Whether no process runs, also because a cgroup above is frozen.
+    pub fn stands_still(&self) -> Result<bool, Error> {
+        match self.freezer() {
+            Some(Freezer::V1(dir)) => is_frozen_v1(dir),
+            Some(Freezer::V2(dir)) => events::wait(dir, "frozen", "1", Duration::ZERO),
+            None => Ok(false),
+        }
+    }
+
     fn freezer(&self) -> Option<Freezer<'_>> {
         // On a hybrid host v1's is used, as the other runtimes and the host's tools look there.
         self.v1("freezer").map(Freezer::V1).or(self.unified.as_ref().map(Freezer::V2))

@@ -177,12 +177,19 @@ pub fn is_file_name(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
 }
 
-/// A key of `unified` must be a file of the cgroup, and say whose it is.
+/// Files of a cgroup whose writing does something instead of limiting something (cgroup-v2.rst, "Core
+/// Interface Files"): init would not start, or rt itself would move.
+const ACTIONS: [&str; 6] =
+    ["cgroup.freeze", "cgroup.kill", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "cgroup.type"];
+
+/// A key of `unified` must be a file of the cgroup that holds a limit, and say whose it is.
 pub fn unified_key(key: &str) -> Result<(), &'static str> {
     if !is_file_name(key) {
         Err("must be a file name (no slashes)")
     } else if !key.contains('.') {
         Err("must be in the form CONTROLLER.PARAMETER")
+    } else if ACTIONS.contains(&key) {
+        Err("is no limit: the kernel would act on processes, or on the cgroup, at once")
     } else {
         Ok(())
     }
@@ -269,6 +276,17 @@ mod tests {
             ]
         );
         assert_eq!(check(json, &v1()), [("/memory/kernel".to_owned(), Severity::Warning)]);
+    }
+
+    /// `cgroup.freeze` let `create` hang, and `cgroup.procs` moved rt itself; `cgroup.max.depth` is a
+    /// limit.
+    #[test]
+    fn unified_has_limits_only() {
+        for key in ACTIONS {
+            let json = format!(r#"{{"unified":{{"{key}":"1"}}}}"#);
+            assert_eq!(check(&json, &v2()), [(format!("/unified/{key}"), Severity::Error)]);
+        }
+        assert_eq!(check(r#"{"unified":{"cgroup.max.depth":"1"}}"#, &v2()), []);
     }
 
     #[test]

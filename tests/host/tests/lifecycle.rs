@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use rt_tests::{Bundle, Container, done, eventually, need_host};
+use rt_tests::{Bundle, Container, done, eventually, need_host, on_cgroup2};
 
 /// The whole way of a container, with the status at each step.
 #[test]
@@ -339,6 +339,32 @@ fn frozen_containers_end() {
         }
         assert!(begin.elapsed().as_secs() < 30, "it took {:?}", begin.elapsed());
     }
+}
+
+/// A creator that was killed while its container was in a frozen pod: init, frozen before it executed
+/// the stub, kept the container's lock, and a forced delete waited for it until somebody thawed the pod.
+#[test]
+fn a_creator_killed_in_a_frozen_pod_leaves_nothing() {
+    need_host!();
+    let pod = format!("rt-frozen-{}", std::process::id());
+    let bundle = Bundle::new(&["true"]).with(|c| c["linux"]["cgroupsPath"] = format!("/{pod}/c").into());
+    bundle.write();
+    let c = Container::new();
+    let script = r#"
+        pod=/sys/fs/cgroup/$1 id=$2; shift 2
+        mkdir "$pod" && echo 1 > "$pod/cgroup.freeze" || exit 1
+        "$@" create "$id" < /dev/null > /dev/null 2>&1 & creator=$!
+        until grep -q . "$pod/c/cgroup.procs" 2> /dev/null; do sleep 0.05; done
+        kill -9 $creator; wait $creator
+        timeout 20 "$@" delete --force "$id"; echo "delete: $?"
+        "$@" list -q; cat "$pod/c/cgroup.procs"
+        rmdir "$pod/c" "$pod"; true"#;
+    let mut command = on_cgroup2();
+    command.args(["sh", "-c", script, "sh", &pod, &c.id]).arg(rt_tests::rt()).arg("--root").arg(c.root());
+    command.current_dir(bundle.path());
+    let done = done(command);
+    assert_eq!(done.out, "delete: 0\n", "{done:?}");
+    assert!(rt_tests::cgroups_named(&pod).is_empty());
 }
 
 /// `--debug` writes a line for each step, with its object and the time; the log is there after

@@ -155,19 +155,24 @@ impl Container {
                 Err(Errno::INTR) => continue,
                 other => other.on("lock", &self.path)?,
             }
-            // The process that held the lock before may have deleted the container.
-            return match fstat(&self.dir) {
-                Ok(stat) if stat.st_nlink == 0 => Err(Error::DoesNotExist),
-                _ => Ok(()),
-            };
+            return self.still_exists();
         }
     }
 
     /// Takes the lock if no other process has it.
     pub fn try_lock(&self) -> Result<bool, Error> {
         match flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::AGAIN) => Ok(false),
-            other => other.on("lock", &self.path).map(|()| true),
+            Err(Errno::AGAIN) => return Ok(false),
+            other => other.on("lock", &self.path)?,
+        }
+        self.still_exists().map(|()| true)
+    }
+
+    /// The process that held the lock before may have deleted the container.
+    fn still_exists(&self) -> Result<(), Error> {
+        match fstat(&self.dir) {
+            Ok(stat) if stat.st_nlink == 0 => Err(Error::DoesNotExist),
+            _ => Ok(()),
         }
     }
 

@@ -20,6 +20,9 @@ use crate::verbs::until_exit;
 /// How long a killed init may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a forced delete waits before it looks again whether it can have the lock.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Deletes a container that is stopped or created; with `force` in any state, and then a container
 /// that does not exist is no error.
 pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
@@ -27,7 +30,7 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
         Err(Error::DoesNotExist) if force => return Ok(()),
         other => other?,
     };
-    match container.lock() {
+    match if force { lock_by_force(&container) } else { container.lock() } {
         Err(Error::DoesNotExist) if force => return Ok(()),
         other => other?,
     }
@@ -55,6 +58,23 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<(), Error> {
     }
     destroy(&container, Some(&state))?;
     until_exit((container, state, cgroup));
+    Ok(())
+}
+
+/// Waits for the lock, and ends an init that keeps it. Until init executes the stub it shares all that
+/// its creator has open. In a frozen cgroup it does not get there, and has the lock when the creator
+/// was killed.
+fn lock_by_force(container: &Container) -> Result<(), Error> {
+    while !container.try_lock()? {
+        let half_made = matches!(container.state(), Err(Error::DoesNotExist));
+        let location = if half_made { recorded_location(container) } else { None };
+        if let Some(cgroup) = location.and_then(|location| Cgroup::open(&location).ok())
+            && cgroup.stands_still().unwrap_or(false)
+        {
+            cgroup.kill_all()?;
+        }
+        std::thread::sleep(PAUSE);
+    }
     Ok(())
 }
 

@@ -27,8 +27,10 @@ pub fn gc(store: &Store, dry_run: bool) -> Result<Vec<Orphan>, Error> {
             Err(Error::DoesNotExist) => continue,
             other => other?,
         };
-        if !container.try_lock()? {
-            continue;
+        match container.try_lock() {
+            Ok(true) => {}
+            Ok(false) | Err(Error::DoesNotExist) => continue,
+            Err(e) => return Err(e),
         }
         let why = match container.state() {
             Err(Error::DoesNotExist) => "its creator ended before it was made".to_owned(),
