@@ -258,6 +258,22 @@ test_systemd_property() {
   property rt-test-prop.scope TimeoutStopUSec "2min 3.456789s"
 }
 
+# A unit whose cgroup is not where cgroupsPath says: by annotation, which is refused, and by a slice that is not in the slice that is
+# named (create hung for as long as systemd waits for a SIGTERM to be heeded). No unit stays.
+test_unit_in_another_place() {
+  only systemd
+  bundle other '.annotations = {"org.systemd.property.Slice": "'"'user.slice'"'"}' sleep 1000
+  status 1 rt create --bundle "$T/other" other
+  has "$out" "/annotations/org.systemd.property.Slice: .*the slice is the first part of /linux/cgroupsPath" error
+  bundle slice '.linux.cgroupsPath = "system.slice:rt:rttest-astray.slice"' sleep 1000
+  local start=$SECONDS
+  status 1 rt create --bundle "$T/slice" slice
+  has "$out" "/sys/fs/cgroup/system.slice/rttest-astray.slice: no such file or directory" error
+  ((SECONDS - start < 30)) || fail "it took $((SECONDS - start)) s"
+  status 3 systemctl is-active rttest-astray.slice
+  systemctl stop rttest.slice
+}
+
 # systemd ends the scope, say at shutdown: the container is stopped, and can be deleted.
 test_stopped_by_systemd() {
   only systemd

@@ -8,6 +8,13 @@ use crate::error::Error;
 
 const PREFIX: &str = "org.systemd.property.";
 
+/// What decides which process is in the unit, and where its cgroup is, and who decides it. systemd takes
+/// the last value of a property, so that an annotation would lead away from the cgroup that is limited.
+const PLACES: [(&str, &str); 2] = [
+    ("Slice", "cannot be asked for: the slice is the first part of /linux/cgroupsPath"),
+    ("PIDs", "cannot be asked for: the unit has the container's processes"),
+];
+
 /// The properties that annotations ask for, by name.
 pub fn properties(annotations: &BTreeMap<String, String>) -> Result<Vec<(String, Value)>, Error> {
     let mut all = Vec::new();
@@ -16,6 +23,9 @@ pub fn properties(annotations: &BTreeMap<String, String>) -> Result<Vec<(String,
         let wrong = |why| Error::Annotation { key: key.clone(), value: text.clone(), why };
         if name.len() < 3 || !name.bytes().all(|b| b.is_ascii_alphabetic()) {
             return Err(wrong("is no name of a property"));
+        }
+        if let Some((_, why)) = PLACES.iter().find(|(place, _)| *place == name) {
+            return Err(wrong(why));
         }
         let value =
             parse(text.trim()).ok_or_else(|| wrong("is no value; write true, 5, uint64 5, 'text' or ['a', 'b']"))?;
@@ -99,6 +109,9 @@ mod tests {
         for (name, value) in
             [("X", "true"), ("Bad1Name", "true"), ("Name", "nonsense"), ("TimeoutStopSec", "'x'"), ("Name", "'a")]
         {
+            assert_eq!(of(name, value), None, "{name} {value}");
+        }
+        for (name, value) in [("Slice", "'user.slice'"), ("PIDs", "1")] {
             assert_eq!(of(name, value), None, "{name} {value}");
         }
     }

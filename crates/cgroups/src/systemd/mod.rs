@@ -15,7 +15,7 @@ use rt_resources::Layout;
 use rt_resources::Location;
 use rt_resources::Unit;
 use rt_resources::model::{DeviceRule, Resources};
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cgroup::Cgroup;
 use crate::error::Error;
@@ -72,20 +72,22 @@ pub fn start(layout: &Layout, location: &Location, pid: Pid, wanted: &Wanted<'_>
             return Err(Error::Systemd { call: "StartTransientUnit", text: format!("the job ended as {result:?}") });
         }
     }
-    let cgroup = Cgroup::open(location)?;
-    let limited = cgroup
-        .apply(wanted.resources)
-        .and_then(|()| cgroup.apply_devices(wanted.devices))
-        .and_then(|()| if is_slice(unit) { cgroup.add_process(pid) } else { Ok(()) });
-    if let Err(e) = limited {
+    limited(location, unit, pid, wanted).inspect_err(|_| {
         // The process is the first of its pid namespace and waits: it would not heed systemd's
         // SIGTERM before the SIGKILL.
-        if !is_slice(unit) {
-            let _ = cgroup.kill_all();
-        }
+        let _ = kill_process(pid, Signal::KILL);
         let _ = stop_unit(&mut bus, &unit.name);
         let _ = reset_failed(&mut bus, &unit.name);
-        return Err(e);
+    })
+}
+
+/// The cgroup that systemd has made, with the limits.
+fn limited(location: &Location, unit: &Unit, pid: Pid, wanted: &Wanted<'_>) -> Result<Cgroup, Error> {
+    let cgroup = Cgroup::open(location)?;
+    cgroup.apply(wanted.resources)?;
+    cgroup.apply_devices(wanted.devices)?;
+    if is_slice(unit) {
+        cgroup.add_process(pid)?;
     }
     Ok(cgroup)
 }
