@@ -84,6 +84,25 @@ fn a_symlinked_dev_stays_inside() {
 
 /// Masks come from the host's verified null device, whatever the image has at /dev/null
 /// (CVE-2025-31133).
+/// HOME comes from the image's /etc/passwd. In its place may be what never ends, or blocks.
+#[test]
+fn an_images_passwd_without_an_end() {
+    need_host!();
+    let with = |make: fn(&std::path::Path)| {
+        let bundle = Bundle::shell("echo $HOME").with(|c| c["process"]["env"] = json!(["PATH=/bin"]));
+        let passwd = bundle.rootfs().join("etc/passwd");
+        let _ = fs::remove_file(&passwd);
+        make(&passwd);
+        bundle.run()
+    };
+    let endless = with(|passwd| symlink("/dev/zero", passwd).unwrap());
+    assert_eq!(endless.ok(), "/\n");
+    let huge = with(|passwd| fs::File::create(passwd).unwrap().set_len(1 << 40).unwrap());
+    assert_eq!(huge.ok(), "/\n");
+    let fifo = with(|passwd| nix::unistd::mkfifo(passwd, nix::sys::stat::Mode::S_IRWXU).unwrap());
+    assert_eq!(fifo.ok(), "/\n");
+}
+
 #[test]
 fn masking_ignores_the_images_dev_null() {
     need_host!();

@@ -214,17 +214,22 @@ fn home_variable(uid: u32, space: &mut [u8; 512]) -> &CStr {
     CStr::from_bytes_until_nul(&space[..]).unwrap_or(c"HOME=/")
 }
 
+/// How often up to 1 KiB of /etc/passwd is read: in its place an image may have a file without an end, such
+/// as a link to /dev/zero.
+const READS: u32 = 16 * 1024;
+
 /// Streams /etc/passwd (name:password:uid:gid:gecos:home:shell) and gives the home's bytes to
 /// `put`.
 fn home_of(uid: u32, put: &mut dyn FnMut(u8)) -> bool {
-    let Ok(file) = openat(CWD, c"/etc/passwd", OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
-    else {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let Ok(file) = openat(CWD, c"/etc/passwd", flags, Mode::empty()) else {
         return false;
     };
     let mut space = [0_u8; 1024];
     let (mut field, mut number, mut digits, mut comment) = (0, 0_u64, 0, false);
     let mut first = true;
-    while let Ok(n) = read(&file, &mut space) {
+    for _ in 0..READS {
+        let n = read(&file, &mut space).unwrap_or(0);
         let Some(bytes) = space.get(..n).filter(|b| !b.is_empty()) else { break };
         for byte in bytes {
             let ours = digits > 0 && number == u64::from(uid) && !comment;
