@@ -33,7 +33,6 @@ const DIFFERENCES: &[Known] = &[
     known("/linux/resources/devices/0/access", &["empty text"], "no access is a rule without effect, which is a warning"),
     known("/linux/resources/devices/0/access", &["text"], LATER),
     known("/linux/resources/devices/0", &["null", "empty object"], "a rule about every device, as the specification allows to leave its fields out"),
-    known("/linux/seccomp", &["empty object"], "defaultAction is required; runc takes an empty object for no filter"),
     known("/mounts", &["absent", "null", "empty list"], "runc needs a /proc in the container for its own work, rt needs none"),
     known("/linux/resources/pids/limit", &["zero"], "no process, as runc since 1.4 takes it; before, it was no limit"),
     known("/linux/resources/blockIO/weight", &["one"], "below the kernel's smallest weight; runc writes it where nobody reads it"),
