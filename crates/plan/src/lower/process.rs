@@ -210,24 +210,18 @@ impl Lowering<'_> {
     }
 
     fn listener_path(&self) -> Option<PathBuf> {
-        let profile = self.seccomp_profile()?;
+        let profile = self.linux()?.seccomp.as_ref()?;
         profile.listener_path.as_deref().filter(|p| !p.is_empty()).map(PathBuf::from)
-    }
-
-    /// `linux.seccomp`, unless it asks for nothing.
-    fn seccomp_profile(&self) -> Option<&rt_seccomp::Profile> {
-        self.linux()?.seccomp.as_ref().filter(|profile| !profile.is_empty())
     }
 
     /// `linux.seccomp`, compiled.
     fn filter(&mut self) -> (Filter, Option<Vec<u8>>) {
-        let Some(profile) = self.seccomp_profile() else {
-            if self.linux().is_some_and(|l| l.seccomp.is_some()) {
-                let why = "has neither defaultAction nor syscalls: the container gets no filter";
-                self.warn(Pointer::new("/linux/seccomp"), Fault::Rule(why));
-            }
+        let Some(profile) = self.linux().and_then(|l| l.seccomp.as_ref()) else { return (Filter::None, None) };
+        if profile.is_empty() {
+            let why = "has neither defaultAction nor syscalls: the container gets no filter";
+            self.warn(Pointer::new("/linux/seccomp"), Fault::Rule(why));
             return (Filter::None, None);
-        };
+        }
         let host = rt_seccomp::HostSeccomp { native: self.host.arch, ..Default::default() };
         match rt_seccomp::compile(profile, &host) {
             Ok(program) if program.filter.is_empty() => (Filter::None, None),
@@ -452,7 +446,8 @@ impl Lowering<'_> {
             self.wrong(Pointer::new("/linux/seccomp/listenerPath"), fault);
         } else if notify {
             listener = Descriptor::Slot(Slot::SeccompAgent);
-            let metadata = self.seccomp_profile().and_then(|p| p.listener_metadata.as_deref()).unwrap_or_default();
+            let profile = self.linux().and_then(|l| l.seccomp.as_ref());
+            let metadata = profile.and_then(|p| p.listener_metadata.as_deref()).unwrap_or_default();
             (head, tail) = crate::hook_state::seccomp_message_around_pid(
                 self.spec,
                 self.request.id,
