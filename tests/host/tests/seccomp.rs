@@ -20,8 +20,7 @@ fn a_32_bit_program_is_filtered() {
     assert_eq!(bundle.run().code, 77);
 }
 
-/// NOTIFY: the agent gets the state and the descriptor, and its answer is the call's result, for
-/// init and for exec.
+/// NOTIFY: the agent gets the state and the descriptor, and its answer is the call's result.
 #[test]
 fn an_agent_answers() {
     need_host!();
@@ -45,6 +44,23 @@ fn an_agent_answers() {
         assert!(state["pid"].as_i64().unwrap() > 1, "the pid as the agent sees it: {state}");
         assert_eq!(state["state"]["annotations"]["k"], "v");
     }
+}
+
+/// The same for a process of `exec`, whose filter is the one that `create` compiled.
+#[test]
+fn an_agent_answers_an_executed_process() {
+    need_host!();
+    need!(Command::new("python3").arg("-V").output().is_ok(), "needs python3");
+    let dir = tempfile::tempdir().unwrap();
+    let agent = Agent::start(dir.path());
+    let c = Bundle::new(&["sleep", "1000"])
+        .with(|c| {
+            c["linux"]["seccomp"] = refuse_mkdir("SCMP_ACT_NOTIFY");
+            c["linux"]["seccomp"]["listenerPath"] = agent.path.to_str().unwrap().into();
+        })
+        .start();
+    let seen = c.exec(&["mkdir", "/tmp/y"]);
+    assert!(seen.code == 1 && seen.err.contains("No medium found"), "errno 123 was the answer: {seen:?}");
 }
 
 /// A profile that lists what a program needs has execve and not execveat, as what strace shows is
