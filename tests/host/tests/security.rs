@@ -82,13 +82,11 @@ fn a_symlinked_dev_stays_inside() {
     }
 }
 
-/// Masks come from the host's verified null device, whatever the image has at /dev/null
-/// (CVE-2025-31133).
 /// HOME comes from the image's /etc/passwd. In its place may be what never ends, or blocks.
 #[test]
 fn an_images_passwd_without_an_end() {
     need_host!();
-    let with = |make: fn(&std::path::Path)| {
+    let with = |make: fn(&Path)| {
         let bundle = Bundle::shell("echo $HOME").with(|c| c["process"]["env"] = json!(["PATH=/bin"]));
         let passwd = bundle.rootfs().join("etc/passwd");
         let _ = fs::remove_file(&passwd);
@@ -103,6 +101,8 @@ fn an_images_passwd_without_an_end() {
     assert_eq!(fifo.ok(), "/\n");
 }
 
+/// Masks come from the host's verified null device, whatever the image has at /dev/null
+/// (CVE-2025-31133).
 #[test]
 fn masking_ignores_the_images_dev_null() {
     need_host!();
