@@ -354,7 +354,7 @@ fn a_creator_killed_in_a_frozen_pod_leaves_nothing() {
         pod=/sys/fs/cgroup/$1 id=$2; shift 2
         mkdir "$pod" && echo 1 > "$pod/cgroup.freeze" || exit 1
         "$@" create "$id" < /dev/null > /dev/null 2>&1 & creator=$!
-        until grep -q . "$pod/c/cgroup.procs" 2> /dev/null; do sleep 0.05; done
+        for try in $(seq 400); do grep -q . "$pod/c/cgroup.procs" 2> /dev/null && break; sleep 0.05; done
         kill -9 $creator; wait $creator
         timeout 20 "$@" delete --force "$id"; echo "delete: $?"
         "$@" list -q; cat "$pod/c/cgroup.procs"
